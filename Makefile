@@ -1,0 +1,104 @@
+# mailshelf: `make help` lists the targets. GNU make, no configure step, no recursion.
+
+MODE   ?= debug
+BUILD  ?= build
+PREFIX ?= /usr/local
+B      := $(BUILD)/$(MODE)
+
+WARN := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+        -Wold-style-definition -Wvla -Wwrite-strings -Wpointer-arith -Wundef -Wformat=2 \
+        -Wno-unused-parameter -Werror=incompatible-pointer-types
+
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
+OPT_debug   := -O0 -g3 -Werror
+OPT_release := -O2 -g $(HARDEN)
+OPT_asan    := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer -DSHELF_SLOW_CHECKS
+OPT_tsan    := -O1 -g -fsanitize=thread -DSHELF_SLOW_CHECKS
+OPT_cov     := -O0 -g --coverage
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -DSHELF_SLOW_CHECKS
+LINK_release := -pie -Wl,-z,relro,-z,now
+
+# Who may see whom: the arrows of docs/architecture.md, checked by the compiler.
+# Every room sees itself and include/; a line grants the rest.
+SEES_engine/base   :=
+SEES_engine/kv     := engine/base
+SEES_engine/blob   := engine/base engine/kv
+SEES_engine/index  := engine/base engine/kv
+SEES_engine/mime   := engine/base
+SEES_engine/news   := engine/base engine/kv
+SEES_engine/mail   := engine/base engine/kv engine/blob engine/index engine/mime engine/news
+SEES_engine/search := engine/base engine/index engine/mime engine/mail
+SEES_access/net    :=
+SEES_access/conf   :=
+SEES_access/auth   := access/net access/conf
+SEES_access/imap   := access/net access/conf access/auth
+SEES_access/pop3   := access/net access/conf access/auth
+SEES_access/lmtp   := access/net access/conf
+SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
+SEES_tools         :=
+SEES_bench         :=
+SEES_tests/support := $(patsubst %/,%,$(wildcard access/*/)) access
+SEES_tests/unit    := $(patsubst %/,%,$(wildcard engine/*/ access/*/)) access tools tests/support
+SEES_tests/crash   := engine/base engine/kv tests/support
+SEES_tests/dialogue := tests/support
+SEES_tests/fuzz    := $(SEES_tests/unit)
+
+LIBS_engine := -llmdb -lzstd -lcrypto -lcrypt -lroaring -licuuc -licui18n -licudata -lpthread -lm
+LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl
+LIBS_tests  := $(shell pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt)
+
+# The sources are whatever lies in the rooms: no list to forget.
+srcs   = $(sort $(wildcard $1))
+objs   = $(patsubst %.c,$B/%.o,$1)
+room   = $(patsubst %/,%,$(dir $1))
+ENGINE  := $(call srcs,engine/*/*.c)
+ACCESS  := $(filter-out access/mailshelfd.c,$(call srcs,access/*.c access/*/*.c))
+TOOLS   := $(filter-out tools/mailshelf.c,$(call srcs,tools/*.c))
+UNIT    := $(call srcs,tests/unit/*.c)
+SUPPORT := $(call srcs,tests/support/*.c)
+FUZZ    := $(filter-out tests/fuzz/regress_main.c,$(call srcs,tests/fuzz/*.c))
+BENCH   := $(call srcs,bench/*.c)
+
+PROGRAMS := $B/mailshelfd $B/mailshelf
+
+all: $(PROGRAMS) ## Build the two programs into build/MODE (MODE=debug, release, asan, tsan, cov, fuzz)
+
+$B/libmailshelf.a: $(call objs,$(ENGINE))
+	@rm -f $@ && $(AR) rcs $@ $^
+$B/libaccess.a: $(call objs,$(ACCESS))
+	@rm -f $@ && $(AR) rcs $@ $^
+
+link = $(CC) $(OPT_$(MODE)) $(LINK_$(MODE)) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS)
+$B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
+	$(link) $(LIBS_access) $(LIBS_engine)
+$B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libmailshelf.a
+	$(link) $(LIBS_engine) -lz
+$B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS)) $B/libaccess.a $B/libmailshelf.a
+	$(link) $(LIBS_access) $(LIBS_engine) -lz $(LIBS_tests)
+$B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
+	$(link) $(LIBS_access) $(LIBS_engine)
+$B/crash: $(call objs,$(call srcs,tests/crash/*.c)) $B/libmailshelf.a
+	$(link) $(LIBS_engine)
+
+# The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.
+$B/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	$(CC) $(WARN) $(OPT_$(MODE)) $(CFLAGS) -D_GNU_SOURCE \
+	  $(addprefix -I,include $(call room,$*) $(SEES_$(call room,$*))) -MMD -MP -c $< -o $@
+FLAGS := $(CC) $(WARN) $(OPT_$(MODE)) $(CFLAGS) $(LDFLAGS)
+$B/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' > $@
+FORCE:
+
+-include $(shell find $B -name '*.d' 2>/dev/null)
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+clean: ## Remove build/
+	rm -rf $(BUILD)
+
+.PHONY: all help clean FORCE
+.DELETE_ON_ERROR:

@@ -1,0 +1,55 @@
+/*
+ * auth.h - logging in: admission, SASL mechanisms, the price of failing
+ *
+ * One struct auth serves all doors. A password is checked on a worker; a failure is answered late
+ * (the wait doubles with each failure of the same peer address) and counted. The text told to a client
+ * never says whether the name exists.
+ * Sources   RFC 4616 (PLAIN), draft-murchison-sasl-login (LOGIN), RFC 4954-style framing by the doors.
+ */
+#ifndef ACCESS_AUTH_H
+#define ACCESS_AUTH_H
+
+#include <mailshelf/account.h>
+
+struct auth;
+struct conf;
+struct net_conn;
+
+struct auth *auth_new(struct shelf_store *store, const struct conf *conf);
+void auth_free(struct auth **auth);
+
+/* May this connection send a password now (TLS, loopback, or cleartext_login)? */
+bool auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn);
+
+/*
+ * auth_login(auth, conn, service, name, password, done)
+ *   Copies name and password (wiped after use). done(session, rc, account) comes on the loop:
+ *   0 with ACCOUNT; SHELF_EAUTH after the delay; SHELF_EDISABLED; SHELF_ELIMIT too many sessions of this
+ *   account (conns_per_account_max); SYSTEM errors (tell "temporary", not "wrong password").
+ *   Uses net_conn_work; input is paused until DONE. On 0 the session counts for the account until
+ *   auth_logout(). If the connection ends meanwhile DONE is not called (and nothing is counted).
+ */
+void auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
+    struct shelf_span name, struct shelf_span password,
+    void (*done)(void *session, int rc, const struct shelf_account *account));
+void auth_logout(struct auth *auth, uint32_t account, enum shelf_service service);
+
+/* ---- SASL, server side ----------------------------------------------------------------------- */
+
+enum sasl_step {
+	SASL_CONTINUE, /* send the challenge (decoded bytes) and wait for a response */
+	SASL_READY,    /* name and password are known */
+	SASL_BAD,      /* malformed: end the exchange with BAD or 501 */
+};
+struct sasl;
+/* "PLAIN" or "LOGIN" in any case; NULL for others. */
+struct sasl *sasl_new(struct shelf_span mechanism);
+/* RESPONSE: decoded client bytes; first call: the initial response, or data == NULL when none came
+ * (an empty one, "=", has data != NULL and len 0). CHALLENGE lives until the next call. */
+enum sasl_step sasl_step(struct sasl *sasl, struct shelf_span response, struct shelf_span *challenge);
+/* After SASL_READY. An authorization identity other than empty or the name is refused as SASL_BAD. */
+struct shelf_span sasl_name(const struct sasl *sasl);
+struct shelf_span sasl_password(const struct sasl *sasl);
+void sasl_free(struct sasl **sasl); /* wipes */
+
+#endif

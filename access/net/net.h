@@ -1,0 +1,139 @@
+/*
+ * net.h - sockets, TLS, time, workers; no mail
+ *
+ * Shape     A few event loops (libevent), each on its own thread. A connection lives on one loop for
+ *           its whole life; everything of a session runs on that loop's thread, so sessions need no
+ *           locks. Work that blocks (engine writes, password hashes) is sent to a pool of workers
+ *           and its end comes back to the loop.
+ * Lifetime  A connection ends through net_conn_close() only; the protocol's close() is then called
+ *           exactly once, on the loop, after any running work has come back.
+ */
+#ifndef ACCESS_NET_H
+#define ACCESS_NET_H
+
+#include <mailshelf/buf.h>
+
+struct net_loop;
+struct net_pool;
+struct net_conn;
+struct net_listener;
+struct net_tls; /* certificate and key, reference counted, replaceable while in use */
+
+/* What a protocol does; all called on the connection's loop. */
+struct net_protocol {
+	const char *name; /* "imap", "pop3", "lmtp": for logs */
+	/* A new connection (after the handshake when it is TLS from the start). Returns the session. */
+	void *(*open)(struct net_conn *conn, void *server);
+	/* Bytes have come, or input was left unconsumed and net_conn_resume() was called. */
+	void (*input)(void *session);
+	/* The output buffer has drained below the low mark after net_conn_full() was true. */
+	void (*drained)(void *session);
+	/* net_conn_wake() was called since the last time; calls are merged. */
+	void (*wake)(void *session);
+	/* No input for the time set with net_conn_timeout(). */
+	void (*timeout)(void *session);
+	/* TLS started by net_conn_starttls() is up. */
+	void (*tls_ready)(void *session);
+	/* The end. Frees the session. */
+	void (*close)(void *session, const char *reason);
+};
+
+/* ---- Loops and workers ------------------------------------------------------------------------ */
+
+struct net_loop *net_loop_new(void);
+void net_loop_run(struct net_loop *loop);                /* on the caller's thread, until stopped */
+void net_loop_stop(struct net_loop *loop);               /* any thread; closes its connections */
+void net_loop_free(struct net_loop **loop);
+/* Runs fn(arg) on the loop's thread soon. Any thread. */
+void net_loop_post(struct net_loop *loop, void (*fn)(void *), void *arg);
+/* fn(arg) on the loop's thread every INTERVAL ms, until the loop ends. Before net_loop_run only. */
+void net_loop_every(struct net_loop *loop, unsigned interval_ms, void (*fn)(void *), void *arg);
+unsigned net_loop_conns(const struct net_loop *loop);
+
+struct net_pool *net_pool_new(unsigned threads);
+void net_pool_free(struct net_pool **pool);              /* waits for all work */
+
+/* ---- Connections ------------------------------------------------------------------------------- */
+
+struct net_conn_params {
+	const struct net_protocol *protocol;
+	void *server;            /* handed to open() */
+	struct net_pool *pool;
+	struct net_tls *tls;     /* NULL: no TLS to be had */
+	bool tls_at_once;        /* imaps, pop3s */
+	size_t input_max_bytes;  /* reading stops when this much is unconsumed; 0: 64 KiB */
+};
+/* Takes over FD (a socket, also one end of a socketpair). Any thread. PEER is for logs. */
+void net_conn_attach(struct net_loop *loop, int fd, const char *peer,
+    const struct net_conn_params *params);
+
+/* Input not consumed yet: contiguous, lives until the next net_ call on this connection. */
+struct shelf_span net_conn_in(struct net_conn *conn);
+void net_conn_consume(struct net_conn *conn, size_t len);
+/* While paused input() is not called (bytes stay in the kernel once input_max_bytes are held); the
+ * peer's close is still noticed when it can be. */
+void net_conn_pause(struct net_conn *conn);
+/* Input is wanted again; input() is called soon (from the loop, not from here) when bytes are there. */
+void net_conn_resume(struct net_conn *conn);
+
+/* Output is buffered without limit, but a session asks net_conn_full() (more than 64 KiB pending)
+ * between pieces and then returns to the loop; drained() comes below 16 KiB. */
+void net_conn_write(struct net_conn *conn, const void *data, size_t len);
+void net_conn_printf(struct net_conn *conn, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+bool net_conn_full(const struct net_conn *conn);
+
+/* Ends the connection once the output is sent (or at once when the peer is gone). REASON: for the
+ * log line and close(). Later input is ignored. May be called in any callback; close() comes later. */
+void net_conn_close(struct net_conn *conn, const char *reason);
+bool net_conn_closing(const struct net_conn *conn);
+
+void net_conn_timeout(struct net_conn *conn, unsigned seconds); /* 0: none */
+/* wake() soon. Any thread, as long as the session has not been closed. */
+void net_conn_wake(struct net_conn *conn);
+
+/* TLS after the output so far is sent in clear. Input already received behind the command that asked
+ * for it ends the connection (threats: STARTTLS injection). */
+void net_conn_starttls(struct net_conn *conn);
+bool net_conn_has_tls(const struct net_conn *conn);      /* could be started */
+bool net_conn_is_tls(const struct net_conn *conn);       /* is running */
+bool net_conn_is_loopback(const struct net_conn *conn);  /* peer is 127/8, ::1 or a Unix socket */
+const char *net_conn_peer(const struct net_conn *conn);  /* "192.0.2.1:4711", "unix" */
+const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear */
+unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the process, for logs */
+
+/*
+ * net_conn_work(conn, fn, arg, done)
+ *   fn(arg) on a worker, then done(session, arg) on the loop. One at a time per connection; input is
+ *   paused meanwhile. If the connection ends while fn runs, close() waits for it and done is called
+ *   before close (net_conn_closing() is true then), so that ARG can be freed.
+ */
+void net_conn_work(struct net_conn *conn, void (*fn)(void *arg), void *arg,
+    void (*done)(void *session, void *arg));
+bool net_conn_working(const struct net_conn *conn);
+
+/* ---- Listeners ---------------------------------------------------------------------------------- */
+
+struct net_listener_params {
+	struct net_conn_params conn;
+	unsigned conns_max;          /* of this listener; beyond: refused with `busy` and closed */
+	unsigned conns_per_peer_max; /* of one IP address; 0: no limit; loopback is exempt */
+	const char *busy;            /* what a refused client is told, "* BYE Too many connections\r\n" */
+};
+/* ADDR: "127.0.0.1:143", "[::1]:143", "*:143", "unix:/path". Connections are dealt to the loops in turn.
+ * On failure returns NULL and says why in ERROR. */
+struct net_listener *net_listener_new(struct net_loop **loops, unsigned nloops, const char *addr,
+    const struct net_listener_params *params, char *error, size_t error_len);
+int net_listener_port(const struct net_listener *listener);
+/* The certificate for connections from now on. */
+void net_listener_set_tls(struct net_listener *listener, struct net_tls *tls);
+void net_listener_free(struct net_listener **listener);
+
+/* ---- TLS ------------------------------------------------------------------------------------------ */
+
+/* TLS 1.2 and up. NULL and a text in ERROR when the files do not do. */
+struct net_tls *net_tls_new(const char *cert_file, const char *key_file, char *error,
+    size_t error_len);
+void net_tls_unref(struct net_tls **tls);
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * kv.h - ordered maps in transactions of one account: the seam under the engine
+ *
+ * Shape     Tables (kv_tables.def) of byte keys in memcmp order. Every view and every update names one
+ *           account and sees that account's rows, plus the tables its shard shares. Account 0 is the
+ *           catalog. Nothing here says LMDB: another engine (a SQL server) can be put under it, and
+ *           tests/unit/test_kv.c is the suite it must pass.
+ * Limits    Key 255 bytes (without the account), value 4,080 bytes, a view or an update at most 2 s.
+ *           Kept by every engine: SHELF_ETOOBIG.
+ * Errors    SHELF_EMISSING for a key that is not there; SHELF_EFULL when map or disk is full (nothing
+ *           of the update happened, the store stays usable); SHELF_EIO; SHELF_EUNKNOWN when a commit may or
+ *           may not be on disk; SHELF_ECORRUPT.
+ * Threads   struct kv_db: any number. A view: one at a time. An update's closure runs on the shard's
+ *           committer thread.
+ */
+#ifndef ENGINE_KV_H
+#define ENGINE_KV_H
+
+#include <mailshelf/err.h>
+#include <mailshelf/span.h>
+
+enum { KV_KEY_MAX = 255, KV_VALUE_MAX = 4080, KV_SHARDS_MAX = 64, KV_CATALOG = 0 /* account */ };
+
+enum kv_table {
+#define KV_TABLE(name, scope, key, value) KV_##name,
+#include "kv_tables.def"
+#undef KV_TABLE
+	KV_TABLES
+};
+
+struct kv_db;
+struct kv_view;
+struct kv_txn;
+
+struct kv_params {
+	uint32_t shards;        /* 1..KV_SHARDS_MAX */
+	uint64_t map_bytes;     /* of each shard, a multiple of 4096 */
+	uint64_t reserve_bytes; /* of each shard, for updates without KV_ADDS */
+};
+
+/* Makes the files of an empty database in DIR, which exists. */
+SHELF_CHECK int kv_create(const char *dir, const struct kv_params *params);
+/* SHELF_EBUSY: open in this process already. Starts one committer per shard (at its first update). */
+SHELF_CHECK int kv_open(const char *dir, struct kv_db **out);
+void kv_close(struct kv_db **db); /* waits for updates that were submitted */
+uint32_t kv_shards(const struct kv_db *db);
+
+/* ---- Placement -------------------------------------------------------------------------------- */
+
+/* Decides where accounts FIRST .. FIRST + COUNT - 1 live (the emptiest shard for each) and records it in
+ * the catalog. Safe to repeat: a placed account stays. */
+SHELF_CHECK int kv_place(struct kv_db *db, uint32_t first, uint32_t count);
+SHELF_CHECK int kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out); /* SHELF_ENOACCOUNT */
+
+/* ---- Reading ------------------------------------------------------------------------------------ */
+
+/* A consistent snapshot. Values and keys returned live until kv_view_end, never longer. */
+SHELF_CHECK int kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view **out);
+/* A snapshot of a shard as a whole, for check and removal: only its SHARD tables, and the rows of any
+ * account through kv_view_account(). */
+SHELF_CHECK int kv_view_begin_shard(struct kv_db *db, uint32_t shard, struct kv_view **out);
+/* Goes on with another account of the same shard, in the same snapshot. */
+void kv_view_account(struct kv_view *view, uint32_t account);
+void kv_view_end(struct kv_view **view);
+uint32_t kv_view_shard(const struct kv_view *view);
+struct kv_db *kv_view_db(const struct kv_view *view);
+
+SHELF_CHECK int kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key,
+    struct shelf_span *value_out);
+
+/*
+ * Walks the keys that begin with PREFIX, ascending, from the first >= FROM (FROM begins with PREFIX, or
+ * is empty: from the start). kv_scan_next: 1 a row, 0 the end, or an error. Keys come without the account.
+ * In an update, a write ends every scan of that update: open a new one behind the last key.
+ */
+struct kv_scan {
+	struct kv_view *view;
+	enum kv_table table;
+	void *cursor;
+	size_t prefix_len;
+	uint8_t prefix[KV_KEY_MAX];
+	uint8_t from[KV_KEY_MAX];
+	size_t from_len;
+	int state;
+};
+SHELF_CHECK int kv_scan_open(struct kv_view *view, enum kv_table table, struct shelf_span prefix,
+    struct shelf_span from, struct kv_scan *scan);
+SHELF_CHECK int kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *value);
+void kv_scan_close(struct kv_scan *scan);
+
+/* ---- Writing ------------------------------------------------------------------------------------ */
+
+/*
+ * An update is a closure. The shard's committer runs the closures waiting for it in one transaction
+ * and one flush, in the order of their submission. A closure may run again (when another one of the
+ * group failed), so it has no effect outside the transaction but on its own ARG, which it sets from the
+ * start each time. It returns 0, or an error: then nothing of it happens and the caller gets the error.
+ * It must not block, compress, or call kv_update.
+ */
+typedef int kv_update_fn(struct kv_txn *txn, void *arg);
+typedef void kv_done_fn(void *arg, int rc);
+
+enum {
+	KV_ADDS = 1,  /* takes room: refused with SHELF_EFULL while only the reserve is left */
+	KV_QUIET = 2, /* tells no listener (kv_set_listener) */
+};
+/* Blocks until the commit is on disk. */
+SHELF_CHECK int kv_update(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg);
+/* The same without waiting; done(done_arg, rc) on the committer's thread, which must only signal. */
+void kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
+    kv_done_fn *done, void *done_arg);
+/* An update of a shard's shared tables, of no account until kv_txn_account(). */
+SHELF_CHECK int kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags, kv_update_fn *fn, void *arg);
+
+/* Reads inside an update; what they return lives until the next write of the update. */
+struct kv_view *kv_txn_view(struct kv_txn *txn);
+uint32_t kv_txn_account(const struct kv_txn *txn);
+void kv_txn_set_account(struct kv_txn *txn, uint32_t account); /* in kv_update_shard only */
+SHELF_CHECK int kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key,
+    struct shelf_span value);
+/* SHELF_EMISSING when it is not there. */
+SHELF_CHECK int kv_del(struct kv_txn *txn, enum kv_table table, struct shelf_span key);
+/* Rows written and removed so far by this closure: a closure that slices its work stops near 400. */
+unsigned kv_txn_writes(const struct kv_txn *txn);
+
+/* ---- Changes, numbers, tests ---------------------------------------------------------------------- */
+
+/* fn(arg, account) after each commit, for every account changed in it. On the committer's thread. */
+void kv_set_listener(struct kv_db *db, void (*fn)(void *arg, uint32_t account), void *arg);
+/* Number of the shard's last commit, by any process; costs nanoseconds. A view begun after a new number
+ * was seen here sees that commit. */
+uint64_t kv_commits_seen(struct kv_db *db, uint32_t shard);
+
+struct kv_stats {
+	uint64_t file_bytes, free_bytes, map_bytes, disk_free_bytes;
+	uint64_t commits, updates;
+	uint32_t readers, stale_readers_cleared;
+};
+SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out); /* KV_SHARDS_MAX: catalog */
+/* Clears what killed processes left in the reader table. Also done by kv_open and each minute. */
+void kv_clear_readers(struct kv_db *db);
+
+/* Tests only: called before each write and around each commit; a return value other than 0 is injected
+ * as that operation's error. NULL: off. May end the process. */
+enum kv_point { KV_AT_PUT, KV_AT_DEL, KV_BEFORE_COMMIT, KV_AFTER_COMMIT };
+extern int (*kv_fault)(enum kv_point point);
+
+#endif

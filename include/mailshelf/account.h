@@ -1,0 +1,94 @@
+/*
+ * account.h - accounts, credentials, quotas
+ *
+ * Names     1..254 bytes of UTF-8 without control characters, blanks, "/", "\", quotes; "local" or
+ *           "local@domain". ASCII letters are folded to lower case everywhere a name is taken.
+ * Ids       u32, > 0, never reused in a store.
+ * Quotas    Limits 0 = none. Usage counts RFC822.SIZE of every message in every mailbox (RFC 9208
+ *           5.1, 5.2), changed in the transaction that changes the messages: exact by construction.
+ * Threads   Any. Writing blocks (store.h).
+ */
+#ifndef MAILSHELF_ACCOUNT_H
+#define MAILSHELF_ACCOUNT_H
+
+#include <mailshelf/store.h>
+
+enum { SHELF_ACCOUNT_NAME_MAX = 254, SHELF_PASSWORD_MAX = 512 };
+
+enum shelf_service { /* bits of struct shelf_account.services */
+	SHELF_SERVICE_IMAP = 1,
+	SHELF_SERVICE_POP3 = 2,
+	SHELF_SERVICE_DELIVERY = 4,
+	SHELF_SERVICE_ALL = 7,
+};
+
+struct shelf_quota {
+	uint64_t limit_bytes, limit_messages; /* 0: none */
+	uint64_t used_bytes, used_messages;
+	uint64_t held_bytes, held_messages;   /* expunged, still kept, not counted as used */
+};
+
+struct shelf_account {
+	uint32_t id;
+	char name[SHELF_ACCOUNT_NAME_MAX + 1];
+	unsigned services; /* what is switched on */
+	bool disabled;     /* everything is off, whatever services says */
+	bool has_password;
+	int64_t created_s;
+	uint32_t partition;
+};
+
+struct shelf_account_new {
+	struct shelf_span name;
+	struct shelf_span password; /* empty: no login until one is set */
+	uint64_t limit_bytes, limit_messages;
+};
+
+/*
+ * shelf_account_add(store, list, n, rc_out, id_out)
+ *   Adds N accounts, each with its INBOX and the usual special-use mailboxes left to the client.
+ *   rc_out   n results: 0, SHELF_ENAME, SHELF_EEXISTS, SHELF_ETOOBIG (password); NULL: not wanted
+ *   id_out   n ids, 0 where refused; NULL: not wanted
+ *   returns  0 when every account was added, the first refusal otherwise (the others are added), or
+ *            a SYSTEM error. Safe to run again: what is there is SHELF_EEXISTS.
+ */
+SHELF_CHECK int shelf_account_add(struct shelf_store *store, const struct shelf_account_new *list,
+    size_t n, int *rc_out, uint32_t *id_out);
+SHELF_CHECK int shelf_account_find(struct shelf_store *store, struct shelf_span name,
+    struct shelf_account *out);
+SHELF_CHECK int shelf_account_get(struct shelf_store *store, uint32_t id, struct shelf_account *out);
+/* In order of name. fn returns 0 to go on; anything else ends the walk and is returned. FN may read
+ * and write the store (the walk holds no snapshot while it runs). */
+typedef int shelf_account_fn(void *arg, const struct shelf_account *account);
+SHELF_CHECK int shelf_account_each(struct shelf_store *store, shelf_account_fn *fn, void *arg);
+SHELF_CHECK int shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned services,
+    bool disabled);
+/* Hashes with the system's default (yescrypt): tens of milliseconds of CPU. Empty: no login. */
+SHELF_CHECK int shelf_account_set_password(struct shelf_store *store, uint32_t id,
+    struct shelf_span password);
+/* The name is free at once, the mail is removed in the background. */
+SHELF_CHECK int shelf_account_delete(struct shelf_store *store, uint32_t id);
+
+/*
+ * shelf_account_login(store, name, password, service, out)
+ *   Costs a password hash (tens of milliseconds; the same for unknown names), so call it on a
+ *   worker; a login verified in the last minutes is remembered (keyed hash, in memory only) and
+ *   costs microseconds until the password changes.
+ *   returns  0; SHELF_EAUTH wrong name or password, no password set; SHELF_EDISABLED right password
+ *            but the account or the service is switched off
+ */
+SHELF_CHECK int shelf_account_login(struct shelf_store *store, struct shelf_span name,
+    struct shelf_span password, enum shelf_service service, struct shelf_account *out);
+
+SHELF_CHECK int shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out);
+SHELF_CHECK int shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
+    uint64_t limit_messages);
+/*
+ * shelf_quota_check(store, id, kept_out, counted_out)
+ *   Counts everything again in one snapshot, beside running writers.
+ *   returns  0 when equal, 1 when they differ
+ */
+SHELF_CHECK int shelf_quota_check(struct shelf_store *store, uint32_t id,
+    struct shelf_quota *kept_out, struct shelf_quota *counted_out);
+
+#endif

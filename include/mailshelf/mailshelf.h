@@ -1,0 +1,26 @@
+/*
+ * mailshelf.h - the engine's whole public face
+ *
+ *   bytes      span.h buf.h arena.h mem.h     errors    err.h err.def     log    log.h
+ *   store      store.h   open, snapshots, check, purge
+ *   account    account.h add, login, quota
+ *   mailbox    mailbox.h create, rename, status
+ *   message    message.h draft, append, deliver, flags, expunge, copy, body
+ *   session    view.h    message numbers; news.h   "it changed"
+ *   content    mime.h    part tree, envelope; query.h  search
+ */
+#ifndef MAILSHELF_H
+#define MAILSHELF_H
+
+#include <mailshelf/account.h>
+#include <mailshelf/log.h>
+#include <mailshelf/mailbox.h>
+#include <mailshelf/mem.h>
+#include <mailshelf/message.h>
+#include <mailshelf/mime.h>
+#include <mailshelf/news.h>
+#include <mailshelf/query.h>
+#include <mailshelf/uidset.h>
+#include <mailshelf/view.h>
+
+#endif

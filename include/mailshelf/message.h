@@ -1,0 +1,200 @@
+/*
+ * message.h - receiving, storing, reading, flagging, copying and removing messages
+ *
+ * Bytes     A message is stored byte for byte as given; every section read later is a slice of it.
+ *           It is given in wire form (CRLF); tools that read Unix files convert first.
+ * Flags     System flags are bits, keywords are bit numbers of their mailbox (mailbox.h). Setting
+ *           flags takes keyword names and creates missing ones (SHELF_ELIMIT beyond 256).
+ * Modseq    One counter per account; every committed change of an account gets the next number.
+ * Sources   RFC 9051 2.3, 6.3.12, 6.4.6-6.4.8; RFC 7162; RFC 6851; RFC 8474 5 (email id).
+ */
+#ifndef MAILSHELF_MESSAGE_H
+#define MAILSHELF_MESSAGE_H
+
+#include <mailshelf/arena.h>
+#include <mailshelf/store.h>
+#include <mailshelf/uidset.h>
+
+enum shelf_flag { /* bits */
+	SHELF_SEEN = 1,
+	SHELF_ANSWERED = 2,
+	SHELF_FLAGGED = 4,
+	SHELF_DELETED = 8,
+	SHELF_DRAFT = 16,
+	SHELF_FLAGS_SYSTEM = 31,
+};
+
+struct shelf_msg {
+	uint32_t uid;
+	uint32_t flags;         /* enum shelf_flag */
+	uint64_t keywords[4];   /* bit n of the set = keyword number n */
+	uint64_t modseq;
+	int64_t internaldate_s; /* UTC */
+	int16_t zone_min;       /* of INTERNALDATE as it was given, minutes east */
+	bool gone;              /* expunged, held: readable, not counted */
+	int64_t savedate_s;     /* when it came into this mailbox */
+	uint64_t size;          /* RFC822.SIZE, bytes */
+	uint64_t blob;          /* for shelf_body_open */
+	uint8_t email_id[16];   /* same bytes, same id: SHA-256 of the message, cut */
+};
+
+static inline bool
+shelf_msg_has_keyword(const struct shelf_msg *m, uint32_t n)
+{
+	return n < 256 && (m->keywords[n / 64] >> (n % 64) & 1) != 0;
+}
+
+/*
+ * shelf_msg_get(rd, mailbox, uid, out)
+ *   returns  0; SHELF_ENOMESSAGE. A message expunged within the hold time is returned with gone set,
+ *            so that sessions that have not been told can go on reading it.
+ */
+SHELF_CHECK int shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid,
+    struct shelf_msg *out);
+/*
+ * shelf_msg_next(rd, mailbox, uid, what, out)
+ *   The first present message with a uid >= UID: the way to walk a mailbox in order.
+ *   what     SHELF_MSG_FLAGS: only uid, flags, keywords, modseq are filled (no row is read)
+ *   cost     pages of 256 messages are decoded once per 256 calls (kept in RD)
+ *   returns  0; SHELF_ENOMESSAGE no further message
+ */
+enum shelf_msg_what { SHELF_MSG_FLAGS, SHELF_MSG_ALL };
+SHELF_CHECK int shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid,
+    enum shelf_msg_what what, struct shelf_msg *out);
+
+/* ---- Bodies ---------------------------------------------------------------------------------- */
+
+/*
+ * A body reads ranges of one message. It holds at most one decompressed frame (256 KiB), so a
+ * message of any size streams in fixed memory. It survives the end of the snapshot: each read takes
+ * one of its own account. One thread at a time.
+ */
+struct shelf_body;
+/* SHELF_ENOMESSAGE when the blob is gone. */
+SHELF_CHECK int shelf_body_open(struct shelf_store *store, uint32_t account, uint64_t blob,
+    struct shelf_body **out);
+uint64_t shelf_body_size(const struct shelf_body *body);
+/*
+ * shelf_body_read(body, offset, max, out)
+ *   Bytes from OFFSET on, up to the end of the frame they lie in and at most MAX; empty at the end.
+ *   OUT lives until the next call. A frame's checksum is verified when it is decompressed.
+ *   returns  0; SHELF_ECORRUPT; SHELF_ENOMESSAGE removed meanwhile; SHELF_EIO
+ */
+SHELF_CHECK int shelf_body_read(struct shelf_body *body, uint64_t offset, size_t max,
+    struct shelf_span *out);
+void shelf_body_close(struct shelf_body **body);
+
+/*
+ * shelf_msg_derived(rd, blob, arena, out)
+ *   The stored result of the MIME scan at delivery (mime.h decodes it): OUT lives in ARENA.
+ *   returns  0; SHELF_EMISSING (then scan the body again); SHELF_ECORRUPT
+ */
+SHELF_CHECK int shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena,
+    struct shelf_span *out);
+
+/* ---- Receiving --------------------------------------------------------------------------------- */
+
+/*
+ * A draft is a message being received: bytes are hashed, compressed and scanned as they come, and
+ * kept in memory up to 256 KiB compressed, then in a temporary file. Not visible to anybody until
+ * it is appended; freeing it at any time leaves nothing behind. After shelf_draft_finish it may be
+ * appended any number of times, to any accounts; it is then read-only and any thread may use it.
+ */
+struct shelf_draft;
+SHELF_CHECK int shelf_draft_new(struct shelf_store *store, struct shelf_draft **out);
+SHELF_CHECK int shelf_draft_write(struct shelf_draft *draft, const void *data, size_t len);
+SHELF_CHECK int shelf_draft_finish(struct shelf_draft *draft);
+uint64_t shelf_draft_size(const struct shelf_draft *draft);
+const uint8_t *shelf_draft_email_id(const struct shelf_draft *draft); /* 16 bytes, after finish */
+void shelf_draft_free(struct shelf_draft **draft);
+
+struct shelf_append {
+	struct shelf_draft *draft;         /* finished */
+	uint32_t flags;                    /* enum shelf_flag */
+	const struct shelf_span *keywords; /* names */
+	size_t nkeywords;
+	int64_t internaldate_s;            /* INT64_MIN: now */
+	int16_t zone_min;
+};
+
+struct shelf_append_result {
+	int rc;               /* used by shelf_deliver only */
+	uint32_t mailbox;     /* id */
+	uint32_t uidvalidity;
+	uint32_t first_uid;   /* n messages have uids first_uid .. first_uid + n - 1 */
+	uint64_t modseq;
+};
+
+/*
+ * shelf_append(store, account, mailbox_id, items, n, result_out)
+ *   All N messages or none, in one transaction (RFC 3502).
+ *   returns  0; SHELF_ENOMAILBOX; SHELF_EQUOTA; SHELF_ELIMIT (keywords, uids used up); SHELF_EFULL
+ */
+SHELF_CHECK int shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_append *items, size_t n, struct shelf_append_result *result_out);
+
+struct shelf_delivery {
+	uint32_t account;
+	struct shelf_span mailbox; /* empty: INBOX; a missing one is created */
+	uint32_t flags;
+};
+/*
+ * shelf_deliver(store, draft, list, n, results_out)
+ *   One message to N accounts: one body per partition, one transaction per account, commits shared.
+ *   Each result has its own rc: 0, SHELF_EQUOTA, SHELF_ENOACCOUNT, SHELF_EDISABLED, SHELF_EFULL ...
+ */
+void shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
+    const struct shelf_delivery *list, size_t n, struct shelf_append_result *results_out);
+/* Would LEN more bytes in one more message fit the quota now? 0 or SHELF_EQUOTA. */
+SHELF_CHECK int shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len);
+
+/* ---- Changing ---------------------------------------------------------------------------------- */
+
+enum shelf_flag_op { SHELF_FLAGS_ADD, SHELF_FLAGS_REMOVE, SHELF_FLAGS_REPLACE };
+
+struct shelf_flag_change {
+	enum shelf_flag_op op;
+	uint32_t flags;
+	const struct shelf_span *keywords;
+	size_t nkeywords;
+	uint64_t unchanged_since; /* UINT64_MAX: no condition (RFC 7162 3.1.3) */
+};
+/*
+ * shelf_msg_set_flags(store, account, mailbox, uids, change, modified_out, modseq_out)
+ *   uids          those not in the mailbox are passed over
+ *   modified_out  NULL, or receives the uids that UNCHANGED_SINCE kept from being changed
+ *   modseq_out    NULL, or the modseq of the last change (unchanged if nothing changed)
+ *   Large sets are changed in several transactions of about 300 pages.
+ */
+SHELF_CHECK int shelf_msg_set_flags(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_uidset *uids, const struct shelf_flag_change *change,
+    struct shelf_uidset *modified_out, uint64_t *modseq_out);
+
+/*
+ * shelf_msg_expunge(store, account, mailbox, uids, flags, expunged_out)
+ *   uids      NULL: all
+ *   flags     SHELF_EXPUNGE_DELETED: only messages with \Deleted (EXPUNGE, UID EXPUNGE, CLOSE)
+ *             SHELF_EXPUNGE_ATOMIC: one transaction however many (POP3 QUIT); slices otherwise
+ *   expunged_out  NULL, or receives the uids removed
+ *   Never fails for want of space or quota.
+ */
+enum { SHELF_EXPUNGE_DELETED = 1, SHELF_EXPUNGE_ATOMIC = 2 };
+SHELF_CHECK int shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out);
+
+struct shelf_copy_result {
+	uint32_t uidvalidity;          /* of the target */
+	struct shelf_uidset *from_uids; /* the caller's sets, filled: same count, same order */
+	struct shelf_uidset *to_uids;
+	uint64_t modseq;
+};
+/*
+ * shelf_msg_copy(store, account, from, to, uids, move, result)
+ *   All or nothing, in one transaction. Flags, keywords, INTERNALDATE are kept; bodies are shared.
+ *   MOVE never asks the quota (nothing is added); two sessions moving a message move it once.
+ *   returns  0 (also when no uid was there); SHELF_ENOMAILBOX; SHELF_EQUOTA; SHELF_ELIMIT; SHELF_EFULL
+ */
+SHELF_CHECK int shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from,
+    uint32_t to, const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * query.h - searching a mailbox: a tree of keys, built by a door, run by the engine
+ *
+ * Shape     Keys as in RFC 9051 6.4.4. Texts are UTF-8 and compare without case (full Unicode simple
+ *           folding) against decoded headers and text parts.
+ * Slices    A search runs in slices, so that it neither blocks an event loop nor keeps a snapshot:
+ *           shelf_search_run() works for about a time budget and says whether more is left.
+ * Sources   RFC 9051 6.4.4; RFC 7162 3.1.5 (MODSEQ); RFC 5032 (OLDER, YOUNGER).
+ */
+#ifndef MAILSHELF_QUERY_H
+#define MAILSHELF_QUERY_H
+
+#include <mailshelf/arena.h>
+#include <mailshelf/message.h>
+#include <mailshelf/view.h>
+
+enum shelf_key_kind {
+	SHELF_KEY_ALL,
+	SHELF_KEY_AND,      /* children */
+	SHELF_KEY_OR,       /* children */
+	SHELF_KEY_NOT,      /* one child */
+	SHELF_KEY_UIDS,     /* uids: message sets are translated by the door */
+	SHELF_KEY_FLAG,     /* flag: one enum shelf_flag bit is set */
+	SHELF_KEY_KEYWORD,  /* text: a keyword name */
+	SHELF_KEY_RECENT,   /* uids: the session's recent ones, a SHELF_KEY_UIDS for the engine */
+	SHELF_KEY_HEADER,   /* name, text; empty text: the field is there */
+	SHELF_KEY_BODY,     /* text, in decoded text parts */
+	SHELF_KEY_TEXT,     /* text, in headers or decoded text parts */
+	SHELF_KEY_LARGER,   /* number */
+	SHELF_KEY_SMALLER,  /* number */
+	SHELF_KEY_BEFORE,   /* number: days since 1970, of INTERNALDATE in its own zone */
+	SHELF_KEY_ON,
+	SHELF_KEY_SINCE,
+	SHELF_KEY_SENTBEFORE, /* the same of the Date: field */
+	SHELF_KEY_SENTON,
+	SHELF_KEY_SENTSINCE,
+	SHELF_KEY_MODSEQ,   /* number: >= */
+	SHELF_KEY_OLDER,    /* number: seconds */
+	SHELF_KEY_YOUNGER,
+};
+
+struct shelf_key {
+	enum shelf_key_kind kind;
+	struct shelf_key *child, *next; /* first child; next sibling */
+	struct shelf_uidset *uids;      /* owned by the builder */
+	uint32_t flag;
+	uint64_t number;
+	struct shelf_span name, text;
+};
+
+struct shelf_search;
+/* The key tree, its spans and sets must outlive the search. Only messages in VIEW are considered, and
+ * the view must not be refreshed with may_renumber while the search lives. */
+SHELF_CHECK int shelf_search_new(struct shelf_store *store, uint32_t account,
+    const struct shelf_view *view, const struct shelf_key *key, struct shelf_search **out);
+/* 1: more is left, call again; 0: done; or an error. Takes its own snapshots. */
+SHELF_CHECK int shelf_search_run(struct shelf_search *search, unsigned budget_ms);
+/* Uids found so far; lives as long as SEARCH. */
+const struct shelf_uidset *shelf_search_found(const struct shelf_search *search);
+uint64_t shelf_search_max_modseq(const struct shelf_search *search); /* of those found */
+void shelf_search_free(struct shelf_search **search);
+
+#endif
