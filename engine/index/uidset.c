@@ -1,0 +1,181 @@
+/*
+ * uidset.c - sets of UIDs and message numbers as Roaring bitmaps
+ *
+ * The only file that includes roaring.h. What must stay true: 0 is never a member, so that 0 can say
+ * "none" everywhere.
+ */
+#include <stdlib.h>
+
+#include <roaring/roaring.h>
+
+#include <mailshelf/mem.h>
+#include <mailshelf/uidset.h>
+
+struct shelf_uidset {
+	roaring_bitmap_t *bits;
+};
+
+static struct shelf_uidset *
+wrap(roaring_bitmap_t *bits)
+{
+	struct shelf_uidset *s = SHELF_NEW(struct shelf_uidset);
+
+	SHELF_ASSERT(bits != NULL);
+	s->bits = bits;
+	return s;
+}
+
+struct shelf_uidset *
+shelf_uidset_new(void)
+{
+	return wrap(roaring_bitmap_create());
+}
+
+struct shelf_uidset *
+shelf_uidset_copy(const struct shelf_uidset *s)
+{
+	return wrap(roaring_bitmap_copy(s->bits));
+}
+
+void
+shelf_uidset_free(struct shelf_uidset **s)
+{
+	if (*s == NULL)
+		return;
+	roaring_bitmap_free((*s)->bits);
+	free(*s);
+	*s = NULL;
+}
+
+void
+shelf_uidset_clear(struct shelf_uidset *s)
+{
+	roaring_bitmap_clear(s->bits);
+}
+
+void
+shelf_uidset_add(struct shelf_uidset *s, uint32_t uid)
+{
+	if (uid != 0)
+		roaring_bitmap_add(s->bits, uid);
+}
+
+void
+shelf_uidset_add_range(struct shelf_uidset *s, uint32_t first, uint32_t last)
+{
+	if (first == 0)
+		first = 1;
+	if (first <= last)
+		roaring_bitmap_add_range_closed(s->bits, first, last);
+}
+
+void
+shelf_uidset_remove(struct shelf_uidset *s, uint32_t uid)
+{
+	roaring_bitmap_remove(s->bits, uid);
+}
+
+bool
+shelf_uidset_has(const struct shelf_uidset *s, uint32_t uid)
+{
+	return roaring_bitmap_contains(s->bits, uid);
+}
+
+uint32_t
+shelf_uidset_count(const struct shelf_uidset *s)
+{
+	return (uint32_t)roaring_bitmap_get_cardinality(s->bits);
+}
+
+uint32_t
+shelf_uidset_min(const struct shelf_uidset *s)
+{
+	return roaring_bitmap_is_empty(s->bits) ? 0 : roaring_bitmap_minimum(s->bits);
+}
+
+uint32_t
+shelf_uidset_max(const struct shelf_uidset *s)
+{
+	return roaring_bitmap_is_empty(s->bits) ? 0 : roaring_bitmap_maximum(s->bits);
+}
+
+uint32_t
+shelf_uidset_next(const struct shelf_uidset *s, uint32_t from)
+{
+	roaring_uint32_iterator_t it;
+
+	if (roaring_bitmap_is_empty(s->bits))
+		return 0;
+	roaring_init_iterator(s->bits, &it);
+	if (!roaring_move_uint32_iterator_equalorlarger(&it, from))
+		return 0;
+	return it.current_value;
+}
+
+/* Are first..last all members? */
+static bool
+has_range(const struct shelf_uidset *s, uint32_t first, uint32_t last)
+{
+	return roaring_bitmap_contains_range(s->bits, first, (uint64_t)last + 1);
+}
+
+/*
+ * The end of a run is found by doubling the distance and then halving it: a mailbox is often one run
+ * of a million members, and just as often many runs of one.
+ */
+bool
+shelf_uidset_run(const struct shelf_uidset *s, uint32_t from, uint32_t *first, uint32_t *last)
+{
+	uint32_t begin = shelf_uidset_next(s, from);
+	uint32_t good = begin, step = 1;
+
+	if (begin == 0)
+		return false;
+	while (step <= UINT32_MAX - good && has_range(s, good, good + step)) {
+		good += step;
+		if (step <= UINT32_MAX / 2)
+			step *= 2;
+	}
+	for (; step > 0; step /= 2)
+		if (step <= UINT32_MAX - good && has_range(s, good, good + step))
+			good += step;
+	*first = begin;
+	*last = good;
+	return true;
+}
+
+void
+shelf_uidset_and(struct shelf_uidset *s, const struct shelf_uidset *other)
+{
+	roaring_bitmap_and_inplace(s->bits, other->bits);
+}
+
+void
+shelf_uidset_or(struct shelf_uidset *s, const struct shelf_uidset *other)
+{
+	if (s != other)
+		roaring_bitmap_or_inplace(s->bits, other->bits);
+}
+
+void
+shelf_uidset_andnot(struct shelf_uidset *s, const struct shelf_uidset *other)
+{
+	if (s == other)
+		shelf_uidset_clear(s);
+	else
+		roaring_bitmap_andnot_inplace(s->bits, other->bits);
+}
+
+void
+shelf_uidset_print(const struct shelf_uidset *s, struct shelf_buf *out)
+{
+	uint32_t first = 0, last = 0;
+
+	for (uint32_t from = 1; shelf_uidset_run(s, from, &first, &last); from = last + 1) {
+		shelf_buf_printf(out, "%s%u", from == 1 ? "" : ",", first);
+		if (last > first)
+			shelf_buf_printf(out, ":%u", last);
+		if (last == UINT32_MAX)
+			break;
+	}
+}
