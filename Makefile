@@ -59,6 +59,8 @@ UNIT    := $(call srcs,tests/unit/*.c)
 SUPPORT := $(call srcs,tests/support/*.c)
 FUZZ    := $(filter-out tests/fuzz/regress_main.c,$(call srcs,tests/fuzz/*.c))
 BENCH   := $(call srcs,bench/*.c)
+SUPPORT_ALONE := tests/support/jobs.c tests/support/support.c
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ))
 
 PROGRAMS := $B/mailshelfd $B/mailshelf
 
@@ -78,8 +80,16 @@ $B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS)) $B/libaccess.a $B/libmailshelf
 	$(link) $(LIBS_access) $(LIBS_engine) -lz $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
-$B/crash: $(call objs,$(call srcs,tests/crash/*.c)) $B/libmailshelf.a
+$B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
+# One program per tests/fuzz/fuzz_NAME.c: with libFuzzer, or with a main that plays the corpus.
+$B/libtools.a: $(call objs,$(TOOLS))
+	@rm -f $@ && $(AR) rcs $@ $^
+FUZZ_LIBS := $B/libtools.a $B/libaccess.a $B/libmailshelf.a
+$B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
+	$(link) -fsanitize=fuzzer $(LIBS_access) $(LIBS_engine) -lz
+$B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
+	$(link) $(LIBS_access) $(LIBS_engine) -lz
 
 # The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.
 $B/%.o: %.c $B/flags
@@ -94,11 +104,54 @@ FORCE:
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
 
+# ---- Tests. The long parts are scripts; each prints what it runs.
+RUN := MAKE='$(MAKE)' BUILD='$(BUILD)' JOBS='$(JOBS)'
+JOBS ?= $(shell nproc)
+SECONDS_EACH ?= 60
+
+check: ## Everything that must hold: installs what it needs, ends with "N passed, N failed"
+	@$(RUN) tests/support/check.sh
+test-programs: $(PROGRAMS) $B/unit $B/dialogue $B/crash $(FUZZERS:%=$B/regress_%)
+fuzz-programs: $(FUZZERS:%=$B/fuzz_%)
+unit: ## Only the unit tests (ARGS="-v NAME")
+	@$(MAKE) MODE=asan $(BUILD)/asan/unit && $(BUILD)/asan/unit $(ARGS)
+dialogue: ## Only the dialogues (ARGS="tests/dialogue/imap")
+	@$(MAKE) MODE=asan $(BUILD)/asan/dialogue
+	$(BUILD)/asan/dialogue $(or $(ARGS),tests/dialogue)
+	$(BUILD)/asan/dialogue --bytewise $(or $(ARGS),tests/dialogue)
+crash: ## Only the crash tests, long (ARGS="--rounds 200")
+	@$(MAKE) MODE=debug $(BUILD)/debug/crash && $(BUILD)/debug/crash $(or $(ARGS),--rounds 200)
+clients: ## Only the tests with real mail clients (ARGS="mbsync")
+	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan python3 tests/clients/run.py $(ARGS)
+fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
+	@$(MAKE) MODE=fuzz CC=clang fuzz-programs
+	@$(RUN) SECONDS_EACH=$(SECONDS_EACH) tests/support/fuzz.sh $(or $(NAME),$(FUZZERS))
+arrows: ## Libraries and includes stay in their rooms
+	@tests/support/arrows.sh
+lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
+	@tests/support/lint.sh
+docs: ## The tables of docs/ that are made from the .def files
+	@tests/support/docs.sh
+ci: ## What CI runs, word for word
+	$(MAKE) check
+	$(MAKE) demo DEMO_EXIT=1
+
+deps-build deps-test deps-demo deps-fuzz: deps-%:
+	@tests/support/deps.sh $*
+demo: deps-demo ## A store with mail and a running server to try (DEMO_EXIT=1: stop by itself)
+	@$(MAKE) --no-print-directory -j$(JOBS) MODE=release all
+	@BIN=$(BUILD)/release DEMO_EXIT='$(DEMO_EXIT)' tools/demo/demo.sh
+install: ## Programs, library, headers, manual pages (PREFIX, DESTDIR)
+	@$(MAKE) MODE=release all && PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BIN=$(BUILD)/release \
+	  tests/support/install.sh
+
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash clients fuzz \
+        arrows lint docs ci deps-build deps-test deps-demo deps-fuzz demo install
+.SECONDARY:
 .DELETE_ON_ERROR:

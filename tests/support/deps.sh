@@ -1,0 +1,50 @@
+#!/bin/bash
+# deps.sh GROUP... - installs the Debian packages a target needs; does nothing when all are there
+#
+# Groups: build, test, demo, fuzz (each takes build with it). On other systems it only names them.
+set -euo pipefail
+
+build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent-dev libcrypt-dev
+  libroaring-dev libicu-dev zlib1g-dev"
+declare -A also=(
+	[build]=""
+	[test]="check python3 openssl curl isync fetchmail procps"
+	[demo]="curl openssl"
+	[fuzz]="clang"
+)
+
+wanted=$build
+for group in "$@"; do
+	if [ -z "${also[$group]+set}" ]; then
+		echo "deps.sh: no group $group (build, test, demo, fuzz)" >&2
+		exit 64
+	fi
+	wanted+=" ${also[$group]}"
+done
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	echo "not a Debian system; needed under their names here:" $wanted
+	exit 0
+fi
+
+missing=()
+for package in $wanted; do
+	status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+	[ "$status" = "install ok installed" ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo)
+echo "installing packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+install() {
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		--no-install-recommends "${missing[@]}" </dev/null
+}
+# The package lists may be old or absent: fetch them only when the first try fails.
+if ! install >/tmp/deps.$$ 2>&1; then
+	"${sudo[@]}" apt-get update -q </dev/null
+	install
+fi
+rm -f /tmp/deps.$$
