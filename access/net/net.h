@@ -30,19 +30,26 @@ struct net_protocol {
 	void (*drained)(void *session);
 	/* net_conn_wake() was called since the last time; calls are merged. */
 	void (*wake)(void *session);
-	/* No input for the time set with net_conn_timeout(). */
+	/* No input for the time set with net_conn_timeout(), or net_conn_deadline() has passed. Not
+	 * called while work runs: then it comes after done(). */
 	void (*timeout)(void *session);
 	/* TLS started by net_conn_starttls() is up. */
 	void (*tls_ready)(void *session);
 	/* The end. Frees the session. */
 	void (*close)(void *session, const char *reason);
+	/* The server stops: a last line may be written here ("* BYE"), net closes the connection after it.
+	 * Comes after done() of running work. May be NULL. */
+	void (*stop)(void *session);
 };
 
 /* ---- Loops and workers ------------------------------------------------------------------------ */
 
 struct net_loop *net_loop_new(void);
-void net_loop_run(struct net_loop *loop);                /* on the caller's thread, until stopped */
-void net_loop_stop(struct net_loop *loop);               /* any thread; closes its connections */
+/* On the caller's thread, until stopped and the last connection has ended. Blocks SIGPIPE there. */
+void net_loop_run(struct net_loop *loop);
+/* Any thread. Running work ends and is answered, then each session's stop() is called, output gets
+ * a few seconds, and the connections are closed. */
+void net_loop_stop(struct net_loop *loop);
 void net_loop_free(struct net_loop **loop);
 /* Runs fn(arg) on the loop's thread soon. Any thread. */
 void net_loop_post(struct net_loop *loop, void (*fn)(void *), void *arg);
@@ -62,6 +69,7 @@ struct net_conn_params {
 	struct net_tls *tls;     /* NULL: no TLS to be had */
 	bool tls_at_once;        /* imaps, pop3s */
 	size_t input_max_bytes;  /* reading stops when this much is unconsumed; 0: 64 KiB */
+	unsigned handshake_timeout_s; /* for a TLS handshake; 0: 60 */
 };
 /* Takes over FD (a socket, also one end of a socketpair). Any thread. PEER is for logs. */
 void net_conn_attach(struct net_loop *loop, int fd, const char *peer,
@@ -88,7 +96,11 @@ bool net_conn_full(const struct net_conn *conn);
 void net_conn_close(struct net_conn *conn, const char *reason);
 bool net_conn_closing(const struct net_conn *conn);
 
-void net_conn_timeout(struct net_conn *conn, unsigned seconds); /* 0: none */
+/* timeout() when nothing has come in for SECONDS (and the peer has not taken output it was behind
+ * with). 0: none. */
+void net_conn_timeout(struct net_conn *conn, unsigned seconds);
+/* timeout() once, SECONDS from now, whatever comes in: the time to log in. 0: none. */
+void net_conn_deadline(struct net_conn *conn, unsigned seconds);
 /* wake() soon. Any thread, as long as the session has not been closed. */
 void net_conn_wake(struct net_conn *conn);
 
@@ -99,6 +111,12 @@ bool net_conn_has_tls(const struct net_conn *conn);      /* could be started */
 bool net_conn_is_tls(const struct net_conn *conn);       /* is running */
 bool net_conn_is_loopback(const struct net_conn *conn);  /* peer is 127/8, ::1 or a Unix socket */
 const char *net_conn_peer(const struct net_conn *conn);  /* "192.0.2.1:4711", "unix" */
+/* The peer's address without port, for counting: IPv6, or IPv4 mapped into it; of an IPv6 address the
+ * first 64 bits, because a host has them all. Zeros for a Unix socket. */
+struct net_peer {
+	uint8_t ip[16];
+};
+struct net_peer net_conn_peer_ip(const struct net_conn *conn);
 const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear */
 unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the process, for logs */
 
@@ -110,23 +128,29 @@ unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the pr
  */
 void net_conn_work(struct net_conn *conn, void (*fn)(void *arg), void *arg,
     void (*done)(void *session, void *arg));
-bool net_conn_working(const struct net_conn *conn);
+/* done(session, arg) on the loop in MS milliseconds, under the same rules; may be called in done(). When
+ * the connection ends first, done comes at once, with net_conn_closing() true. */
+void net_conn_wait(struct net_conn *conn, unsigned ms, void *arg,
+    void (*done)(void *session, void *arg));
+bool net_conn_working(const struct net_conn *conn); /* work or a wait is running */
 
 /* ---- Listeners ---------------------------------------------------------------------------------- */
 
 struct net_listener_params {
 	struct net_conn_params conn;
 	unsigned conns_max;          /* of this listener; beyond: refused with `busy` and closed */
-	unsigned conns_per_peer_max; /* of one IP address; 0: no limit; loopback is exempt */
+	unsigned conns_per_peer_max; /* of one IP address (IPv6: one /64); 0: no limit; loopback is exempt */
 	const char *busy;            /* what a refused client is told, "* BYE Too many connections\r\n" */
 };
 /* ADDR: "127.0.0.1:143", "[::1]:143", "*:143", "unix:/path". Connections are dealt to the loops in turn.
- * On failure returns NULL and says why in ERROR. */
+ * Port 0 takes a free one. Before the first loop runs, or on the first loop. On failure returns NULL,
+ * says why in ERROR and sets errno (EINVAL: the address makes no sense; EADDRINUSE, EACCES, ...). */
 struct net_listener *net_listener_new(struct net_loop **loops, unsigned nloops, const char *addr,
     const struct net_listener_params *params, char *error, size_t error_len);
 int net_listener_port(const struct net_listener *listener);
-/* The certificate for connections from now on. */
+/* The certificate for connections from now on; the listener takes its own reference. Any thread. */
 void net_listener_set_tls(struct net_listener *listener, struct net_tls *tls);
+/* No connection is accepted after this has returned; those that are open go on. Any thread. */
 void net_listener_free(struct net_listener **listener);
 
 /* ---- TLS ------------------------------------------------------------------------------------------ */
