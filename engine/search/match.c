@@ -1,0 +1,70 @@
+/*
+ * match.c - one pattern against folded text that comes in pieces
+ *
+ * Knuth, Morris and Pratt: `at` code points of the pattern end at the last code point seen. It survives
+ * from piece to piece, so a match may straddle any number of them, and the work is linear in text and
+ * pattern whatever they hold.
+ */
+#include <unicode/uchar.h>
+
+#include <mailshelf/mem.h>
+
+#include "search.h"
+
+uint32_t
+search_fold(uint32_t code_point)
+{
+	if (code_point < 0x80)
+		return code_point >= 'A' && code_point <= 'Z' ? code_point + 32 : code_point;
+	return (uint32_t)u_foldCase((UChar32)code_point, U_FOLD_CASE_DEFAULT);
+}
+
+bool
+search_match_init(struct search_match *m, struct shelf_span text, struct shelf_arena *arena)
+{
+	uint32_t *pattern, *fail;
+	size_t pos = 0, n = 0, k = 0;
+
+	*m = (struct search_match){0};
+	if (text.len == 0)
+		return false;
+	/* A code point is at least one byte, so both tables are long enough. */
+	pattern = SHELF_ARENA_ARRAY(arena, uint32_t, text.len);
+	fail = SHELF_ARENA_ARRAY(arena, uint32_t, text.len);
+	while (pos < text.len)
+		pattern[n++] = search_fold(shelf_utf8_next(text, &pos));
+	for (size_t i = 1; i < n; i++) {
+		while (k > 0 && pattern[i] != pattern[k])
+			k = fail[k - 1];
+		if (pattern[i] == pattern[k])
+			k++;
+		fail[i] = (uint32_t)k;
+	}
+	m->pattern = pattern;
+	m->fail = fail;
+	m->len = n;
+	return true;
+}
+
+void
+search_match_feed(struct search_match *m, const uint32_t *folded, size_t n)
+{
+	size_t at = m->at;
+	uint32_t first = m->pattern[0];
+
+	if (m->found)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t c = folded[i];
+
+		if (at == 0 && c != first)
+			continue;
+		while (at > 0 && c != m->pattern[at])
+			at = m->fail[at - 1];
+		if (c == m->pattern[at] && ++at == m->len) {
+			m->found = true;
+			return;
+		}
+	}
+	m->at = at;
+}
