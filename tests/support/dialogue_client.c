@@ -1,0 +1,209 @@
+/*
+ * dialogue_client.c - the client's end: lines, with or without TLS, whole or byte by byte
+ *
+ * The socket never blocks: whoever waits to write also reads, so that a server that answers much while
+ * it is sent much cannot lock up with us.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <linux/sockios.h>
+#include <openssl/ssl.h>
+
+#include <mailshelf/mem.h>
+
+#include "dialogue.h"
+#include "support.h"
+
+enum { SEND_TIMEOUT_MS = 10000, BYTE_WAIT_US = 3000 };
+
+struct dialogue_client {
+	int fd;
+	SSL *ssl;
+	SSL_CTX *ctx;
+	struct shelf_buf in;
+	size_t taken; /* of in, already returned as a line */
+	bool bytewise, ended, gone;
+	bool behind; /* bytewise: the server does not read at once, so do not wait for it */
+};
+
+struct dialogue_client *
+dialogue_client_new(int fd, bool bytewise)
+{
+	struct dialogue_client *c = SHELF_NEW(struct dialogue_client);
+
+	c->fd = fd;
+	c->bytewise = bytewise;
+	return c;
+}
+
+void
+dialogue_client_free(struct dialogue_client **client)
+{
+	struct dialogue_client *c = *client;
+
+	if (c == NULL)
+		return;
+	*client = NULL;
+	SSL_free(c->ssl);
+	SSL_CTX_free(c->ctx);
+	close(c->fd);
+	shelf_buf_free(&c->in);
+	free(c);
+}
+
+static bool
+wait_for(struct dialogue_client *c, short events, int64_t end_ms)
+{
+	struct pollfd p = {.fd = c->fd, .events = events};
+	int64_t left = end_ms - shelf_mono_ms();
+
+	return left >= 0 && poll(&p, 1, (int)left) > 0;
+}
+
+/* What came so far goes to c->in; true when something did, or the end. */
+static bool
+receive(struct dialogue_client *c)
+{
+	uint8_t *to;
+	ssize_t n;
+	int err;
+
+	if (c->ended)
+		return false;
+	to = shelf_buf_reserve(&c->in, 65536);
+	if (c->ssl == NULL) {
+		n = recv(c->fd, to, 65536, 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return false;
+	} else {
+		n = SSL_read(c->ssl, to, 65536);
+		err = n > 0 ? 0 : SSL_get_error(c->ssl, (int)n);
+		if (err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE)
+			return false;
+	}
+	if (n > 0)
+		c->in.len += (size_t)n;
+	else
+		c->ended = true;
+	return true;
+}
+
+bool
+dialogue_client_tls(struct dialogue_client *c)
+{
+	int64_t end = shelf_mono_ms() + SEND_TIMEOUT_MS;
+	int rc, err;
+
+	c->ctx = SSL_CTX_new(TLS_client_method());
+	c->ssl = c->ctx == NULL ? NULL : SSL_new(c->ctx);
+	if (c->ssl == NULL || !SSL_set_fd(c->ssl, c->fd))
+		support_fatal("no TLS for the client");
+	while ((rc = SSL_connect(c->ssl)) != 1) {
+		err = SSL_get_error(c->ssl, rc);
+		if (err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE)
+			return false;
+		if (!wait_for(c, err == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, end))
+			return false;
+	}
+	return true;
+}
+
+/* How much of DATA was taken: 0 none now, -1 the server is gone. */
+static ssize_t
+send_some(struct dialogue_client *c, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+	int err;
+
+	if (c->ssl == NULL) {
+		n = send(c->fd, data, len, MSG_NOSIGNAL);
+		return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? 0 : -1;
+	}
+	n = SSL_write(c->ssl, data, (int)len);
+	if (n > 0)
+		return n;
+	err = SSL_get_error(c->ssl, (int)n);
+	return err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+/* Until the server has read everything, so that the next byte comes by itself. While it does not read
+ * (a worker is busy) the bytes queue up, as they would with any network. */
+static void
+let_server_read(struct dialogue_client *c)
+{
+	int queued = 1;
+
+	for (int waited = 0; waited < BYTE_WAIT_US; waited += 20) {
+		if (ioctl(c->fd, SIOCOUTQ, &queued) != 0 || queued == 0 || c->behind)
+			break;
+		usleep(20);
+	}
+	c->behind = queued != 0;
+}
+
+bool
+dialogue_client_send(struct dialogue_client *c, struct shelf_span bytes)
+{
+	int64_t end = shelf_mono_ms() + SEND_TIMEOUT_MS;
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < bytes.len && !c->gone) {
+		n = send_some(c, bytes.data + done, c->bytewise ? 1 : bytes.len - done);
+		if (n < 0)
+			c->gone = true;
+		if (n == 0) {
+			if (!wait_for(c, POLLOUT | POLLIN, end))
+				return false;
+			receive(c);
+		}
+		if (n > 0) {
+			done += (size_t)n;
+			end = shelf_mono_ms() + SEND_TIMEOUT_MS;
+			if (c->bytewise)
+				let_server_read(c);
+		}
+	}
+	return true;
+}
+
+enum dialogue_got
+dialogue_client_line(struct dialogue_client *c, unsigned timeout_ms, struct shelf_span *line_out)
+{
+	int64_t end = shelf_mono_ms() + timeout_ms;
+	size_t scanned = 0;
+
+	shelf_buf_consume(&c->in, c->taken);
+	c->taken = 0;
+	for (;;) {
+		for (; scanned + 1 < c->in.len; scanned++) {
+			if (c->in.data[scanned] != '\r' || c->in.data[scanned + 1] != '\n')
+				continue;
+			*line_out = shelf_span(c->in.data, scanned);
+			c->taken = scanned + 2;
+			return DIALOGUE_LINE;
+		}
+		if (c->ended)
+			return DIALOGUE_END;
+		if (!receive(c) && !wait_for(c, POLLIN, end))
+			return DIALOGUE_TIMEOUT;
+	}
+}
+
+struct shelf_span
+dialogue_client_rest(const struct dialogue_client *c)
+{
+	return shelf_span(c->in.data + c->taken, c->in.len - c->taken);
+}
+
+void
+dialogue_client_eof(struct dialogue_client *c)
+{
+	if (c->ssl != NULL)
+		SSL_shutdown(c->ssl);
+	shutdown(c->fd, SHUT_WR);
+}
