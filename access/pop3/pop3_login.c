@@ -1,0 +1,236 @@
+/*
+ * pop3_login.c - USER and PASS, AUTH, STLS
+ *
+ * What must stay true: a password is taken only when auth_cleartext_ok(); it is wiped when the login has
+ * been asked for; STLS forgets everything said before it (RFC 2595 4, threats: STARTTLS injection).
+ */
+#include "pop3.h"
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+
+#include "auth.h"
+#include "conf.h"
+#include "lineproto.h"
+#include "net.h"
+
+static const char mechanisms[][8] = {"PLAIN", "LOGIN"};
+
+static void
+wipe(struct shelf_buf *b)
+{
+	if (b->data != NULL)
+		explicit_bzero(b->data, b->cap);
+	shelf_buf_free(b);
+}
+
+void
+pop3_login_forget(struct pop3_session *s)
+{
+	wipe(&s->user);
+	s->has_user = false;
+	sasl_free(&s->sasl);
+}
+
+static void
+login_failed(struct pop3_session *s, int rc)
+{
+	const char *code = pop3_code(rc);
+	bool last;
+
+	last = (rc == SHELF_EAUTH || rc == SHELF_EDISABLED) &&
+	    ++s->login_failures >= s->server->conf->login_attempts_max;
+	switch (rc) {
+	case SHELF_EAUTH:
+		pop3_err(s, "%sWrong name or password", code);
+		break;
+	case SHELF_EDISABLED:
+		pop3_err(s, "%sPOP3 is switched off for this account", code);
+		break;
+	case SHELF_ELIMIT:
+		pop3_err(s, "%sToo many sessions of this account", code);
+		break;
+	default:
+		pop3_err(s, "%sLogin is not possible now", code);
+	}
+	if (last)
+		net_conn_close(s->conn, "too many failed logins");
+}
+
+static void
+login_done(void *session, int rc, const struct shelf_account *account)
+{
+	struct pop3_session *s = session;
+
+	s->wait = POP3_WAIT_COMMAND;
+	if (rc == 0) {
+		rc = pop3_maildrop_open(s, account);
+		if (rc != 0) {
+			pop3_maildrop_close(s);
+			auth_logout(s->server->auth, account->id, SHELF_SERVICE_POP3);
+			shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s", account->name,
+			    "error", "%s", shelf_err_name(rc), NULL);
+		}
+	}
+	if (rc != 0) {
+		login_failed(s, rc);
+	} else {
+		s->state = POP3_TRANSACTION;
+		net_conn_deadline(s->conn, 0);
+		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
+		shelf_log(SHELF_LOG_INFO, "pop3 login", "account", "%s", s->account_name, "peer", "%s",
+		    net_conn_peer(s->conn), "tls", "%s", net_conn_tls_text(s->conn), NULL);
+		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
+		    (unsigned long long)pop3_maildrop_bytes(s));
+	}
+	pop3_session_go(s);
+}
+
+static void
+begin_login(struct pop3_session *s, struct shelf_span name, struct shelf_span password)
+{
+	s->wait = POP3_WAIT_LOGIN;
+	auth_login(s->server->auth, s->conn, SHELF_SERVICE_POP3, name, password, login_done);
+}
+
+static bool
+password_allowed(struct pop3_session *s)
+{
+	if (auth_cleartext_ok(s->server->auth, s->conn))
+		return true;
+	pop3_err(s, "Plaintext login needs TLS");
+	return false;
+}
+
+void
+pop3_cmd_user(struct pop3_session *s, const struct pop3_args *args)
+{
+	if (!password_allowed(s))
+		return;
+	shelf_buf_clear(&s->user);
+	shelf_buf_add_span(&s->user, args->text);
+	s->has_user = true;
+	/* The same for names that do not exist (RFC 1939 13). */
+	pop3_ok(s, "Send PASS");
+}
+
+void
+pop3_cmd_pass(struct pop3_session *s, const struct pop3_args *args)
+{
+	if (!password_allowed(s))
+		return;
+	if (!s->has_user) {
+		pop3_err(s, "USER comes first");
+		return;
+	}
+	begin_login(s, shelf_buf_span(&s->user), args->text);
+	pop3_login_forget(s);
+	lineproto_reset(s->lines); /* the line with the password */
+}
+
+/* ---- AUTH, RFC 5034 ------------------------------------------------------------------------------- */
+
+static void
+list_mechanisms(struct pop3_session *s)
+{
+	pop3_ok(s, "Mechanisms follow");
+	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
+		net_conn_printf(s->conn, "%s\r\n", mechanisms[i]);
+	net_conn_printf(s->conn, ".\r\n");
+}
+
+static void
+sasl_advance(struct pop3_session *s, struct shelf_span response)
+{
+	struct shelf_span challenge = {0};
+	struct shelf_buf line = {0};
+
+	s->wait = POP3_WAIT_COMMAND;
+	switch (sasl_step(s->sasl, response, &challenge)) {
+	case SASL_CONTINUE:
+		s->wait = POP3_WAIT_SASL;
+		shelf_buf_add_str(&line, "+ ");
+		shelf_base64_encode(&line, challenge);
+		shelf_buf_add_str(&line, "\r\n");
+		net_conn_write(s->conn, line.data, line.len);
+		shelf_buf_free(&line);
+		return;
+	case SASL_READY:
+		begin_login(s, sasl_name(s->sasl), sasl_password(s->sasl));
+		break;
+	case SASL_BAD:
+		pop3_err(s, "Malformed authentication response");
+		break;
+	}
+	pop3_login_forget(s);
+}
+
+static void
+sasl_advance_base64(struct pop3_session *s, struct shelf_span text)
+{
+	struct shelf_buf decoded = {0};
+
+	shelf_buf_reserve(&decoded, text.len + 1); /* an empty response is not "none": data != NULL */
+	if (shelf_base64_decode(&decoded, text)) {
+		sasl_advance(s, shelf_buf_span(&decoded));
+	} else {
+		s->wait = POP3_WAIT_COMMAND;
+		pop3_login_forget(s);
+		pop3_err(s, "Not Base64");
+	}
+	wipe(&decoded);
+	lineproto_reset(s->lines);
+}
+
+void
+pop3_login_response(struct pop3_session *s, struct shelf_span line)
+{
+	if (shelf_span_is(line, "*")) {
+		s->wait = POP3_WAIT_COMMAND;
+		pop3_login_forget(s);
+		pop3_err(s, "Authentication cancelled");
+		return;
+	}
+	sasl_advance_base64(s, line);
+}
+
+void
+pop3_cmd_auth(struct pop3_session *s, const struct pop3_args *args)
+{
+	if (args->count == 0) {
+		/* Not in RFC 5034; older clients ask this way. */
+		list_mechanisms(s);
+		return;
+	}
+	if (!password_allowed(s))
+		return;
+	pop3_login_forget(s);
+	s->sasl = sasl_new(args->word[0]);
+	if (s->sasl == NULL)
+		pop3_err(s, "No such mechanism");
+	else if (args->count == 1)
+		sasl_advance(s, shelf_span(NULL, 0));
+	else if (shelf_span_is(args->word[1], "="))
+		sasl_advance(s, shelf_span("", 0));
+	else
+		sasl_advance_base64(s, args->word[1]);
+}
+
+/* ---- STLS, RFC 2595 4 ----------------------------------------------------------------------------- */
+
+void
+pop3_cmd_stls(struct pop3_session *s, const struct pop3_args *args)
+{
+	if (net_conn_is_tls(s->conn)) {
+		pop3_err(s, "TLS is running already");
+		return;
+	}
+	if (!net_conn_has_tls(s->conn)) {
+		pop3_err(s, "TLS is not available");
+		return;
+	}
+	pop3_login_forget(s);
+	pop3_ok(s, "Begin TLS negotiation");
+	s->wait = POP3_WAIT_TLS;
+	net_conn_starttls(s->conn);
+}

@@ -1,0 +1,197 @@
+/*
+ * pop3_stream.c - long replies, a piece at a time
+ *
+ *   NONE -> LIST, UIDL   pop3_stream_list
+ *   NONE -> BODY         pop3_stream_message
+ *   any  -> NONE         pop3_stream_end, at the end or when the session closes
+ *
+ * What must stay true: no snapshot lives between two steps; a reply that cannot be completed is never
+ * ended with a dot, the connection is closed instead: the client must not take a part for the whole.
+ */
+#include "pop3.h"
+
+#include <stdio.h>
+
+#include <mailshelf/log.h>
+
+#include "net.h"
+
+enum { STEP_MAX_BYTES = 32 * 1024, STEP_MAX_ROWS = 1024 };
+
+static void
+sink(void *arg, const void *data, size_t len)
+{
+	struct pop3_session *s = arg;
+
+	if (len > 0)
+		net_conn_write(s->conn, data, len);
+}
+
+void
+pop3_stream_end(struct pop3_session *s)
+{
+	shelf_body_close(&s->stream.body);
+	s->stream = (struct pop3_stream){.kind = POP3_STREAM_NONE};
+}
+
+static void
+break_off(struct pop3_session *s, int rc)
+{
+	shelf_log(SHELF_LOG_ERROR, "pop3 reply broken off", "account", "%s", s->account_name, "error", "%s",
+	    shelf_err_name(rc), NULL);
+	pop3_stream_end(s);
+	net_conn_close(s->conn, "reply could not be completed");
+}
+
+/* ---- LIST and UIDL -------------------------------------------------------------------------------- */
+
+void
+pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind)
+{
+	s->stream = (struct pop3_stream){.kind = kind, .seq = 1};
+}
+
+/*
+ * The size of UID. Walking forward is cheaper than looking up each one; *AHEAD is the walk's next message.
+ * Messages expunged meanwhile are not met by the walk, only by their uid.
+ */
+static int
+size_of(struct shelf_rd *rd, const struct pop3_session *s, uint32_t uid, struct shelf_msg *ahead,
+    uint64_t *size_out)
+{
+	struct shelf_msg m;
+	int rc = 0;
+
+	if (ahead->uid < uid)
+		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_ALL, ahead);
+	if (rc == SHELF_ENOMESSAGE) {
+		*ahead = (struct shelf_msg){.uid = UINT32_MAX, .gone = true};
+		rc = 0;
+	}
+	if (rc == 0 && ahead->uid == uid && !ahead->gone) {
+		*size_out = ahead->size;
+		return 0;
+	}
+	if (rc == 0)
+		rc = shelf_msg_get(rd, s->mailbox, uid, &m);
+	if (rc == 0)
+		*size_out = m.size;
+	return rc;
+}
+
+static void
+list_rows(struct pop3_session *s, struct shelf_rd *rd, struct shelf_buf *out, int *rc)
+{
+	struct pop3_stream *st = &s->stream;
+	uint32_t count = shelf_view_count(s->view);
+	struct shelf_msg ahead = {.uid = 0};
+
+	for (unsigned rows = 0; rows < STEP_MAX_ROWS && st->seq <= count; rows++, st->seq++) {
+		uint32_t uid = shelf_view_uid(s->view, st->seq);
+		uint64_t size = 0;
+
+		if (shelf_uidset_has(s->deleted, uid))
+			continue;
+		if (st->kind == POP3_STREAM_UIDL) {
+			shelf_buf_printf(out, "%u %08x%08x\r\n", st->seq, s->uidvalidity, uid);
+			continue;
+		}
+		*rc = size_of(rd, s, uid, &ahead, &size);
+		if (*rc == SHELF_ENOMESSAGE)
+			continue; /* gone for good: as if it were marked */
+		if (*rc != 0)
+			return;
+		shelf_buf_printf(out, "%u %llu\r\n", st->seq, (unsigned long long)size);
+	}
+	*rc = 0;
+}
+
+static void
+step_list(struct pop3_session *s)
+{
+	struct pop3_stream *st = &s->stream;
+	struct shelf_buf out = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	if (st->kind == POP3_STREAM_LIST)
+		rc = shelf_rd_begin(s->server->store, s->account, &rd);
+	if (rc == 0)
+		list_rows(s, rd, &out, &rc);
+	shelf_rd_end(&rd);
+	sink(s, out.data, out.len);
+	shelf_buf_free(&out);
+	if (rc != 0) {
+		break_off(s, rc);
+	} else if (st->seq > shelf_view_count(s->view)) {
+		sink(s, ".\r\n", 3);
+		pop3_stream_end(s);
+	}
+}
+
+/* ---- RETR and TOP --------------------------------------------------------------------------------- */
+
+void
+pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m, const struct pop3_top *top)
+{
+	struct pop3_stream *st = &s->stream;
+	struct shelf_span first;
+	int rc;
+
+	*st = (struct pop3_stream){.kind = POP3_STREAM_BODY, .whole = top == NULL};
+	if (top != NULL)
+		st->top = *top;
+	rc = shelf_body_open(s->server->store, s->account, m->blob, &st->body);
+	/* The first frame is read before +OK, so that most damage gets an error instead of a broken reply. */
+	if (rc == 0)
+		rc = shelf_body_read(st->body, 0, STEP_MAX_BYTES, &first);
+	if (rc != 0) {
+		pop3_stream_end(s);
+		pop3_fail(s, rc, "The message cannot be read");
+		return;
+	}
+	if (top == NULL)
+		pop3_ok(s, "%llu octets", (unsigned long long)m->size);
+	else
+		pop3_ok(s, "Top of the message follows");
+}
+
+static void
+step_body(struct pop3_session *s)
+{
+	struct pop3_stream *st = &s->stream;
+	struct shelf_span piece;
+	int rc;
+
+	rc = shelf_body_read(st->body, st->offset, STEP_MAX_BYTES, &piece);
+	if (rc != 0) {
+		break_off(s, rc);
+		return;
+	}
+	if (piece.len > 0 && !st->top.done) {
+		st->offset += piece.len;
+		if (!st->whole)
+			piece.len = pop3_top_feed(&st->top, piece);
+		pop3_stuff_feed(&st->stuff, piece, sink, s);
+	} else {
+		pop3_stuff_end(&st->stuff, sink, s);
+		pop3_stream_end(s);
+		s->retrieved++;
+	}
+}
+
+void
+pop3_stream_step(struct pop3_session *s)
+{
+	switch (s->stream.kind) {
+	case POP3_STREAM_LIST:
+	case POP3_STREAM_UIDL:
+		step_list(s);
+		break;
+	case POP3_STREAM_BODY:
+		step_body(s);
+		break;
+	case POP3_STREAM_NONE:
+		break;
+	}
+}
