@@ -71,7 +71,8 @@ SHELF_CHECK int kv_get(struct kv_view *view, enum kv_table table, struct shelf_s
 /*
  * Walks the keys that begin with PREFIX, ascending, from the first >= FROM (FROM begins with PREFIX, or
  * is empty: from the start). kv_scan_next: 1 a row, 0 the end, or an error. Keys come without the account.
- * In an update, a write ends every scan of that update: open a new one behind the last key.
+ * In an update, a write ends every scan of that update (kv_scan_next: SHELF_EINVALID): open a new one
+ * behind the last key.
  */
 struct kv_scan {
 	struct kv_view *view;
@@ -79,7 +80,7 @@ struct kv_scan {
 	void *cursor;
 	size_t prefix_len;
 	uint8_t prefix[KV_KEY_MAX];
-	uint8_t from[KV_KEY_MAX];
+	uint8_t from[KV_KEY_MAX + 1]; /* a key of full length and a zero byte: behind it */
 	size_t from_len;
 	int state;
 };
@@ -109,7 +110,7 @@ SHELF_CHECK int kv_update(struct kv_db *db, uint32_t account, unsigned flags, kv
 /* The same without waiting; done(done_arg, rc) on the committer's thread, which must only signal. */
 void kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
     kv_done_fn *done, void *done_arg);
-/* An update of a shard's shared tables, of no account until kv_txn_account(). */
+/* An update of a shard's shared tables, of no account until kv_txn_set_account(). */
 SHELF_CHECK int kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags, kv_update_fn *fn, void *arg);
 
 /* Reads inside an update; what they return lives until the next write of the update. */

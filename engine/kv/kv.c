@@ -1,0 +1,465 @@
+/*
+ * kv.c - views, scans and writes: the limits, the scopes and the account in front of the key
+ *
+ * What must stay true: nothing that was handed out survives a write of its update or the end of its
+ * view, and no pointer into the map is passed to a write (LMDB moves pages under it): keys and values
+ * are copied first. With SHELF_SLOW_CHECKS what is handed out is a copy that is freed when it dies, so
+ * that a stale span is a report of the address sanitizer and not a rare bug.
+ */
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+#include "base.h"
+#include "kv_internal.h"
+
+enum {
+	VIEW_SLOW_MS = 2000, /* the limit of kv.h: older snapshots make the file grow */
+	CATCH_UP_SPINS = 50,
+	CATCH_UP_SLEEPS = 200,
+};
+
+int (*kv_fault)(enum kv_point point);
+
+const uint8_t kv_scope_of[KV_TABLES] = {
+#define KV_TABLE(name, scope, key, value) KV_SCOPE_##scope,
+#include "kv_tables.def"
+#undef KV_TABLE
+};
+
+const char *const kv_name_of[KV_TABLES] = {
+#define KV_TABLE(name, scope, key, value) #name,
+#include "kv_tables.def"
+#undef KV_TABLE
+};
+
+int
+kv_fault_at(enum kv_point point)
+{
+	return kv_fault == NULL ? 0 : kv_fault(point);
+}
+
+int64_t
+kv_coarse_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+bool
+kv_lives_in(const struct kv_env *env, enum kv_table table)
+{
+	return (kv_scope_of[table] == KV_SCOPE_CATALOG) == (env->shard == KV_SHARDS_MAX);
+}
+
+/* ---- Copies handed out in checked builds ------------------------------------------------------- */
+
+#ifdef SHELF_SLOW_CHECKS
+struct kv_copy {
+	struct kv_copy *next;
+	uint8_t *data;
+};
+
+static struct shelf_span
+hand_out(struct kv_view *view, struct shelf_span s)
+{
+	struct kv_copy *copy = SHELF_NEW(struct kv_copy);
+
+	copy->data = shelf_alloc(s.len + 1);
+	if (s.len > 0)
+		memcpy(copy->data, s.data, s.len);
+	copy->next = view->copies;
+	view->copies = copy;
+	return shelf_span(copy->data, s.len);
+}
+
+static void
+forget_copies(struct kv_view *view)
+{
+	while (view->copies != NULL) {
+		struct kv_copy *copy = view->copies;
+
+		view->copies = copy->next;
+		free(copy->data);
+		free(copy);
+	}
+}
+#else
+static struct shelf_span
+hand_out(struct kv_view *view, struct shelf_span s)
+{
+	return s;
+}
+
+static void
+forget_copies(struct kv_view *view)
+{
+}
+#endif
+
+/* Scans end here but keep their kv_cursor, which kv_scan_close gives back whenever it comes. */
+void
+kv_view_release(struct kv_view *view)
+{
+	while (view->cursors != NULL) {
+		struct kv_cursor *cursor = view->cursors;
+
+		view->cursors = cursor->next;
+		kv_lmdb_cursor_close(cursor->mdb);
+		cursor->mdb = NULL;
+	}
+	forget_copies(view);
+}
+
+/* ---- Views -------------------------------------------------------------------------------------- */
+
+struct kv_env *
+kv_env_of(struct kv_db *db, uint32_t shard)
+{
+	if (shard == KV_SHARDS_MAX)
+		return &db->catalog;
+	return shard < db->shards ? &db->shard[shard] : NULL;
+}
+
+int
+kv_env_of_account(struct kv_db *db, uint32_t account, struct kv_env **out)
+{
+	uint32_t shard = KV_SHARDS_MAX;
+	int rc = account == KV_CATALOG ? 0 : kv_shard_of(db, account, &shard);
+
+	*out = rc == 0 ? kv_env_of(db, shard) : NULL;
+	if (rc == 0 && *out == NULL)
+		rc = SHELF_ECORRUPT;
+	return rc;
+}
+
+/*
+ * A commit shows in the meta page a moment before new snapshots see it. A writer that was killed in
+ * between leaves it so until the next writer takes the lock; taking it here is the last resort.
+ */
+static int
+catch_up(struct kv_env *env, struct MDB_txn *txn)
+{
+	unsigned long long want = atomic_load(&env->seen);
+	struct MDB_txn *poke = NULL;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && kv_lmdb_txn_id(txn) < want; i++) {
+		kv_lmdb_read_reset(txn);
+		if (i < CATCH_UP_SPINS) {
+			sched_yield();
+		} else if (i < CATCH_UP_SPINS + CATCH_UP_SLEEPS) {
+			nanosleep(&(struct timespec){0, 100000}, NULL);
+		} else if (i == CATCH_UP_SPINS + CATCH_UP_SLEEPS) {
+			if (kv_lmdb_write_begin(env, &poke) == 0)
+				kv_lmdb_abort(poke);
+		} else {
+			/* That commit was taken back by the writer: a failed meta page. */
+			rc = kv_lmdb_read_renew(env, txn);
+			atomic_compare_exchange_strong(&env->seen, &want,
+			    rc == 0 ? kv_lmdb_txn_id(txn) : 0);
+			return rc;
+		}
+		rc = kv_lmdb_read_renew(env, txn);
+	}
+	return rc;
+}
+
+static struct kv_view *
+pool_take(struct kv_env *env)
+{
+	struct kv_view *view;
+
+	pthread_mutex_lock(&env->pool_lock);
+	view = env->pool;
+	if (view != NULL) {
+		env->pool = view->next;
+		env->pool_count--;
+	}
+	pthread_mutex_unlock(&env->pool_lock);
+	return view;
+}
+
+static int
+view_begin(struct kv_env *env, uint32_t account, struct kv_view **out)
+{
+	struct kv_view *view = pool_take(env);
+	int rc;
+
+	*out = NULL;
+	if (view != NULL) {
+		rc = kv_lmdb_read_renew(env, view->mdb);
+	} else {
+		view = SHELF_NEW(struct kv_view);
+		view->env = env;
+		rc = kv_lmdb_read_begin(env, &view->mdb);
+	}
+	if (rc == 0)
+		rc = catch_up(env, view->mdb);
+	if (rc != 0) {
+		if (view->mdb != NULL)
+			kv_lmdb_abort(view->mdb);
+		free(view);
+		return rc;
+	}
+	view->account = account;
+	view->begun_ms = kv_coarse_ms();
+	atomic_fetch_add_explicit(&env->views, 1, memory_order_relaxed);
+	*out = view;
+	return 0;
+}
+
+int
+kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view **out)
+{
+	struct kv_env *env;
+	int rc = kv_env_of_account(db, account, &env);
+
+	*out = NULL;
+	if (rc != 0)
+		return rc;
+	if (atomic_load_explicit(&env->dead, memory_order_relaxed))
+		return SHELF_EIO;
+	return view_begin(env, account, out);
+}
+
+int
+kv_view_begin_shard(struct kv_db *db, uint32_t shard, struct kv_view **out)
+{
+	*out = NULL;
+	if (shard >= db->shards)
+		return SHELF_EINVALID;
+	if (atomic_load_explicit(&db->shard[shard].dead, memory_order_relaxed))
+		return SHELF_EIO;
+	return view_begin(&db->shard[shard], 0, out);
+}
+
+void
+kv_view_account(struct kv_view *view, uint32_t account)
+{
+	SHELF_ASSERT(view->update == NULL && view->env->shard != KV_SHARDS_MAX);
+	view->account = account;
+}
+
+void
+kv_view_end(struct kv_view **view_ptr)
+{
+	struct kv_view *view = *view_ptr;
+	struct kv_env *env;
+	int64_t age_ms;
+	bool keep;
+
+	*view_ptr = NULL;
+	if (view == NULL)
+		return;
+	SHELF_ASSERT(view->update == NULL);
+	env = view->env;
+	kv_view_release(view);
+	kv_lmdb_read_reset(view->mdb);
+	age_ms = kv_coarse_ms() - view->begun_ms;
+	if (age_ms > VIEW_SLOW_MS)
+		shelf_log(SHELF_LOG_WARN, "kv slow view", "shard", "%u", env->shard, "account", "%u",
+		    view->account, "ms", "%lld", (long long)age_ms, NULL);
+	pthread_mutex_lock(&env->pool_lock);
+	keep = env->pool_count < KV_POOL_MAX;
+	if (keep) {
+		view->next = env->pool;
+		env->pool = view;
+		env->pool_count++;
+	}
+	pthread_mutex_unlock(&env->pool_lock);
+	if (!keep) {
+		kv_lmdb_abort(view->mdb);
+		free(view);
+	}
+	atomic_fetch_sub(&env->views, 1);
+}
+
+uint32_t
+kv_view_shard(const struct kv_view *view)
+{
+	return view->env->shard;
+}
+
+struct kv_db *
+kv_view_db(const struct kv_view *view)
+{
+	return view->env->db;
+}
+
+/* ---- Keys ----------------------------------------------------------------------------------------- */
+
+static int
+check_table(const struct kv_view *view, enum kv_table table)
+{
+	if ((unsigned)table >= KV_TABLES || !kv_lives_in(view->env, table))
+		return SHELF_EINVALID;
+	if (kv_scope_of[table] == KV_SCOPE_ACCOUNT && view->account == 0)
+		return SHELF_EINVALID;
+	return 0;
+}
+
+static void
+build_key(uint32_t account, enum kv_table table, struct shelf_span key, struct kv_full_key *out)
+{
+	size_t n = 0;
+
+	if (kv_scope_of[table] == KV_SCOPE_ACCOUNT) {
+		base_put_be32(out->bytes, account);
+		n = KV_ACCOUNT_BYTES;
+	}
+	if (key.len > 0)
+		memcpy(out->bytes + n, key.data, key.len);
+	out->len = n + key.len;
+}
+
+int
+kv_make_key(const struct kv_view *view, enum kv_table table, struct shelf_span key,
+    struct kv_full_key *out)
+{
+	int rc = check_table(view, table);
+
+	if (rc != 0)
+		return rc;
+	if (key.len > KV_KEY_MAX)
+		return SHELF_ETOOBIG;
+	build_key(view->account, table, key, out);
+	return out->len == 0 ? SHELF_EINVALID : 0;
+}
+
+int
+kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key, struct shelf_span *value_out)
+{
+	struct kv_full_key full;
+	struct shelf_span value;
+	int rc = kv_make_key(view, table, key, &full);
+
+	*value_out = shelf_span(NULL, 0);
+	if (rc == 0 && view->update != NULL)
+		rc = view->update->failed;
+	if (rc == 0)
+		rc = kv_lmdb_get(view->env, view->mdb, table, shelf_span(full.bytes, full.len), &value);
+	if (rc == 0)
+		*value_out = hand_out(view, value);
+	return rc;
+}
+
+/* ---- Scans ------------------------------------------------------------------------------------------ */
+
+enum { SCAN_OPENED, SCAN_MOVED, SCAN_ENDED };
+
+int
+kv_scan_open(struct kv_view *view, enum kv_table table, struct shelf_span prefix, struct shelf_span from,
+    struct kv_scan *scan)
+{
+	struct kv_cursor *cursor;
+	int rc = check_table(view, table);
+
+	scan->cursor = NULL;
+	scan->state = SCAN_ENDED;
+	if (rc != 0)
+		return rc;
+	if (prefix.len > sizeof scan->prefix || from.len > sizeof scan->from)
+		return SHELF_ETOOBIG;
+	if (from.len > 0 && (from.len < prefix.len ||
+	    (prefix.len > 0 && memcmp(from.data, prefix.data, prefix.len) != 0)))
+		return SHELF_EINVALID;
+	if (from.len == 0)
+		from = prefix;
+	if (view->update != NULL && view->update->failed != 0)
+		return view->update->failed;
+
+	cursor = SHELF_NEW(struct kv_cursor);
+	rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor->mdb);
+	if (rc != 0) {
+		free(cursor);
+		return rc;
+	}
+	cursor->account = view->account;
+	cursor->next = view->cursors;
+	cursor->link = &view->cursors;
+	if (cursor->next != NULL)
+		cursor->next->link = &cursor->next;
+	view->cursors = cursor;
+
+	scan->view = view;
+	scan->table = table;
+	scan->cursor = cursor;
+	scan->state = SCAN_OPENED;
+	scan->prefix_len = prefix.len;
+	scan->from_len = from.len;
+	if (prefix.len > 0)
+		memcpy(scan->prefix, prefix.data, prefix.len);
+	if (from.len > 0)
+		memcpy(scan->from, from.data, from.len);
+	return 0;
+}
+
+/* The account and the prefix in front of a row's key are still the scan's own. */
+static bool
+in_scan(const struct kv_scan *scan, uint32_t account, struct shelf_span *key)
+{
+	if (kv_scope_of[scan->table] == KV_SCOPE_ACCOUNT) {
+		if (key->len < KV_ACCOUNT_BYTES || base_get_be32(key->data) != account)
+			return false;
+		key->data += KV_ACCOUNT_BYTES;
+		key->len -= KV_ACCOUNT_BYTES;
+	}
+	return key->len >= scan->prefix_len && memcmp(key->data, scan->prefix, scan->prefix_len) == 0;
+}
+
+int
+kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *value)
+{
+	struct kv_cursor *cursor = scan->cursor;
+	struct kv_env *env;
+	struct kv_full_key full;
+	int rc;
+
+	*key = *value = shelf_span(NULL, 0);
+	if (cursor == NULL)
+		return SHELF_EINVALID;
+	if (cursor->mdb == NULL)
+		return SHELF_EINVALID; /* a write or the end of the view came between */
+	if (scan->state == SCAN_ENDED)
+		return 0;
+	env = scan->view->env;
+	if (scan->state == SCAN_OPENED) {
+		build_key(cursor->account, scan->table, shelf_span(scan->from, scan->from_len), &full);
+		rc = kv_lmdb_cursor_seek(env, cursor->mdb, shelf_span(full.bytes, full.len), key, value);
+		scan->state = SCAN_MOVED;
+	} else {
+		rc = kv_lmdb_cursor_next(env, cursor->mdb, key, value);
+	}
+	if (rc == 1 && !in_scan(scan, cursor->account, key))
+		rc = 0;
+	if (rc != 1) {
+		scan->state = SCAN_ENDED;
+		*key = *value = shelf_span(NULL, 0);
+		return rc;
+	}
+	*key = hand_out(scan->view, *key);
+	*value = hand_out(scan->view, *value);
+	return 1;
+}
+
+void
+kv_scan_close(struct kv_scan *scan)
+{
+	struct kv_cursor *cursor = scan->cursor;
+
+	scan->cursor = NULL;
+	scan->state = SCAN_ENDED;
+	if (cursor == NULL)
+		return;
+	if (cursor->mdb != NULL) {
+		*cursor->link = cursor->next;
+		if (cursor->next != NULL)
+			cursor->next->link = cursor->link;
+		kv_lmdb_cursor_close(cursor->mdb);
+	}
+	free(cursor);
+}

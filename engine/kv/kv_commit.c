@@ -1,0 +1,491 @@
+/*
+ * kv_commit.c - committers: closures wait in a queue, one thread per environment runs them in groups
+ *
+ *   kv_update, kv_submit          enqueue        the queue of the shard, in order of arrival
+ *   committer: take -> run        try_group      one transaction; closures that arrive meanwhile join
+ *     a closure failed unwritten                 its error is kept, the transaction goes on
+ *     a closure failed, had written -> redo      abort, the same again without it
+ *     no room, commit failed, many redos -> alone   every closure in a transaction of its own, once
+ *   committer: tell               finish         listener, then those who wait, in order of arrival
+ *
+ * What must stay true: nobody is told 0 before the commit with his writes is on disk. Whoever is told an
+ * error, but SHELF_EUNKNOWN, has nothing in the store. An error that a closure returned was
+ * computed on what was then committed: after an abort all of the group run again.
+ */
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+#include "kv_internal.h"
+
+enum {
+	GROUP_WRITES = 400,         /* pages freed beyond some 500 make LMDB search its whole free list */
+	GROUP_BYTES = 32 << 20,
+	REDO_MAX = 4,
+	CLEAR_READERS_S = 60,
+	CLOSURE_SLOW_MS = 2000,
+};
+
+struct group {
+	struct kv_job *jobs[KV_GROUP_MAX];
+	unsigned count;
+	struct kv_txn txn;
+};
+
+/* How a closure, or a group of them, ended. */
+enum outcome {
+	DONE,  /* rc is set; nothing hinders the others */
+	DIRTY, /* it failed and had written: the transaction cannot be committed */
+	ALONE, /* the transaction cannot be committed, run them one by one */
+};
+
+static __thread bool on_committer;
+
+/* ---- A transaction ------------------------------------------------------------------------------ */
+
+static int
+begin(struct kv_env *env, struct kv_txn *txn)
+{
+	struct shelf_buf touched = txn->touched;
+
+	memset(txn, 0, offsetof(struct kv_txn, value));
+	shelf_buf_clear(&touched);
+	txn->touched = touched;
+	txn->env = env;
+	txn->view.env = env;
+	txn->view.update = txn;
+	return kv_lmdb_write_begin(env, &txn->view.mdb);
+}
+
+static void
+abort_txn(struct kv_txn *txn)
+{
+	kv_view_release(&txn->view);
+	if (txn->view.mdb != NULL)
+		kv_lmdb_abort(txn->view.mdb);
+	txn->view.mdb = NULL;
+}
+
+static int
+commit(struct kv_txn *txn)
+{
+	struct kv_env *env = txn->env;
+	int rc;
+
+	kv_view_release(&txn->view);
+	if (txn->writes == 0) {
+		abort_txn(txn);
+		return 0;
+	}
+	rc = kv_fault_at(KV_BEFORE_COMMIT);
+	if (rc != 0) {
+		abort_txn(txn);
+		return rc;
+	}
+	rc = kv_lmdb_commit(env, txn->view.mdb);
+	txn->view.mdb = NULL;
+	if (rc != 0)
+		return rc;
+	atomic_fetch_add_explicit(&env->commits, 1, memory_order_relaxed);
+	/* It is on disk: an error from here on is one whose outcome the caller cannot know. */
+	return kv_fault_at(KV_AFTER_COMMIT) != 0 ? SHELF_EUNKNOWN : 0;
+}
+
+/* What the last commit freed becomes usable: commits a row of no meaning and begins again. */
+static int
+turn(struct kv_txn *txn)
+{
+	struct kv_env *env = txn->env;
+	int rc = kv_lmdb_turn(env, txn->view.mdb);
+
+	if (rc != 0) {
+		txn->failed = rc;
+		return rc;
+	}
+	rc = kv_lmdb_commit(env, txn->view.mdb);
+	txn->view.mdb = NULL;
+	return rc != 0 ? rc : begin(env, txn);
+}
+
+/* ALONE: the transaction holds writes of others, and has to end before there is room. */
+static enum outcome
+admit(struct kv_txn *txn, struct kv_job *job)
+{
+	int rc = 0;
+
+	if ((job->flags & KV_ADDS) != 0)
+		rc = kv_room_check(txn);
+	if (rc == KV_ROOM_TURN && txn->writes > 0)
+		return ALONE;
+	if (rc == KV_ROOM_TURN) {
+		rc = turn(txn);
+		if (rc == 0)
+			rc = kv_room_check(txn);
+		if (rc == KV_ROOM_TURN)
+			rc = SHELF_EFULL;
+	}
+	job->rc = rc;
+	return DONE;
+}
+
+static enum outcome
+run_job(struct kv_txn *txn, struct kv_job *job)
+{
+	int64_t begun_ms;
+
+	if (admit(txn, job) == ALONE)
+		return ALONE;
+	if (txn->view.mdb == NULL)
+		return DIRTY; /* the turn failed */
+	if (job->rc != 0)
+		return txn->failed != 0 ? DIRTY : DONE;
+	txn->job = job;
+	txn->job_writes = 0;
+	txn->view.account = job->account;
+	begun_ms = kv_coarse_ms();
+	job->rc = job->fn(txn, job->arg);
+	if (kv_coarse_ms() - begun_ms > CLOSURE_SLOW_MS)
+		shelf_log(SHELF_LOG_WARN, "kv slow update", "shard", "%u", txn->env->shard, "account",
+		    "%u", job->account, NULL);
+	if (txn->failed != 0)
+		job->rc = txn->failed;
+	kv_view_release(&txn->view);
+	return job->rc != 0 && (txn->failed != 0 || txn->job_writes > 0) ? DIRTY : DONE;
+}
+
+/* ---- Telling ------------------------------------------------------------------------------------- */
+
+static int
+compare_accounts(const void *a, const void *b)
+{
+	uint32_t x, y;
+
+	memcpy(&x, a, sizeof x);
+	memcpy(&y, b, sizeof y);
+	return x < y ? -1 : x > y;
+}
+
+static void
+tell_listener(struct kv_db *db, struct shelf_buf *touched)
+{
+	size_t count = touched->len / sizeof(uint32_t);
+	uint32_t account, last = 0;
+
+	if (count == 0)
+		return;
+	pthread_rwlock_rdlock(&db->listener_lock);
+	if (db->listener != NULL) {
+		qsort(touched->data, count, sizeof(uint32_t), compare_accounts);
+		for (size_t i = 0; i < count; i++) {
+			memcpy(&account, touched->data + i * sizeof account, sizeof account);
+			if (account != last)
+				db->listener(db->listener_arg, account);
+			last = account;
+		}
+	}
+	pthread_rwlock_unlock(&db->listener_lock);
+}
+
+static void
+finish(struct kv_env *env, struct kv_job *job)
+{
+	if (job->rc == 0 && job->fn != NULL)
+		atomic_fetch_add_explicit(&env->updates, 1, memory_order_relaxed);
+	if (job->done != NULL) {
+		job->done(job->done_arg, job->rc);
+		free(job);
+		return;
+	}
+	pthread_mutex_lock(&env->lock);
+	job->finished = true;
+	pthread_cond_signal(&job->cond); /* under the lock: the job is on the waiter's stack */
+	pthread_mutex_unlock(&env->lock);
+}
+
+/* ---- Groups -------------------------------------------------------------------------------------- */
+
+static bool
+take(struct kv_env *env, struct group *g)
+{
+	struct kv_job *job;
+
+	if (g->count == KV_GROUP_MAX || g->txn.writes >= GROUP_WRITES || g->txn.bytes >= GROUP_BYTES)
+		return false;
+	pthread_mutex_lock(&env->lock);
+	job = env->head;
+	if (job != NULL) {
+		env->head = job->next;
+		if (env->head == NULL)
+			env->tail = &env->head;
+	}
+	pthread_mutex_unlock(&env->lock);
+	if (job == NULL)
+		return false;
+	job->next = NULL;
+	g->jobs[g->count++] = job;
+	return true;
+}
+
+/* 0: committed, every rc is set. SHELF_EUNKNOWN: it may be. Other errors: it is not. */
+static int
+commit_group(struct kv_env *env, struct group *g)
+{
+	int rc = commit(&g->txn);
+
+	if (rc == SHELF_EUNKNOWN) {
+		for (unsigned i = 0; i < g->count; i++)
+			if (g->jobs[i]->rc == 0)
+				g->jobs[i]->rc = rc;
+	}
+	if (rc == 0 || rc == SHELF_EUNKNOWN)
+		tell_listener(env->db, &g->txn.touched);
+	return rc;
+}
+
+static enum outcome
+try_group(struct kv_env *env, struct group *g)
+{
+	struct kv_txn *txn = &g->txn;
+	enum outcome outcome = DONE;
+	int rc = begin(env, txn);
+
+	if (rc != 0) {
+		for (unsigned i = 0; i < g->count; i++)
+			if (g->jobs[i]->fn != NULL)
+				g->jobs[i]->rc = rc;
+		return DONE;
+	}
+	for (unsigned i = 0; outcome == DONE && (i < g->count || take(env, g)); i++) {
+		struct kv_job *job = g->jobs[i];
+
+		if (job->expelled || job->fn == NULL)
+			continue;
+		outcome = run_job(txn, job);
+		if (outcome == DIRTY) {
+			job->expelled = true;
+			if (job->rc == SHELF_EFULL || txn->view.mdb == NULL)
+				outcome = ALONE;
+		}
+	}
+	if (outcome != DONE) {
+		abort_txn(txn);
+		return outcome;
+	}
+	rc = commit_group(env, g);
+	return rc == 0 || rc == SHELF_EUNKNOWN ? DONE : ALONE;
+}
+
+/* One transaction for one closure; its error is its own. */
+static void
+run_alone(struct kv_env *env, struct group *g, struct kv_job *job)
+{
+	struct kv_txn *txn = &g->txn;
+	int rc;
+
+	if (job->fn == NULL)
+		return;
+	rc = begin(env, txn);
+	if (rc != 0) {
+		job->rc = rc;
+		return;
+	}
+	if (run_job(txn, job) != DONE) {
+		abort_txn(txn);
+		return;
+	}
+	rc = commit(txn);
+	if (rc != 0)
+		job->rc = rc;
+	if (rc == 0 || rc == SHELF_EUNKNOWN)
+		tell_listener(env->db, &txn->touched);
+}
+
+static void
+run_group(struct kv_env *env, struct group *g)
+{
+	enum outcome outcome = DIRTY;
+
+	g->count = 0;
+	g->txn.writes = 0;
+	g->txn.bytes = 0;
+	if (!take(env, g))
+		return;
+	for (unsigned i = 0; outcome == DIRTY && i <= REDO_MAX; i++)
+		outcome = try_group(env, g);
+	if (outcome == DONE) {
+		for (unsigned i = 0; i < g->count; i++)
+			finish(env, g->jobs[i]);
+		return;
+	}
+	kv_lmdb_clear_readers(env); /* a killed reader may be what keeps pages from being used */
+	for (unsigned i = 0; i < g->count; i++) {
+		run_alone(env, g, g->jobs[i]);
+		finish(env, g->jobs[i]);
+	}
+}
+
+/* ---- The thread ---------------------------------------------------------------------------------- */
+
+static void *
+committer(void *arg)
+{
+	struct kv_env *env = arg;
+	struct group *g = SHELF_NEW(struct group);
+	struct timespec until;
+	bool more = true;
+	int rc;
+
+	on_committer = true;
+	while (more) {
+		rc = 0;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += CLEAR_READERS_S;
+		pthread_mutex_lock(&env->lock);
+		while (env->head == NULL && !env->stopping && rc == 0)
+			rc = pthread_cond_timedwait(&env->work, &env->lock, &until);
+		more = env->head != NULL || !env->stopping;
+		pthread_mutex_unlock(&env->lock);
+		if (rc != 0)
+			kv_lmdb_clear_readers(env);
+		if (more)
+			run_group(env, g);
+	}
+	shelf_buf_free(&g->txn.touched);
+	free(g);
+	return NULL;
+}
+
+/* Under env->lock. */
+static int
+start(struct kv_env *env)
+{
+	sigset_t all, old;
+	int rc;
+
+	if (env->started)
+		return 0;
+	/* Signals are for the threads of the program, never for a committer. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&env->thread, NULL, committer, env);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc != 0) {
+		shelf_log(SHELF_LOG_ERROR, "kv committer failed", "errno", "%d", rc, NULL);
+		return SHELF_ENOMEM;
+	}
+	env->started = true;
+	return 0;
+}
+
+/* Under env->lock. */
+static int
+enqueue(struct kv_env *env, struct kv_job *job)
+{
+	int rc = env->stopping ? SHELF_ESTOPPING : start(env);
+
+	if (rc != 0)
+		return rc;
+	job->next = NULL;
+	*env->tail = job;
+	env->tail = &job->next;
+	if (env->head == job)
+		pthread_cond_signal(&env->work);
+	return 0;
+}
+
+void
+kv_committer_stop(struct kv_env *env)
+{
+	bool started;
+
+	pthread_mutex_lock(&env->lock);
+	env->stopping = true;
+	started = env->started;
+	pthread_cond_signal(&env->work);
+	pthread_mutex_unlock(&env->lock);
+	if (started)
+		pthread_join(env->thread, NULL);
+}
+
+/* ---- Submitting ---------------------------------------------------------------------------------- */
+
+static int
+run_and_wait(struct kv_env *env, struct kv_job *job)
+{
+	int rc;
+
+	SHELF_ASSERT(!on_committer); /* a closure that waits for its own committer waits for ever */
+	if (atomic_load(&env->dead))
+		return SHELF_EIO;
+	pthread_cond_init(&job->cond, NULL);
+	pthread_mutex_lock(&env->lock);
+	rc = enqueue(env, job);
+	while (rc == 0 && !job->finished)
+		pthread_cond_wait(&job->cond, &env->lock);
+	pthread_mutex_unlock(&env->lock);
+	pthread_cond_destroy(&job->cond);
+	return rc == 0 ? job->rc : rc;
+}
+
+int
+kv_update(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg)
+{
+	struct kv_job job = {.fn = fn, .arg = arg, .account = account, .flags = flags};
+	struct kv_env *env;
+	int rc = kv_env_of_account(db, account, &env);
+
+	return rc != 0 ? rc : run_and_wait(env, &job);
+}
+
+int
+kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags, kv_update_fn *fn, void *arg)
+{
+	struct kv_job job = {.fn = fn, .arg = arg, .flags = flags, .of_shard = true};
+
+	if (shard >= db->shards)
+		return SHELF_EINVALID;
+	return run_and_wait(&db->shard[shard], &job);
+}
+
+static void
+nobody_asked(void *arg, int rc)
+{
+}
+
+void
+kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
+    kv_done_fn *done, void *done_arg)
+{
+	struct kv_job *job = SHELF_NEW(struct kv_job);
+	struct kv_env *env;
+	int rc = kv_env_of_account(db, account, &env);
+
+	if (done == NULL)
+		done = nobody_asked;
+	*job = (struct kv_job){.fn = fn, .arg = arg, .done = done, .done_arg = done_arg,
+	    .account = account, .flags = flags};
+	if (rc != 0) {
+		/* Told on a committer's thread too, so that DONE never runs inside this call. */
+		job->fn = NULL;
+		job->rc = rc;
+		env = &db->catalog;
+	}
+	pthread_mutex_lock(&env->lock);
+	rc = enqueue(env, job);
+	pthread_mutex_unlock(&env->lock);
+	if (rc != 0) {
+		done(done_arg, rc);
+		free(job);
+	}
+}
+
+void
+kv_set_listener(struct kv_db *db, void (*fn)(void *arg, uint32_t account), void *arg)
+{
+	pthread_rwlock_wrlock(&db->listener_lock);
+	db->listener = fn;
+	db->listener_arg = arg;
+	pthread_rwlock_unlock(&db->listener_lock);
+}

@@ -1,0 +1,430 @@
+/*
+ * kv_lmdb.c - LMDB behind a dozen functions; the only file that includes lmdb.h
+ *
+ * What must stay true: no LMDB code or errno leaves this file untranslated; MDB_NOTLS, so that a read
+ * transaction belongs to a view and not to a thread; default durability (no NOSYNC, NOMETASYNC or
+ * WRITEMAP); data.mdb is never opened by anything else, because closing another descriptor of it
+ * would drop this process's fcntl locks.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+#include <lmdb.h>
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+#include "kv_internal.h"
+
+enum {
+	MAX_READERS = 4096, /* fixed by whoever opens lock.mdb first: the same everywhere */
+	MAX_TABLES = 24,
+	OPEN_TRIES = 50,
+	OPEN_PAUSE_US = 10000,
+};
+
+static void
+sleep_us(long us)
+{
+	struct timespec ts = {0, us * 1000};
+
+	nanosleep(&ts, NULL);
+}
+
+/* EIO from a commit is what LMDB makes of a short write, and a short write is what a disk gives
+ * that has room for half of it: only the file system can tell a full disk from a broken one. */
+static bool
+disk_is_full(struct kv_env *env)
+{
+	struct statvfs fs;
+	struct rlimit limit;
+	struct stat st;
+	int fd = kv_lmdb_fd(env);
+	uint64_t margin = 1 << 20;
+
+	if (fstat(fd, &st) == 0 && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY && (uint64_t)st.st_size + margin > limit.rlim_cur)
+		return true;
+	if (fstatvfs(fd, &fs) != 0)
+		return false;
+	return (geteuid() == 0 ? fs.f_bfree : fs.f_bavail) * (uint64_t)fs.f_frsize < margin;
+}
+
+static int
+translate(struct kv_env *env, int mrc, const char *what)
+{
+	int rc = SHELF_EIO;
+
+	switch (mrc) {
+	case MDB_SUCCESS:
+		return 0;
+	case MDB_NOTFOUND:
+		return SHELF_EMISSING;
+	case MDB_MAP_FULL:
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return SHELF_EFULL;
+	case MDB_READERS_FULL:
+		return SHELF_EBUSY;
+	case MDB_BAD_VALSIZE:
+		rc = SHELF_EINVALID;
+		break;
+	case ENOMEM:
+		rc = SHELF_ENOMEM;
+		break;
+	case ENOENT:
+		rc = SHELF_EMISSING;
+		break;
+	case MDB_VERSION_MISMATCH:
+		rc = SHELF_EVERSION;
+		break;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_CURSOR_FULL:
+		rc = SHELF_ECORRUPT;
+		break;
+	case MDB_PANIC:
+		atomic_store(&env->dead, true);
+		break;
+	case EIO:
+		if (env->mdb != NULL && disk_is_full(env))
+			return SHELF_EFULL;
+		break;
+	}
+	shelf_log(SHELF_LOG_ERROR, "kv failed", "what", "%s", what, "shard", "%u", env->shard, "error",
+	    "%s", mdb_strerror(mrc), NULL);
+	return rc;
+}
+
+/* ---- Environments --------------------------------------------------------------------------- */
+
+static int
+open_tables(struct kv_env *env, unsigned txn_flags, unsigned dbi_flags)
+{
+	MDB_txn *txn = NULL;
+	int mrc = mdb_txn_begin(env->mdb, NULL, txn_flags, &txn);
+
+	for (int t = 0; mrc == 0 && t < KV_TABLES; t++) {
+		if (kv_lives_in(env, (enum kv_table)t))
+			mrc = mdb_dbi_open(txn, kv_name_of[t], dbi_flags, &env->dbi[t]);
+	}
+	if (mrc == 0)
+		mrc = mdb_dbi_open(txn, "kv", dbi_flags, &env->own_dbi);
+	/* A handle opened in an aborted transaction is void, so even the reading one commits. */
+	if (mrc == 0)
+		return mdb_txn_commit(txn);
+	if (txn != NULL)
+		mdb_txn_abort(txn);
+	return mrc;
+}
+
+static int
+open_once(struct kv_env *env, const char *path, bool create)
+{
+	MDB_stat stat;
+	int mrc = mdb_env_create(&env->mdb);
+
+	if (mrc == 0)
+		mrc = mdb_env_set_maxreaders(env->mdb, MAX_READERS);
+	if (mrc == 0)
+		mrc = mdb_env_set_maxdbs(env->mdb, MAX_TABLES);
+	if (mrc == 0)
+		mrc = mdb_env_set_mapsize(env->mdb, env->map_bytes);
+	if (mrc == 0)
+		mrc = mdb_env_open(env->mdb, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	/* Reading first: a process that opens the store need not wait for another one's writing. */
+	if (mrc == 0)
+		mrc = open_tables(env, MDB_RDONLY, 0);
+	if (mrc == MDB_NOTFOUND)
+		mrc = open_tables(env, 0, MDB_CREATE);
+	if (mrc == 0)
+		mrc = mdb_env_stat(env->mdb, &stat);
+	if (mrc == 0)
+		env->page_bytes = stat.ms_psize;
+	if (mrc != 0) {
+		mdb_env_close(env->mdb);
+		env->mdb = NULL;
+	}
+	return mrc;
+}
+
+int
+kv_lmdb_open(struct kv_env *env, const char *path, bool create)
+{
+	char file[4096];
+	struct stat st;
+	int mrc = 0;
+
+	if (!create) {
+		/* LMDB would make a new, empty environment where the old one was lost. */
+		if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file)
+			return SHELF_EINVALID;
+		if (stat(file, &st) != 0 || st.st_size == 0) {
+			shelf_log(SHELF_LOG_ERROR, "kv data missing", "file", "%s", file, NULL);
+			return SHELF_ECORRUPT;
+		}
+	}
+	/* Opening while another process opens or closes can fail for a moment. */
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		mrc = open_once(env, path, create);
+		if (mrc != EINVAL && mrc != EAGAIN)
+			break;
+		sleep_us(OPEN_PAUSE_US);
+	}
+	if (mrc != 0)
+		return translate(env, mrc, "open");
+	kv_lmdb_clear_readers(env);
+	return 0;
+}
+
+void
+kv_lmdb_close(struct kv_env *env)
+{
+	if (env->mdb != NULL)
+		mdb_env_close(env->mdb);
+	env->mdb = NULL;
+}
+
+/* ---- Transactions ------------------------------------------------------------------------------ */
+
+int
+kv_lmdb_read_begin(struct kv_env *env, MDB_txn **out)
+{
+	int mrc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, out);
+
+	if (mrc == MDB_READERS_FULL) {
+		kv_lmdb_clear_readers(env);
+		mrc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, out);
+	}
+	return translate(env, mrc, "begin reading");
+}
+
+int
+kv_lmdb_read_renew(struct kv_env *env, MDB_txn *txn)
+{
+	return translate(env, mdb_txn_renew(txn), "renew");
+}
+
+void
+kv_lmdb_read_reset(MDB_txn *txn)
+{
+	mdb_txn_reset(txn);
+}
+
+int
+kv_lmdb_write_begin(struct kv_env *env, MDB_txn **out)
+{
+	if (atomic_load(&env->dead))
+		return SHELF_EIO;
+	return translate(env, mdb_txn_begin(env->mdb, NULL, 0, out), "begin writing");
+}
+
+void
+kv_lmdb_abort(MDB_txn *txn)
+{
+	mdb_txn_abort(txn);
+}
+
+/*
+ * After an error from writing or syncing pages nothing has happened: the meta page still names the
+ * old tree. Only an error from writing the meta page leaves it open what a reopened file will show;
+ * LMDB then refuses every later transaction with MDB_PANIC, and that is how the two are told apart.
+ */
+int
+kv_lmdb_commit(struct kv_env *env, MDB_txn *txn)
+{
+	MDB_txn *probe = NULL;
+	int mrc = mdb_txn_commit(txn), probed, rc;
+
+	if (mrc == 0)
+		return 0;
+	rc = translate(env, mrc, "commit");
+	probed = mdb_txn_begin(env->mdb, NULL, 0, &probe);
+	if (probed == 0) {
+		mdb_txn_abort(probe);
+	} else if (probed == MDB_PANIC) {
+		translate(env, probed, "commit, its outcome is unknown: restart the process");
+		rc = SHELF_EUNKNOWN;
+	}
+	return rc;
+}
+
+uint64_t
+kv_lmdb_txn_id(MDB_txn *txn)
+{
+	return mdb_txn_id(txn);
+}
+
+/* ---- Rows ----------------------------------------------------------------------------------------- */
+
+static MDB_val
+val_of(struct shelf_span s)
+{
+	return (MDB_val){s.len, (void *)(uintptr_t)s.data};
+}
+
+static struct shelf_span
+span_of(const MDB_val *v)
+{
+	return shelf_span(v->mv_data, v->mv_size);
+}
+
+int
+kv_lmdb_get(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key,
+    struct shelf_span *value_out)
+{
+	MDB_val k = val_of(key), v;
+	int mrc = mdb_get(txn, env->dbi[table], &k, &v);
+
+	if (mrc == 0)
+		*value_out = span_of(&v);
+	return translate(env, mrc, "get");
+}
+
+int
+kv_lmdb_put(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key,
+    struct shelf_span value)
+{
+	MDB_val k = val_of(key), v = val_of(value);
+	int mrc = MDB_KEYEXIST;
+
+	/* Blob ids only grow: appending leaves full leaf pages behind. LMDB compares with the last key
+	 * itself and answers MDB_KEYEXIST, having touched nothing, when this one is not behind it. */
+	if (table == KV_CHUNK || table == KV_DERIVED || table == KV_BLOB)
+		mrc = mdb_put(txn, env->dbi[table], &k, &v, MDB_APPEND);
+	if (mrc == MDB_KEYEXIST)
+		mrc = mdb_put(txn, env->dbi[table], &k, &v, 0);
+	return translate(env, mrc, "put");
+}
+
+int
+kv_lmdb_del(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key)
+{
+	MDB_val k = val_of(key);
+
+	return translate(env, mdb_del(txn, env->dbi[table], &k, NULL), "del");
+}
+
+int
+kv_lmdb_turn(struct kv_env *env, MDB_txn *txn)
+{
+	MDB_val k = {4, (void *)(uintptr_t)"turn"}, v = {1, (void *)(uintptr_t)"1"};
+
+	return translate(env, mdb_put(txn, env->own_dbi, &k, &v, 0), "put");
+}
+
+int
+kv_lmdb_cursor_open(struct kv_env *env, MDB_txn *txn, enum kv_table table, MDB_cursor **out)
+{
+	return translate(env, mdb_cursor_open(txn, env->dbi[table], out), "open cursor");
+}
+
+static int
+cursor_get(struct kv_env *env, MDB_cursor *cursor, MDB_val *k, MDB_cursor_op op, struct shelf_span *key,
+    struct shelf_span *value)
+{
+	MDB_val v;
+	int mrc = mdb_cursor_get(cursor, k, &v, op);
+
+	if (mrc == MDB_NOTFOUND)
+		return 0;
+	if (mrc != 0)
+		return translate(env, mrc, "scan");
+	*key = span_of(k);
+	*value = span_of(&v);
+	return 1;
+}
+
+int
+kv_lmdb_cursor_seek(struct kv_env *env, MDB_cursor *cursor, struct shelf_span from,
+    struct shelf_span *key, struct shelf_span *value)
+{
+	MDB_val k = val_of(from);
+
+	if (from.len == 0)
+		return cursor_get(env, cursor, &k, MDB_FIRST, key, value);
+	return cursor_get(env, cursor, &k, MDB_SET_RANGE, key, value);
+}
+
+int
+kv_lmdb_cursor_next(struct kv_env *env, MDB_cursor *cursor, struct shelf_span *key,
+    struct shelf_span *value)
+{
+	MDB_val k;
+
+	return cursor_get(env, cursor, &k, MDB_NEXT, key, value);
+}
+
+void
+kv_lmdb_cursor_close(MDB_cursor *cursor)
+{
+	mdb_cursor_close(cursor);
+}
+
+/* ---- Numbers ---------------------------------------------------------------------------------------- */
+
+void
+kv_lmdb_info(struct kv_env *env, struct kv_lmdb_info *out)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(env->mdb, &info);
+	out->pages = info.me_last_pgno + 1;
+	out->last_txnid = info.me_last_txnid;
+	out->readers = info.me_numreaders;
+}
+
+/* The free list is table 0: key the transaction that freed, value a count and that many pages. LMDB
+ * lets only read transactions look at it. What the last commit freed waits for one more commit. */
+int
+kv_lmdb_free_pages(struct kv_env *env, uint64_t *usable_out, uint64_t *total_out)
+{
+	MDB_txn *txn = NULL;
+	MDB_cursor *cursor = NULL;
+	MDB_val k, v;
+	size_t freed_by, count;
+	int mrc, rc = kv_lmdb_read_begin(env, &txn);
+
+	*usable_out = *total_out = 0;
+	if (rc != 0)
+		return rc;
+	mrc = mdb_cursor_open(txn, 0, &cursor);
+	while (mrc == 0 && (mrc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+		if (k.mv_size != sizeof freed_by || v.mv_size < sizeof count) {
+			mrc = MDB_CORRUPTED;
+			break;
+		}
+		memcpy(&freed_by, k.mv_data, sizeof freed_by);
+		memcpy(&count, v.mv_data, sizeof count);
+		*total_out += count;
+		if (freed_by < mdb_txn_id(txn))
+			*usable_out += count;
+	}
+	if (cursor != NULL)
+		mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
+	return mrc == MDB_NOTFOUND ? 0 : translate(env, mrc, "free list");
+}
+
+void
+kv_lmdb_clear_readers(struct kv_env *env)
+{
+	int dead = 0;
+
+	if (mdb_reader_check(env->mdb, &dead) == 0 && dead > 0)
+		atomic_fetch_add(&env->stale_cleared, (unsigned)dead);
+}
+
+int
+kv_lmdb_fd(struct kv_env *env)
+{
+	mdb_filehandle_t fd = -1;
+
+	mdb_env_get_fd(env->mdb, &fd);
+	return fd;
+}

@@ -1,0 +1,209 @@
+/*
+ * kv_place.c - which account lives in which shard
+ *
+ * The catalog's PLACE table is the truth: account (big-endian) -> format byte 1, shard (4 bytes,
+ * little-endian). An account never moves, so what was read once is kept for ever: a byte per account
+ * in pages of 65,536, shard + 1, 0 for not known. Only what is not known is looked up, because another
+ * process may have placed it.
+ *
+ * GLOBAL "placed" counts the accounts of each shard (4 bytes little-endian each), in the same
+ * transaction as the rows it counts.
+ */
+#include <stdlib.h>
+#include <mailshelf/mem.h>
+#include "base.h"
+#include "kv_internal.h"
+
+enum { PAGE_ACCOUNTS = 1 << 16, PAGES = 1 << 16, SLICE = 200, FORMAT = 1 };
+
+struct page {
+	_Atomic uint8_t shard[PAGE_ACCOUNTS];
+};
+
+struct kv_places {
+	struct page *_Atomic page[PAGES];
+};
+
+struct kv_places *
+kv_places_new(void)
+{
+	return SHELF_NEW(struct kv_places);
+}
+
+void
+kv_places_free(struct kv_places **places)
+{
+	if (*places == NULL)
+		return;
+	for (size_t i = 0; i < PAGES; i++)
+		free(atomic_load(&(*places)->page[i]));
+	free(*places);
+	*places = NULL;
+}
+
+static void
+remember(struct kv_places *places, uint32_t account, uint32_t shard)
+{
+	struct page *_Atomic *slot = &places->page[account / PAGE_ACCOUNTS];
+	struct page *page = atomic_load(slot), *mine;
+
+	if (page == NULL) {
+		mine = SHELF_NEW(struct page);
+		if (atomic_compare_exchange_strong(slot, &page, mine))
+			page = mine;
+		else
+			free(mine);
+	}
+	atomic_store(&page->shard[account % PAGE_ACCOUNTS], (uint8_t)(shard + 1));
+}
+
+static bool
+recall(struct kv_places *places, uint32_t account, uint32_t *shard_out)
+{
+	struct page *page = atomic_load(&places->page[account / PAGE_ACCOUNTS]);
+	uint8_t known = page == NULL ? 0 : atomic_load(&page->shard[account % PAGE_ACCOUNTS]);
+
+	*shard_out = known - 1U;
+	return known != 0;
+}
+
+/* 0, SHELF_EMISSING, SHELF_ECORRUPT. */
+static int
+read_place(struct kv_view *view, uint32_t account, uint32_t *shard_out)
+{
+	uint8_t key[4];
+	struct shelf_span value;
+	struct base_reader r;
+	int rc;
+
+	base_put_be32(key, account);
+	rc = kv_get(view, KV_PLACE, shelf_span(key, sizeof key), &value);
+	if (rc != 0)
+		return rc;
+	r = base_reader(value);
+	if (base_get_le(&r, 1) != FORMAT)
+		return SHELF_ECORRUPT;
+	*shard_out = (uint32_t)base_get_le(&r, 4);
+	return r.bad || base_left(&r) != 0 || *shard_out >= kv_view_db(view)->shards ? SHELF_ECORRUPT : 0;
+}
+
+int
+kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
+{
+	struct kv_view *view;
+	int rc;
+
+	if (account != KV_CATALOG && recall(db->places, account, shard_out))
+		return 0;
+	*shard_out = 0;
+	if (account == KV_CATALOG)
+		return SHELF_ENOACCOUNT;
+	rc = kv_view_begin(db, KV_CATALOG, &view);
+	if (rc != 0)
+		return rc;
+	rc = read_place(view, account, shard_out);
+	kv_view_end(&view);
+	if (rc == 0)
+		remember(db->places, account, *shard_out);
+	return rc == SHELF_EMISSING ? SHELF_ENOACCOUNT : rc;
+}
+
+/* ---- Placing -------------------------------------------------------------------------------------- */
+
+struct placing {
+	struct kv_db *db;
+	uint32_t first, count;
+	uint32_t shard[SLICE]; /* where each of them lives now */
+};
+
+static int
+read_counts(struct kv_view *view, uint32_t *counts)
+{
+	struct shelf_span value;
+	struct base_reader r;
+	int rc = kv_get(view, KV_GLOBAL, shelf_span_str("placed"), &value);
+
+	memset(counts, 0, KV_SHARDS_MAX * sizeof *counts);
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? 0 : rc;
+	r = base_reader(value);
+	for (uint32_t i = 0; i < KV_SHARDS_MAX && base_left(&r) > 0; i++)
+		counts[i] = (uint32_t)base_get_le(&r, 4);
+	return r.bad ? SHELF_ECORRUPT : 0;
+}
+
+static int
+write_counts(struct kv_txn *txn, const struct kv_db *db, const uint32_t *counts)
+{
+	struct shelf_buf value = {0};
+	int rc;
+
+	for (uint32_t i = 0; i < db->shards; i++)
+		base_add_le(&value, counts[i], 4);
+	rc = kv_put(txn, KV_GLOBAL, shelf_span_str("placed"), shelf_buf_span(&value));
+	shelf_buf_free(&value);
+	return rc;
+}
+
+/* Not the full ones, then the one with the fewest accounts, then the smallest file. */
+static uint32_t
+emptiest(struct kv_db *db, const uint32_t *counts)
+{
+	struct kv_lmdb_info info, best_info;
+	uint32_t best = 0;
+	bool best_full = false;
+
+	for (uint32_t i = 0; i < db->shards; i++) {
+		bool full = atomic_load_explicit(&db->shard[i].full, memory_order_relaxed);
+
+		kv_lmdb_info(&db->shard[i], &info);
+		if (i == 0 || full < best_full || (full == best_full && (counts[i] < counts[best] ||
+		    (counts[i] == counts[best] && info.pages < best_info.pages)))) {
+			best = i;
+			best_full = full;
+			best_info = info;
+		}
+	}
+	return best;
+}
+
+static int
+place_slice(struct kv_txn *txn, void *arg)
+{
+	struct placing *p = arg;
+	uint32_t counts[KV_SHARDS_MAX];
+	uint8_t key[4], value[5] = {FORMAT};
+	int rc = read_counts(kv_txn_view(txn), counts);
+
+	for (uint32_t i = 0; rc == 0 && i < p->count; i++) {
+		rc = read_place(kv_txn_view(txn), p->first + i, &p->shard[i]);
+		if (rc != SHELF_EMISSING)
+			continue;
+		p->shard[i] = emptiest(p->db, counts);
+		counts[p->shard[i]]++;
+		base_put_be32(key, p->first + i);
+		value[1] = (uint8_t)p->shard[i]; /* KV_SHARDS_MAX is far below 256 */
+		rc = kv_put(txn, KV_PLACE, shelf_span(key, sizeof key), shelf_span(value, sizeof value));
+	}
+	if (rc == 0 && kv_txn_writes(txn) > 0)
+		rc = write_counts(txn, p->db, counts);
+	return rc;
+}
+
+int
+kv_place(struct kv_db *db, uint32_t first, uint32_t count)
+{
+	struct placing p = {.db = db};
+	int rc = 0;
+
+	if (first == KV_CATALOG || count > UINT32_MAX - first)
+		return SHELF_EINVALID;
+	for (uint32_t done = 0; rc == 0 && done < count; done += p.count) {
+		p.first = first + done;
+		p.count = count - done < SLICE ? count - done : SLICE;
+		rc = kv_update(db, KV_CATALOG, KV_ADDS, place_slice, &p);
+		for (uint32_t i = 0; rc == 0 && i < p.count; i++)
+			remember(db->places, p.first + i, p.shard[i]);
+	}
+	return rc;
+}

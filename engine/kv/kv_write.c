@@ -1,0 +1,113 @@
+/*
+ * kv_write.c - what a closure may do to the transaction it runs in
+ *
+ * What must stay true: a write that failed makes the whole transaction useless, so that its error
+ * sticks: whatever the closure answers, its update fails (kv_commit.c looks at kv_txn.failed).
+ * Errors found before LMDB was asked (too big, wrong table, nothing to remove) leave no trace.
+ */
+#include <mailshelf/mem.h>
+#include "kv_internal.h"
+
+struct kv_view *
+kv_txn_view(struct kv_txn *txn)
+{
+	return &txn->view;
+}
+
+uint32_t
+kv_txn_account(const struct kv_txn *txn)
+{
+	return txn->view.account;
+}
+
+void
+kv_txn_set_account(struct kv_txn *txn, uint32_t account)
+{
+	SHELF_ASSERT(txn->job->of_shard);
+	txn->view.account = account;
+}
+
+unsigned
+kv_txn_writes(const struct kv_txn *txn)
+{
+	return txn->job_writes;
+}
+
+static void
+note_touched(struct kv_txn *txn)
+{
+	struct shelf_buf *touched = &txn->touched;
+	uint32_t account = txn->view.account, last;
+
+	if ((txn->job->flags & KV_QUIET) != 0 || txn->env->shard == KV_SHARDS_MAX || account == 0)
+		return;
+	if (touched->len >= sizeof last) {
+		memcpy(&last, touched->data + touched->len - sizeof last, sizeof last);
+		if (last == account)
+			return;
+	}
+	shelf_buf_add(touched, &account, sizeof account);
+}
+
+static int
+after_write(struct kv_txn *txn, size_t value_len, int rc)
+{
+	if (rc != 0) {
+		txn->failed = rc;
+		return rc;
+	}
+	txn->job_writes++;
+	txn->writes++;
+	txn->bytes += value_len;
+	txn->pages += kv_room_cost(txn->env, value_len);
+	note_touched(txn);
+	return 0;
+}
+
+/* What was handed out may lie in a page that the write moves, or be a copy that dies now: so the
+ * arguments are copied before anything is released. */
+static int
+prepare(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct kv_full_key *full)
+{
+	int rc = kv_make_key(&txn->view, table, key, full);
+
+	return rc != 0 ? rc : txn->failed;
+}
+
+int
+kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct shelf_span value)
+{
+	struct kv_full_key full;
+	uint64_t cost = kv_room_cost(txn->env, value.len);
+	int rc = prepare(txn, table, key, &full);
+
+	if (rc != 0)
+		return rc;
+	if (value.len > KV_VALUE_MAX)
+		return SHELF_ETOOBIG;
+	if (value.len > 0)
+		memcpy(txn->value, value.data, value.len);
+	value.data = txn->value;
+	kv_view_release(&txn->view);
+	rc = kv_fault_at(KV_AT_PUT);
+	if (rc == 0 && (txn->job->flags & KV_ADDS) != 0 && txn->pages + cost > txn->room_pages)
+		rc = SHELF_EFULL;
+	if (rc == 0)
+		rc = kv_lmdb_put(txn->env, txn->view.mdb, table, shelf_span(full.bytes, full.len), value);
+	return after_write(txn, value.len, rc);
+}
+
+int
+kv_del(struct kv_txn *txn, enum kv_table table, struct shelf_span key)
+{
+	struct kv_full_key full;
+	int rc = prepare(txn, table, key, &full);
+
+	if (rc != 0)
+		return rc;
+	kv_view_release(&txn->view);
+	rc = kv_fault_at(KV_AT_DEL);
+	if (rc == 0)
+		rc = kv_lmdb_del(txn->env, txn->view.mdb, table, shelf_span(full.bytes, full.len));
+	return rc == SHELF_EMISSING ? rc : after_write(txn, 0, rc);
+}
