@@ -31,6 +31,21 @@ bool conf_set(struct conf *conf, const char *name, const char *value, char *erro
 bool conf_read(struct conf *conf, const char *file, char *error, size_t error_len);
 /* After reading: fills hostname and local_domains when not set. */
 void conf_finish(struct conf *conf);
+/* The rows of conf.def, in its order: for --help, and to tell what a reload would change. */
+enum conf_kind { CONF_KIND_TEXT, CONF_KIND_BOOL, CONF_KIND_NUM };
+struct conf_row {
+	const char *name;
+	enum conf_kind kind;
+	size_t offset; /* in struct conf */
+	const char *text_default;
+	uint64_t num_default, min, max; /* of a bool: 0 or 1 */
+	const char *unit;
+	const char *text;
+};
+const struct conf_row *conf_rows(size_t *count_out);
+/* NULL when there is none of that name (- and _ are the same). */
+const struct conf_row *conf_find(const char *name);
+bool conf_same(const struct conf *a, const struct conf *b, const struct conf_row *row);
 /* Is DOMAIN (any case) one of local_domains? */
 bool conf_is_local_domain(const struct conf *conf, const char *domain, size_t len);
 

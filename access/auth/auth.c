@@ -1,0 +1,177 @@
+/*
+ * auth.c - one login: worker, answer or wait, log line
+ *
+ *   auth_login ──work──► check (worker) ──► checked (loop) ──► done            right
+ *                                              └──wait──► answer ──► done      wrong
+ *
+ * A struct login is the argument of work and wait; whichever callback comes last frees it, wiped. The
+ * password is wiped as soon as it has been checked.
+ */
+#include <stdlib.h>
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+
+#include "auth.h"
+#include "auth_counts.h"
+#include "conf.h"
+#include "net.h"
+
+struct auth {
+	struct shelf_store *store;
+	const struct conf *conf;
+	struct auth_counts *counts;
+};
+
+struct login {
+	struct auth *auth;
+	struct net_conn *conn;
+	enum shelf_service service;
+	void (*done)(void *session, int rc, const struct shelf_account *account);
+	int rc;
+	bool impossible; /* too long, or NUL: no account has it */
+	size_t name_len, password_len;
+	char name[SHELF_ACCOUNT_NAME_MAX + 1];
+	uint8_t password[SHELF_PASSWORD_MAX];
+	struct shelf_account account;
+};
+
+struct auth *
+auth_new(struct shelf_store *store, const struct conf *conf)
+{
+	struct auth *auth = SHELF_NEW(struct auth);
+
+	auth->store = store;
+	auth->conf = conf;
+	auth->counts = auth_counts_new();
+	return auth;
+}
+
+void
+auth_free(struct auth **authp)
+{
+	if (*authp != NULL)
+		auth_counts_free(&(*authp)->counts);
+	free(*authp);
+	*authp = NULL;
+}
+
+bool
+auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn)
+{
+	return net_conn_is_tls(conn) || net_conn_is_loopback(conn) || auth->conf->cleartext_login;
+}
+
+static const char *
+service_name(enum shelf_service service)
+{
+	return service == SHELF_SERVICE_IMAP ? "imap" : service == SHELF_SERVICE_POP3 ? "pop3" : "other";
+}
+
+static void
+log_login(const struct login *login)
+{
+	const struct net_conn *conn = login->conn;
+	enum shelf_log_level level = SHELF_LOG_INFO;
+
+	/* System errors are logged where they happen; here they are worth a warning. */
+	if (login->rc != 0 && shelf_err_class_of(login->rc) != SHELF_CLASS_REFUSED)
+		level = SHELF_LOG_WARN;
+	shelf_log(level, "login", "service", "%s",
+	    service_name(login->service), "account", "%s", login->name, "peer", "%s",
+	    net_conn_peer(conn), "tls", "%s", net_conn_is_tls(conn) ? net_conn_tls_text(conn) : "no",
+	    "result", "%s", login->rc == 0 ? "ok" : shelf_err_name(login->rc), "conn", "%llu",
+	    net_conn_id(conn), NULL);
+}
+
+static void
+end_login(struct login *login)
+{
+	explicit_bzero(login, sizeof(*login));
+	free(login);
+}
+
+/* On a worker. */
+static void
+check(void *arg)
+{
+	struct login *login = arg;
+
+	if (login->impossible)
+		login->rc = SHELF_EAUTH;
+	else
+		login->rc = shelf_account_login(login->auth->store,
+		    shelf_span(login->name, login->name_len),
+		    shelf_span(login->password, login->password_len), login->service, &login->account);
+	explicit_bzero(login->password, sizeof(login->password));
+}
+
+static void
+answer(void *session, void *arg)
+{
+	struct login *login = arg;
+
+	if (!net_conn_closing(login->conn))
+		login->done(session, login->rc, login->rc == 0 ? &login->account : NULL);
+	end_login(login);
+}
+
+static void
+checked(void *session, void *arg)
+{
+	struct login *login = arg;
+	struct auth *auth = login->auth;
+	struct net_peer peer = net_conn_peer_ip(login->conn);
+	unsigned failures;
+
+	if (net_conn_closing(login->conn)) {
+		/* Nobody to answer, but a wrong guess is counted and told all the same. */
+		if (login->rc == SHELF_EAUTH) {
+			auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
+			log_login(login);
+		}
+		end_login(login);
+		return;
+	}
+	if (login->rc == 0 && !auth_counts_enter(auth->counts, login->account.id, login->service,
+	    auth->conf->conns_per_account_max))
+		login->rc = SHELF_ELIMIT;
+	log_login(login);
+	if (login->rc != SHELF_EAUTH) {
+		answer(session, login);
+		return;
+	}
+	failures = auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
+	net_conn_wait(login->conn, auth_counts_delay_ms(failures, auth->conf->login_fail_delay_ms), login,
+	    answer);
+}
+
+void
+auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
+    struct shelf_span name, struct shelf_span password,
+    void (*done)(void *session, int rc, const struct shelf_account *account))
+{
+	struct login *login = SHELF_NEW(struct login);
+
+	login->auth = auth;
+	login->conn = conn;
+	login->service = service;
+	login->done = done;
+	/* Refused after the same wait as a wrong password; the log shows the beginning of the name. */
+	login->impossible = name.len > SHELF_ACCOUNT_NAME_MAX || password.len > SHELF_PASSWORD_MAX ||
+	    shelf_span_find(name, '\0', 0) >= 0;
+	login->name_len = name.len > SHELF_ACCOUNT_NAME_MAX ? SHELF_ACCOUNT_NAME_MAX : name.len;
+	if (login->name_len > 0)
+		memcpy(login->name, name.data, login->name_len);
+	if (!login->impossible && password.len > 0) {
+		memcpy(login->password, password.data, password.len);
+		login->password_len = password.len;
+	}
+	net_conn_work(conn, check, login, checked);
+}
+
+void
+auth_logout(struct auth *auth, uint32_t account, enum shelf_service service)
+{
+	auth_counts_leave(auth->counts, account, service);
+}

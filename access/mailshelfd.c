@@ -1,0 +1,452 @@
+/*
+ * mailshelfd.c - the daemon: settings, listeners, loops, signals
+ *
+ * The main thread starts everything and then only waits for signals; they are blocked in all threads,
+ * so no handler runs anywhere. Order of starting: settings, store, servers, listeners, loops; of
+ * stopping: listeners, loops (sessions say goodbye, work comes back), workers, servers, store.
+ * Exit codes are those of sysexits.h; what is wrong stands on stderr.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+#include <mailshelf/store.h>
+
+#include "auth.h"
+#include "conf_args.h"
+#include "net.h"
+#include "protocols.h"
+
+#ifndef MAILSHELF_VERSION
+#define MAILSHELF_VERSION "0.1.0"
+#endif
+
+enum { LOOPS_MAX = 256, LINE_EXTRA_BYTES = 4096, INPUT_MIN_BYTES = 64 * 1024 };
+
+static const char imap_busy[] = "* BYE [UNAVAILABLE] Too many connections, try again later\r\n";
+static const char pop3_busy[] = "-ERR [SYS/TEMP] Too many connections, try again later\r\n";
+static const char lmtp_busy[] = "421 4.3.2 Too many connections, try again later\r\n";
+
+/* One row for each listener that can be asked for. */
+enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOORS };
+static const struct door {
+	const char *setting;
+	const struct net_protocol *protocol;
+	bool tls_at_once;
+	const char *busy;
+} doors[DOORS] = {
+	[DOOR_IMAP] = {"imap", &imap_protocol, false, imap_busy},
+	[DOOR_IMAPS] = {"imaps", &imap_protocol, true, imap_busy},
+	[DOOR_POP3] = {"pop3", &pop3_protocol, false, pop3_busy},
+	[DOOR_POP3S] = {"pop3s", &pop3_protocol, true, pop3_busy},
+	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy},
+};
+
+struct daemon {
+	struct conf_args args;
+	struct conf *conf;
+	struct shelf_store *store;
+	struct auth *auth;
+	struct imap_server *imap;
+	struct pop3_server *pop3;
+	struct lmtp_server *lmtp;
+	struct net_tls *tls;
+	struct net_pool *pool;
+	struct net_loop *loops[LOOPS_MAX];
+	pthread_t threads[LOOPS_MAX];
+	unsigned nloops, nthreads;
+	struct net_listener *listeners[DOORS];
+	bool pid_written;
+};
+
+static int
+complain(int code, const char *text)
+{
+	fprintf(stderr, "mailshelfd: %s\n", text);
+	return code;
+}
+
+/* ---- Settings --------------------------------------------------------------------------------- */
+
+static const char *
+door_address(const struct conf *conf, enum door_id id)
+{
+	const char *const at[DOORS] = {conf->imap, conf->imaps, conf->pop3, conf->pop3s, conf->lmtp};
+
+	return at[id];
+}
+
+static void
+set_log_level(const struct conf *conf)
+{
+	const char *level = conf->log_level == NULL ? "info" : conf->log_level;
+
+	shelf_log_level(strcmp(level, "debug") == 0 ? SHELF_LOG_DEBUG :
+	    strcmp(level, "warn") == 0 ? SHELF_LOG_WARN :
+	    strcmp(level, "error") == 0 ? SHELF_LOG_ERROR : SHELF_LOG_INFO);
+}
+
+/* NULL in *TLS_OUT when no certificate is set. */
+static bool
+load_tls(const struct conf *conf, struct net_tls **tls_out, char *error, size_t error_len)
+{
+	*tls_out = NULL;
+	if (conf->tls_cert == NULL && conf->tls_key == NULL) {
+		for (int i = 0; i < DOORS; i++) {
+			if (doors[i].tls_at_once && door_address(conf, i) != NULL) {
+				snprintf(error, error_len, "%s needs tls_cert and tls_key", doors[i].setting);
+				return false;
+			}
+		}
+		return true;
+	}
+	if (conf->tls_cert == NULL || conf->tls_key == NULL) {
+		snprintf(error, error_len, "tls_cert and tls_key must be set together");
+		return false;
+	}
+	*tls_out = net_tls_new(conf->tls_cert, conf->tls_key, error, error_len);
+	return *tls_out != NULL;
+}
+
+static int
+read_settings(struct daemon *d)
+{
+	char error[512];
+	bool any = false;
+
+	d->conf = conf_args_load(&d->args, error, sizeof(error));
+	if (d->conf == NULL)
+		return complain(EX_CONFIG, error);
+	if (d->conf->store == NULL)
+		return complain(EX_USAGE, "no store: give -s STORE (--help shows the options)");
+	for (int i = 0; i < DOORS; i++)
+		any = any || door_address(d->conf, i) != NULL;
+	if (!any)
+		return complain(EX_USAGE, "nothing to listen on: give at least one of --imap, --imaps, "
+		    "--pop3, --pop3s, --lmtp");
+	if (!load_tls(d->conf, &d->tls, error, sizeof(error)))
+		return complain(EX_CONFIG, error);
+	set_log_level(d->conf);
+	if (d->tls == NULL && (d->conf->imap != NULL || d->conf->pop3 != NULL))
+		shelf_log(SHELF_LOG_WARN, "no certificate", "effect", "%s", d->conf->cleartext_login ?
+		    "passwords travel in clear" : "login from this host only", NULL);
+	return 0;
+}
+
+/* ---- Starting ----------------------------------------------------------------------------------- */
+
+static void
+set_limits(void)
+{
+	struct rlimit files, none = {0, 0};
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* A core would hold passwords, mail and the private key. */
+	setrlimit(RLIMIT_CORE, &none);
+#ifndef __SANITIZE_ADDRESS__ /* whose search for leaks reads its own process */
+	prctl(PR_SET_DUMPABLE, 0);
+#endif
+	umask(0077);
+}
+
+static void
+block_signals(sigset_t *waited_for)
+{
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(waited_for);
+	sigaddset(waited_for, SIGTERM);
+	sigaddset(waited_for, SIGINT);
+	sigaddset(waited_for, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, waited_for, NULL);
+}
+
+static int
+open_store(struct daemon *d)
+{
+	int rc = shelf_store_open(d->conf->store, SHELF_OPEN_SERVE, &d->store);
+	char text[512];
+
+	if (rc == 0)
+		return 0;
+	snprintf(text, sizeof(text), "%s: %s", d->conf->store,
+	    rc == SHELF_EMISSING ? "no store there (mailshelf init makes one)" : shelf_err_text(rc));
+	switch (rc) {
+	case SHELF_EMISSING:
+		return complain(EX_NOINPUT, text);
+	case SHELF_EBUSY:
+	case SHELF_ENOMEM:
+		return complain(EX_TEMPFAIL, text);
+	case SHELF_EVERSION:
+	case SHELF_ECORRUPT:
+		return complain(EX_DATAERR, text);
+	case SHELF_EIO:
+	case SHELF_EFULL:
+		return complain(EX_IOERR, text);
+	default:
+		return complain(EX_SOFTWARE, text);
+	}
+}
+
+static void
+make_loops(struct daemon *d)
+{
+	unsigned n = (unsigned)d->conf->loops;
+	cpu_set_t cpus;
+
+	if (n == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+		n = (unsigned)CPU_COUNT(&cpus);
+	n = n == 0 ? 1 : n > LOOPS_MAX ? LOOPS_MAX : n;
+	for (; d->nloops < n; d->nloops++)
+		d->loops[d->nloops] = net_loop_new();
+}
+
+static void
+make_servers(struct daemon *d)
+{
+	const struct conf *conf = d->conf;
+
+	d->pool = net_pool_new((unsigned)conf->workers);
+	d->auth = auth_new(d->store, conf);
+	if (conf->imap != NULL || conf->imaps != NULL)
+		d->imap = imap_server_new(d->store, conf, d->auth);
+	if (conf->pop3 != NULL || conf->pop3s != NULL)
+		d->pop3 = pop3_server_new(d->store, conf, d->auth);
+	if (conf->lmtp != NULL)
+		d->lmtp = lmtp_server_new(d->store, conf);
+}
+
+static int
+listen_at(struct daemon *d, enum door_id id, const char *addr)
+{
+	const struct conf *conf = d->conf;
+	void *const servers[DOORS] = {d->imap, d->imap, d->pop3, d->pop3, d->lmtp};
+	size_t line = (size_t)conf->line_max_bytes + LINE_EXTRA_BYTES;
+	struct net_listener_params params = {
+		.conn = {
+			.protocol = doors[id].protocol,
+			.server = servers[id],
+			.pool = d->pool,
+			.tls = d->tls,
+			.tls_at_once = doors[id].tls_at_once,
+			.input_max_bytes = line < INPUT_MIN_BYTES ? INPUT_MIN_BYTES : line,
+			.handshake_timeout_s = (unsigned)conf->login_timeout_s,
+		},
+		.conns_max = (unsigned)conf->conns_max,
+		.conns_per_peer_max = (unsigned)conf->conns_per_peer_max,
+		.busy = doors[id].busy,
+	};
+	char error[512], text[600];
+
+	d->listeners[id] = net_listener_new(d->loops, d->nloops, addr, &params, error, sizeof(error));
+	if (d->listeners[id] == NULL) {
+		int code = errno == EINVAL ? EX_CONFIG : errno == EACCES || errno == EPERM ? EX_NOPERM :
+		    EX_UNAVAILABLE;
+
+		snprintf(text, sizeof(text), "%s: %s", doors[id].setting, error);
+		return complain(code, text);
+	}
+	shelf_log(SHELF_LOG_INFO, "listening", "service", "%s", doors[id].setting, "address", "%s", addr,
+	    "port", "%d", net_listener_port(d->listeners[id]), NULL);
+	return 0;
+}
+
+static void *
+run_loop(void *arg)
+{
+	net_loop_run(arg);
+	return NULL;
+}
+
+static int
+start_loops(struct daemon *d)
+{
+	for (; d->nthreads < d->nloops; d->nthreads++) {
+		int rc = pthread_create(&d->threads[d->nthreads], NULL, run_loop, d->loops[d->nthreads]);
+
+		if (rc != 0)
+			return complain(EX_OSERR, "cannot start a thread for each loop");
+	}
+	return 0;
+}
+
+static int
+write_pid_file(struct daemon *d)
+{
+	const char *file = d->conf->pid_file;
+	char text[512];
+	int fd;
+	bool ok;
+
+	if (file == NULL)
+		return 0;
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	ok = fd >= 0 && fchmod(fd, 0644) == 0 && dprintf(fd, "%d\n", (int)getpid()) > 0;
+	if (fd >= 0 && close(fd) != 0)
+		ok = false;
+	if (!ok) {
+		snprintf(text, sizeof(text), "%s: %s", file, strerror(errno));
+		return complain(EX_CANTCREAT, text);
+	}
+	d->pid_written = true;
+	return 0;
+}
+
+static int
+start(struct daemon *d)
+{
+	int rc = read_settings(d);
+
+	if (rc == 0)
+		rc = open_store(d);
+	if (rc != 0)
+		return rc;
+	make_loops(d);
+	make_servers(d);
+	for (int i = 0; i < DOORS && rc == 0; i++) {
+		if (door_address(d->conf, i) != NULL)
+			rc = listen_at(d, i, door_address(d->conf, i));
+	}
+	if (rc == 0)
+		rc = write_pid_file(d);
+	if (rc == 0)
+		rc = start_loops(d);
+	return rc;
+}
+
+/* ---- Running ------------------------------------------------------------------------------------ */
+
+/* What a session was started with stays; certificate and log level are for everybody from now on. */
+static void
+apply(struct daemon *d, const struct conf *fresh, struct net_tls **tls)
+{
+	size_t n;
+	const struct conf_row *rows = conf_rows(&n);
+
+	set_log_level(fresh);
+	for (int i = 0; i < DOORS; i++) {
+		if (d->listeners[i] != NULL)
+			net_listener_set_tls(d->listeners[i], *tls);
+	}
+	net_tls_unref(&d->tls);
+	d->tls = *tls;
+	*tls = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(rows[i].name, "log_level") == 0 || strncmp(rows[i].name, "tls_", 4) == 0)
+			continue;
+		if (!conf_same(d->conf, fresh, &rows[i]))
+			shelf_log(SHELF_LOG_WARN, "setting needs a restart", "name", "%s", rows[i].name, NULL);
+	}
+}
+
+static void
+reload(struct daemon *d)
+{
+	char error[512];
+	struct net_tls *tls = NULL;
+	struct conf *fresh = conf_args_load(&d->args, error, sizeof(error));
+	bool ok = fresh != NULL && load_tls(fresh, &tls, error, sizeof(error));
+
+	/* A TLS listener that is open now needs a certificate, whatever the new file says of it. */
+	if (ok && tls == NULL &&
+	    (d->listeners[DOOR_IMAPS] != NULL || d->listeners[DOOR_POP3S] != NULL)) {
+		snprintf(error, sizeof(error), "a TLS listener is open: tls_cert and tls_key must stay");
+		ok = false;
+	}
+	if (ok) {
+		apply(d, fresh, &tls);
+		shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
+	} else {
+		shelf_log(SHELF_LOG_ERROR, "reload", "result", "%s", "nothing changed", "reason", "%s", error,
+		    NULL);
+	}
+	conf_free(&fresh);
+}
+
+static void
+serve(struct daemon *d, const sigset_t *signals)
+{
+	int sig = 0;
+
+	shelf_log(SHELF_LOG_INFO, "start", "version", "%s", MAILSHELF_VERSION, "store", "%s",
+	    d->conf->store, "loops", "%u", d->nloops, "pid", "%d", (int)getpid(), NULL);
+	puts("ready");
+	fflush(stdout);
+	for (;;) {
+		if (sigwait(signals, &sig) != 0)
+			continue;
+		if (sig != SIGHUP)
+			break;
+		reload(d);
+	}
+	shelf_log(SHELF_LOG_INFO, "stop", "signal", "%s", sig == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+}
+
+/* Also of a daemon that has not got far. */
+static void
+stop(struct daemon *d)
+{
+	for (int i = 0; i < DOORS; i++)
+		net_listener_free(&d->listeners[i]);
+	for (unsigned i = 0; i < d->nloops; i++)
+		net_loop_stop(d->loops[i]);
+	for (unsigned i = 0; i < d->nthreads; i++)
+		pthread_join(d->threads[i], NULL);
+	net_pool_free(&d->pool);
+	for (unsigned i = 0; i < d->nloops; i++)
+		net_loop_free(&d->loops[i]);
+	imap_server_free(&d->imap);
+	pop3_server_free(&d->pop3);
+	lmtp_server_free(&d->lmtp);
+	auth_free(&d->auth);
+	shelf_store_close(&d->store);
+	net_tls_unref(&d->tls);
+	if (d->pid_written)
+		unlink(d->conf->pid_file);
+	conf_free(&d->conf);
+	conf_args_free(&d->args);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct daemon d = {0};
+	sigset_t signals;
+	char error[512];
+	int rc;
+
+	if (!conf_args_parse(&d.args, argc, argv, error, sizeof(error))) {
+		complain(EX_USAGE, error);
+		return complain(EX_USAGE, "--help shows the options");
+	}
+	if (d.args.help || d.args.version) {
+		if (d.args.help)
+			conf_args_help(stdout);
+		else
+			puts("mailshelfd " MAILSHELF_VERSION);
+		conf_args_free(&d.args);
+		return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+	}
+	set_limits();
+	block_signals(&signals);
+	rc = start(&d);
+	if (rc == 0)
+		serve(&d, &signals);
+	stop(&d);
+	if (rc == 0)
+		shelf_log(SHELF_LOG_INFO, "stopped", NULL);
+	return rc;
+}
