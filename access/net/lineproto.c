@@ -1,8 +1,8 @@
 /*
  * lineproto.c - command lines of POP3 and LMTP, cut from a connection's input
  *
- * What must stay true: lines->line never holds more than the limit of the call plus a CR, and no byte
- * behind the LF of the current line is consumed.
+ * What must stay true: lines->line never holds more than the limit of the call plus a CR, and no
+ * byte behind the LF of the current line is consumed.
  */
 #include "lineproto.h"
 

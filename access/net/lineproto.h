@@ -1,11 +1,13 @@
 /*
  * lineproto.h - command lines of POP3 and LMTP, cut from a connection's input
  *
- * Shape     Bytes are taken out of the connection's input into a buffer of our own as they come, never
- *           beyond the end of the current line: what is behind a command stays in the connection, where
- *           net_conn_starttls() can see it. A line ends with LF; one CR before it belongs to the end.
- * Errors    A line longer than the caller's limit is reported once, when the limit is passed, and skipped
- *           to its end. A line with a NUL or with a CR inside is reported instead of returned.
+ * Shape     Bytes are taken out of the connection's input into a buffer of our own as they come,
+ *           never beyond the end of the current line: what is behind a command stays in the
+ *           connection, where net_conn_starttls() can see it. A line ends with LF; one CR before it
+ *           belongs to the end.
+ * Errors    A line longer than the caller's limit is reported once, when the limit is passed, and
+ *           skipped to its end. A line with a NUL or with a CR inside is reported instead of
+ *           returned.
  * Lifetime  A line lives until the next call.
  * Cost      Every byte is looked at once, however the input is cut.
  */
@@ -38,8 +40,8 @@ enum lineproto_got lineproto_feed(struct lineproto *lines, struct shelf_span in,
 /* Forgets a half line, wipes what is held (passwords), gives the memory back. */
 void lineproto_reset(struct lineproto *lines);
 
-/* The first word of *REST, which is moved behind it and one blank; empty at the end. Blanks before the
- * word are passed over. */
+/* The first word of *REST, which is moved behind it and one blank; empty at the end. Blanks
+ * before the word are passed over. */
 struct shelf_span lineproto_word(struct shelf_span *rest);
 
 #endif

@@ -1,11 +1,11 @@
 /*
  * pop3.h - what the files of the POP3 door share
  *
- * Shape     A session reads one line at a time, finds its row in pop3_commands.def and calls the row's
- *           function, which writes its reply, or starts a stream (a long reply, written in slices) or
- *           work on another thread; until those end no further line is read.
- * Maildrop  The INBOX as it was at login (RFC 1939 4): numbers, unique-ids and sizes do not change while
- *           the session lives, whatever other sessions do. Nothing is written before QUIT.
+ * Shape     A session reads one line at a time, finds its row in pop3_commands.def and calls the
+ *           row's function, which writes its reply, or starts a stream (a long reply, written in
+ *           slices) or work on another thread; until those end no further line is read.
+ * Maildrop  The INBOX as it was at login (RFC 1939 4): numbers, unique-ids and sizes do not change
+ *           while the session lives, whatever other sessions do. Nothing is written before QUIT.
  * Threads   Everything runs on the connection's loop, except the update at QUIT.
  * Lifetime  No snapshot of the store survives the return to the session's loop: a stream keeps a
  *           message number, or a body and an offset.
@@ -31,7 +31,7 @@ enum {
 	POP3_TEXT = 255, /* "most" in pop3_commands.def: one argument, the rest of the line */
 };
 
-/* ---- Server and session ------------------------------------------------------------------------- */
+/* ---- Server and session ---------------------------------------------------------------------- */
 
 struct pop3_server {
 	struct shelf_store *store;
@@ -57,13 +57,14 @@ enum pop3_wait { /* for what the session waits before it reads a command */
 	POP3_WAIT_UPDATE,
 };
 
-/* The dots before lines that begin with one, RFC 1939 3. A line begins at the start and after CRLF. */
+/* The dots before lines that begin with one, RFC 1939 3. A line begins at the start and after
+ * CRLF. */
 struct pop3_stuff {
 	enum pop3_stuff_at { POP3_AT_LINE, POP3_AT_CR, POP3_AT_TEXT } at;
 };
 
-/* Where TOP ends: LINES lines behind the empty line that ends the header (RFC 1939 7). A line ends with
- * LF here, so that a message stored with bare LFs has a header and lines, too. */
+/* Where TOP ends: LINES lines behind the empty line that ends the header (RFC 1939 7). A line
+ * ends with LF here, so that a message stored with bare LFs has a header and lines, too. */
 struct pop3_top {
 	uint64_t lines; /* left */
 	bool in_body, done;
@@ -109,11 +110,11 @@ struct pop3_session {
 	struct pop3_stream stream;
 };
 
-/* Goes on with whatever can be done now: the stream, then lines. Call it after anything that the session
- * waited for has ended. */
+/* Goes on with whatever can be done now: the stream, then lines. Call it after anything that the
+ * session waited for has ended. */
 void pop3_session_go(struct pop3_session *s);
 
-/* ---- Commands ----------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 struct pop3_args {
 	struct shelf_span text; /* the rest of the line behind one blank */
@@ -126,28 +127,28 @@ typedef void pop3_command_fn(struct pop3_session *s, const struct pop3_args *arg
 #include "pop3_commands.def"
 #undef POP3_COMMAND
 
-/* ---- Logging in (pop3_login.c) ------------------------------------------------------------------- */
+/* ---- Logging in (pop3_login.c) --------------------------------------------------------------- */
 
 /* A line that came while the session waited for a SASL response. */
 void pop3_login_response(struct pop3_session *s, struct shelf_span line);
 /* Forgets USER and the exchange; wiped. */
 void pop3_login_forget(struct pop3_session *s);
 
-/* ---- The maildrop (pop3_maildrop.c) -------------------------------------------------------------- */
+/* ---- The maildrop (pop3_maildrop.c) ---------------------------------------------------------- */
 
 SHELF_CHECK int pop3_maildrop_open(struct pop3_session *s, const struct shelf_account *account);
 void pop3_maildrop_close(struct pop3_session *s);
 uint32_t pop3_maildrop_count(const struct pop3_session *s); /* without the deleted ones */
 uint64_t pop3_maildrop_bytes(const struct pop3_session *s); /* without the deleted ones */
-/* Message number SEQ: SHELF_ENOMESSAGE when there is none, when it is marked deleted, or when its row is
- * gone for good (expunged elsewhere, hold time over). */
+/* Message number SEQ: SHELF_ENOMESSAGE when there is none, when it is marked deleted, or when
+ * its row is gone for good (expunged elsewhere, hold time over). */
 SHELF_CHECK int pop3_maildrop_msg(struct pop3_session *s, uint32_t seq, struct shelf_msg *out);
 SHELF_CHECK int pop3_maildrop_delete(struct pop3_session *s, uint32_t seq);
 void pop3_maildrop_reset(struct pop3_session *s);
 /* Removes what is marked, on a worker; replies; closes the connection (RFC 1939 6). */
 void pop3_maildrop_update(struct pop3_session *s);
 
-/* ---- Long replies (pop3_stream.c) ---------------------------------------------------------------- */
+/* ---- Long replies (pop3_stream.c) ------------------------------------------------------------ */
 
 void pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind);
 /* The message M; TOP: NULL for all of it. Replies itself when the body cannot be opened. */
@@ -157,7 +158,7 @@ void pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m,
 void pop3_stream_step(struct pop3_session *s);
 void pop3_stream_end(struct pop3_session *s);
 
-/* ---- Bytes of a message (pop3_stuff.c) ----------------------------------------------------------- */
+/* ---- Bytes of a message (pop3_stuff.c) ------------------------------------------------------- */
 
 typedef void pop3_sink_fn(void *arg, const void *data, size_t len);
 void pop3_stuff_feed(struct pop3_stuff *stuff, struct shelf_span in, pop3_sink_fn *sink, void *arg);
@@ -166,7 +167,7 @@ void pop3_stuff_end(struct pop3_stuff *stuff, pop3_sink_fn *sink, void *arg);
 /* How many bytes of IN belong to the reply; top->done is set when the last line has ended. */
 size_t pop3_top_feed(struct pop3_top *top, struct shelf_span in);
 
-/* ---- Replies (pop3_reply.c) ---------------------------------------------------------------------- */
+/* ---- Replies (pop3_reply.c) ------------------------------------------------------------------ */
 
 void pop3_ok(struct pop3_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Counts towards bad_commands_max, and closes the connection there. */

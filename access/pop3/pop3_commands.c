@@ -1,8 +1,8 @@
 /*
  * pop3_commands.c - the commands on the maildrop, CAPA, QUIT
  *
- * What must stay true: every function writes one status line, begins a stream that does, or begins work
- * whose end does.
+ * What must stay true: every function writes one status line, begins a stream that does, or begins
+ * work whose end does.
  */
 #include "pop3.h"
 
@@ -25,7 +25,8 @@ get_number(struct pop3_session *s, struct shelf_span word, uint32_t *seq_out)
 
 /* The message that WORD names, or false and a reply. */
 static bool
-get_message(struct pop3_session *s, struct shelf_span word, uint32_t *seq_out, struct shelf_msg *out)
+get_message(struct pop3_session *s, struct shelf_span word, uint32_t *seq_out,
+    struct shelf_msg *out)
 {
 	int rc;
 
@@ -155,7 +156,8 @@ pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
 	net_conn_printf(s->conn, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
 	if (auth_cleartext_ok(s->server->auth, s->conn))
 		net_conn_printf(s->conn, "USER\r\nSASL PLAIN LOGIN\r\n");
-	if (s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn))
+	if (s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) &&
+	    !net_conn_is_tls(s->conn))
 		net_conn_printf(s->conn, "STLS\r\n");
 	net_conn_printf(s->conn, "EXPIRE NEVER\r\nIMPLEMENTATION mailshelf\r\n.\r\n");
 }

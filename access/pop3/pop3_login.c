@@ -1,8 +1,9 @@
 /*
  * pop3_login.c - USER and PASS, AUTH, STLS
  *
- * What must stay true: a password is taken only when auth_cleartext_ok(); it is wiped when the login has
- * been asked for; STLS forgets everything said before it (RFC 2595 4, threats: STARTTLS injection).
+ * What must stay true: a password is taken only when auth_cleartext_ok(); it is wiped when the
+ * login has been asked for; STLS forgets everything said before it (RFC 2595 4, threats: STARTTLS
+ * injection).
  */
 #include "pop3.h"
 
@@ -68,8 +69,8 @@ login_done(void *session, int rc, const struct shelf_account *account)
 		if (rc != 0) {
 			pop3_maildrop_close(s);
 			auth_logout(s->server->auth, account->id, SHELF_SERVICE_POP3);
-			shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s", account->name,
-			    "error", "%s", shelf_err_name(rc), NULL);
+			shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s",
+			    account->name, "error", "%s", shelf_err_name(rc), NULL);
 		}
 	}
 	if (rc != 0) {
@@ -78,8 +79,8 @@ login_done(void *session, int rc, const struct shelf_account *account)
 		s->state = POP3_TRANSACTION;
 		net_conn_deadline(s->conn, 0);
 		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
-		shelf_log(SHELF_LOG_INFO, "pop3 login", "account", "%s", s->account_name, "peer", "%s",
-		    net_conn_peer(s->conn), "tls", "%s", net_conn_tls_text(s->conn), NULL);
+		shelf_log(SHELF_LOG_INFO, "pop3 login", "account", "%s", s->account_name, "peer",
+		    "%s", net_conn_peer(s->conn), "tls", "%s", net_conn_tls_text(s->conn), NULL);
 		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
 		    (unsigned long long)pop3_maildrop_bytes(s));
 	}
@@ -128,7 +129,7 @@ pop3_cmd_pass(struct pop3_session *s, const struct pop3_args *args)
 	lineproto_reset(s->lines); /* the line with the password */
 }
 
-/* ---- AUTH, RFC 5034 ------------------------------------------------------------------------------- */
+/* ---- AUTH, RFC 5034 -------------------------------------------------------------------------- */
 
 static void
 list_mechanisms(struct pop3_session *s)
@@ -170,7 +171,8 @@ sasl_advance_base64(struct pop3_session *s, struct shelf_span text)
 {
 	struct shelf_buf decoded = {0};
 
-	shelf_buf_reserve(&decoded, text.len + 1); /* an empty response is not "none": data != NULL */
+	/* An empty response is not "none": its data is not NULL. */
+	shelf_buf_reserve(&decoded, text.len + 1);
 	if (shelf_base64_decode(&decoded, text)) {
 		sasl_advance(s, shelf_buf_span(&decoded));
 	} else {
@@ -216,7 +218,7 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_args *args)
 		sasl_advance_base64(s, args->word[1]);
 }
 
-/* ---- STLS, RFC 2595 4 ----------------------------------------------------------------------------- */
+/* ---- STLS, RFC 2595 4 ------------------------------------------------------------------------ */
 
 void
 pop3_cmd_stls(struct pop3_session *s, const struct pop3_args *args)

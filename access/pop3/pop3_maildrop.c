@@ -1,10 +1,11 @@
 /*
  * pop3_maildrop.c - the INBOX as this session sees it, and the update at QUIT
  *
- * What must stay true: the view, the sizes and the marks change through these functions only; nothing
- * is removed before QUIT, and QUIT removes all that is marked or nothing, in one transaction.
- * Messages that another session expunges stay readable for the hold time of the store, so they stay in
- * the listing: the maildrop is a snapshot without a lock (RFC 1939 4 asks for either).
+ * What must stay true: the view, the sizes and the marks change through these functions only;
+ * nothing is removed before QUIT, and QUIT removes all that is marked or nothing, in one
+ * transaction. Messages that another session expunges stay readable for the hold time of the store,
+ * so they stay in the listing: the maildrop is a snapshot without a lock (RFC 1939 4 asks for
+ * either).
  */
 #include "pop3.h"
 
@@ -111,7 +112,8 @@ run_update(void *arg)
 {
 	struct update *u = arg;
 
-	u->rc = shelf_msg_expunge(u->store, u->account, u->mailbox, u->uids, SHELF_EXPUNGE_ATOMIC, NULL);
+	u->rc = shelf_msg_expunge(u->store, u->account, u->mailbox, u->uids, SHELF_EXPUNGE_ATOMIC,
+	    NULL);
 }
 
 static void
@@ -129,8 +131,8 @@ update_done(void *session, void *arg)
 	else
 		pop3_fail(s, u->rc, "No message was deleted");
 	if (u->rc != 0)
-		shelf_log(SHELF_LOG_ERROR, "pop3 update failed", "account", "%s", s->account_name, "error", "%s",
-		    shelf_err_name(u->rc), "messages", "%u", count, NULL);
+		shelf_log(SHELF_LOG_ERROR, "pop3 update failed", "account", "%s", s->account_name,
+		    "error", "%s", shelf_err_name(u->rc), "messages", "%u", count, NULL);
 	net_conn_close(s->conn, "quit");
 	shelf_uidset_free(&u->uids);
 	free(u);

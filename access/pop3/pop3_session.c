@@ -5,8 +5,9 @@
  *   TRANSACTION   -> UPDATE        pop3_maildrop_update, from QUIT alone
  *   any           -> closed        close_session: nothing is deleted here (RFC 1939 6)
  *
- * What must stay true: replies come in the order of the commands, so no line is read while a stream or
- * work of an earlier one is not over; a session gives the loop back after SLICE_MS at the latest.
+ * What must stay true: replies come in the order of the commands, so no line is read while a stream
+ * or work of an earlier one is not over; a session gives the loop back after SLICE_MS at the
+ * latest.
  */
 #include "pop3.h"
 
@@ -28,7 +29,7 @@ static const struct row {
 	unsigned states;
 	size_t fewest, most;
 } rows[] = {
-#define POP3_COMMAND(name, fn, states, fewest, most, source)                                         \
+#define POP3_COMMAND(name, fn, states, fewest, most, source)                                       \
 	{name, pop3_cmd_##fn, states, fewest, most},
 #include "pop3_commands.def"
 #undef POP3_COMMAND
@@ -50,7 +51,7 @@ pop3_server_free(struct pop3_server **server)
 	*server = NULL;
 }
 
-/* ---- Commands ------------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 static const struct row *
 find_row(struct shelf_span name)
@@ -96,15 +97,16 @@ run_line(struct pop3_session *s, struct shelf_span line)
 		row->run(s, &args);
 }
 
-/* ---- Running -------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static size_t
 line_max(const struct pop3_session *s)
 {
 	size_t max = s->server->conf->line_max_bytes;
 
-	return s->state == POP3_AUTHORIZATION && max > POP3_LINE_MAX_EARLY_BYTES ? POP3_LINE_MAX_EARLY_BYTES
-	                                                                         : max;
+	if (s->state == POP3_AUTHORIZATION && max > POP3_LINE_MAX_EARLY_BYTES)
+		max = POP3_LINE_MAX_EARLY_BYTES;
+	return max;
 }
 
 static void
@@ -167,7 +169,7 @@ pop3_session_go(struct pop3_session *s)
 	s->running = false;
 }
 
-/* ---- What net calls ------------------------------------------------------------------------------- */
+/* ---- What net calls -------------------------------------------------------------------------- */
 
 static void *
 open_session(struct net_conn *conn, void *server)
@@ -220,8 +222,9 @@ close_session(void *session, const char *reason)
 
 	if (s->account != 0) {
 		auth_logout(s->server->auth, s->account, SHELF_SERVICE_POP3);
-		shelf_log(SHELF_LOG_INFO, "pop3 logout", "account", "%s", s->account_name, "peer", "%s",
-		    net_conn_peer(s->conn), "retrieved", "%u", s->retrieved, "reason", "%s", reason, NULL);
+		shelf_log(SHELF_LOG_INFO, "pop3 logout", "account", "%s", s->account_name, "peer",
+		    "%s", net_conn_peer(s->conn), "retrieved", "%u", s->retrieved, "reason", "%s",
+		    reason, NULL);
 	}
 	pop3_stream_end(s);
 	pop3_maildrop_close(s);

@@ -5,8 +5,9 @@
  *   NONE -> BODY         pop3_stream_message
  *   any  -> NONE         pop3_stream_end, at the end or when the session closes
  *
- * What must stay true: no snapshot lives between two steps; a reply that cannot be completed is never
- * ended with a dot, the connection is closed instead: the client must not take a part for the whole.
+ * What must stay true: no snapshot lives between two steps; a reply that cannot be completed is
+ * never ended with a dot, the connection is closed instead: the client must not take a part for the
+ * whole.
  */
 #include "pop3.h"
 
@@ -37,13 +38,13 @@ pop3_stream_end(struct pop3_session *s)
 static void
 break_off(struct pop3_session *s, int rc)
 {
-	shelf_log(SHELF_LOG_ERROR, "pop3 reply broken off", "account", "%s", s->account_name, "error", "%s",
-	    shelf_err_name(rc), NULL);
+	shelf_log(SHELF_LOG_ERROR, "pop3 reply broken off", "account", "%s", s->account_name,
+	    "error", "%s", shelf_err_name(rc), NULL);
 	pop3_stream_end(s);
 	net_conn_close(s->conn, "reply could not be completed");
 }
 
-/* ---- LIST and UIDL -------------------------------------------------------------------------------- */
+/* ---- LIST and UIDL --------------------------------------------------------------------------- */
 
 void
 pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind)
@@ -52,8 +53,8 @@ pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind)
 }
 
 /*
- * The size of UID. Walking forward is cheaper than looking up each one; *AHEAD is the walk's next message.
- * Messages expunged meanwhile are not met by the walk, only by their uid.
+ * The size of UID. Walking forward is cheaper than looking up each one; *AHEAD is the walk's next
+ * message. Messages expunged meanwhile are not met by the walk, only by their uid.
  */
 static int
 size_of(struct shelf_rd *rd, const struct pop3_session *s, uint32_t uid, struct shelf_msg *ahead,
@@ -129,7 +130,7 @@ step_list(struct pop3_session *s)
 	}
 }
 
-/* ---- RETR and TOP --------------------------------------------------------------------------------- */
+/* ---- RETR and TOP ---------------------------------------------------------------------------- */
 
 void
 pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m, const struct pop3_top *top)
@@ -142,7 +143,8 @@ pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m, const str
 	if (top != NULL)
 		st->top = *top;
 	rc = shelf_body_open(s->server->store, s->account, m->blob, &st->body);
-	/* The first frame is read before +OK, so that most damage gets an error instead of a broken reply. */
+	/* The first frame is read before +OK, so that most damage gets an error instead of a
+	 * broken reply. */
 	if (rc == 0)
 		rc = shelf_body_read(st->body, 0, STEP_MAX_BYTES, &first);
 	if (rc != 0) {

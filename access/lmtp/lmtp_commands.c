@@ -1,0 +1,318 @@
+/*
+ * lmtp_commands.c - LHLO, MAIL, RCPT and their company
+ *
+ * What must stay true: every function writes one reply (LHLO: of several lines); a refused command
+ * changes nothing.
+ */
+#include "lmtp.h"
+
+#include <stdlib.h>
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+
+#include "conf.h"
+#include "lineproto.h"
+#include "net.h"
+
+/* ---- Greeting and small ones ----------------------------------------------------------------- */
+
+void
+lmtp_cmd_lhlo(struct lmtp_session *s, struct shelf_span args)
+{
+	if (lineproto_word(&args).len == 0 || lineproto_word(&args).len != 0) {
+		lmtp_reply(s, "501 5.5.4", "LHLO takes a name");
+		return;
+	}
+	s->state = LMTP_IDLE;
+	lmtp_session_forget(s);
+	s->bad_in_a_row = 0;
+	net_conn_printf(s->conn, "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
+	    lmtp_session_hostname(s));
+	if (net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn))
+		net_conn_printf(s->conn, "250-STARTTLS\r\n");
+	net_conn_printf(s->conn, "250-ENHANCEDSTATUSCODES\r\n250 SIZE %llu\r\n",
+	    (unsigned long long)s->server->conf->message_max_bytes);
+}
+
+void
+lmtp_cmd_helo(struct lmtp_session *s, struct shelf_span args)
+{
+	lmtp_reply(s, "500 5.5.1", "This is LMTP, use LHLO");
+}
+
+/* True when there is nothing; a reply otherwise. */
+static bool
+no_args(struct lmtp_session *s, struct shelf_span args)
+{
+	if (lineproto_word(&args).len == 0)
+		return true;
+	lmtp_reply(s, "501 5.5.4", "The command takes no argument");
+	return false;
+}
+
+void
+lmtp_cmd_rset(struct lmtp_session *s, struct shelf_span args)
+{
+	if (!no_args(s, args))
+		return;
+	lmtp_session_forget(s);
+	lmtp_reply(s, "250 2.0.0", "Forgotten");
+}
+
+void
+lmtp_cmd_noop(struct lmtp_session *s, struct shelf_span args)
+{
+	lmtp_reply(s, "250 2.0.0", "Done");
+}
+
+void
+lmtp_cmd_quit(struct lmtp_session *s, struct shelf_span args)
+{
+	if (!no_args(s, args))
+		return;
+	lmtp_reply(s, "221 2.0.0", "%s closing connection", lmtp_session_hostname(s));
+	net_conn_close(s->conn, "quit");
+}
+
+/* RFC 5321 3.5.3: not a way to try out names. */
+void
+lmtp_cmd_vrfy(struct lmtp_session *s, struct shelf_span args)
+{
+	if (lineproto_word(&args).len == 0)
+		lmtp_reply(s, "501 5.5.4", "VRFY takes a name");
+	else
+		lmtp_reply(s, "252 2.5.0", "Not verified, but RCPT will tell");
+}
+
+void
+lmtp_cmd_help(struct lmtp_session *s, struct shelf_span args)
+{
+	lmtp_reply(s, "214 2.0.0", "LHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP%s",
+	    net_conn_has_tls(s->conn) ? " STARTTLS" : "");
+}
+
+void
+lmtp_cmd_starttls(struct lmtp_session *s, struct shelf_span args)
+{
+	if (!no_args(s, args))
+		return;
+	if (net_conn_is_tls(s->conn)) {
+		lmtp_reply(s, "503 5.5.1", "TLS is running already");
+		return;
+	}
+	if (!net_conn_has_tls(s->conn)) {
+		lmtp_reply(s, "502 5.5.1", "TLS is not available");
+		return;
+	}
+	lmtp_reply(s, "220 2.0.0", "Begin TLS negotiation");
+	s->wait = LMTP_WAIT_TLS;
+	net_conn_starttls(s->conn);
+}
+
+/* ---- MAIL ------------------------------------------------------------------------------------ */
+
+/* "FROM:" or "TO:", then a path. Some clients put a blank between. */
+static bool
+get_path(struct shelf_span *args, const char *keyword, struct lmtp_path *out)
+{
+	size_t len = strlen(keyword);
+
+	if (args->len < len || !shelf_span_is(shelf_span(args->data, len), keyword))
+		return false;
+	args->data += len;
+	args->len -= len;
+	while (args->len > 0 && args->data[0] == ' ') {
+		args->data++;
+		args->len--;
+	}
+	/* Parameters are set off by a blank. */
+	return lmtp_path_parse(args, out) && (args->len == 0 || args->data[0] == ' ');
+}
+
+struct mail_params {
+	bool has_size, has_body, has_utf8;
+	uint64_t size;
+};
+
+enum param { PARAM_OK, PARAM_BAD, PARAM_UNKNOWN };
+
+static enum param
+one_param(struct mail_params *p, struct shelf_span name, struct shelf_span value, bool has_value)
+{
+	bool *seen;
+	bool good;
+
+	if (shelf_span_is(name, "SIZE")) { /* RFC 1870 6.1: up to 20 digits */
+		seen = &p->has_size;
+		good = has_value && value.len <= 20 && shelf_span_u64(value, UINT64_MAX, &p->size);
+	} else if (shelf_span_is(name, "BODY")) { /* RFC 1652 */
+		seen = &p->has_body;
+		good = has_value &&
+		    (shelf_span_is(value, "7BIT") || shelf_span_is(value, "8BITMIME"));
+	} else if (shelf_span_is(name, "SMTPUTF8")) { /* RFC 6531 3.4 */
+		seen = &p->has_utf8;
+		good = !has_value;
+	} else {
+		return PARAM_UNKNOWN;
+	}
+	if (!good || *seen)
+		return PARAM_BAD;
+	*seen = true;
+	return PARAM_OK;
+}
+
+/* True, or a reply. */
+static bool
+get_params(struct lmtp_session *s, struct shelf_span args, struct mail_params *p)
+{
+	struct shelf_span word;
+
+	while ((word = lineproto_word(&args)).len > 0) {
+		ptrdiff_t equals = p == NULL ? -1 : shelf_span_find(word, '=', 0);
+		size_t name_len = equals < 0 ? word.len : (size_t)equals;
+		struct shelf_span value = {0};
+		enum param rc = PARAM_UNKNOWN;
+
+		if (equals >= 0)
+			value = shelf_span(word.data + name_len + 1, word.len - name_len - 1);
+		if (p != NULL)
+			rc = one_param(p, shelf_span(word.data, name_len), value, equals >= 0);
+		if (rc == PARAM_UNKNOWN)
+			lmtp_reply(s, "555 5.5.4", "Parameter not known");
+		else if (rc == PARAM_BAD)
+			lmtp_reply(s, "501 5.5.4", "Bad parameter");
+		if (rc != PARAM_OK)
+			return false;
+	}
+	return true;
+}
+
+void
+lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
+{
+	struct mail_params p = {.size = 0};
+	struct lmtp_path path;
+
+	if (!get_path(&args, "FROM:", &path)) {
+		lmtp_reply(s, "501 5.1.7", "Syntax: MAIL FROM:<address> [parameters]");
+		return;
+	}
+	if (!get_params(s, args, &p))
+		return;
+	if (path.utf8 && !p.has_utf8) {
+		lmtp_reply(s, "553 5.6.7", "Address needs SMTPUTF8");
+		return;
+	}
+	if (p.size > s->server->conf->message_max_bytes) {
+		lmtp_reply(s, "552 5.3.4", "Message too big");
+		return;
+	}
+	s->sender = path;
+	s->size = p.size;
+	s->smtputf8 = p.has_utf8;
+	s->state = LMTP_MAIL;
+	lmtp_reply(s, "250 2.1.0", "Sender taken");
+}
+
+/* ---- RCPT ------------------------------------------------------------------------------------ */
+
+static int
+find_name(const struct lmtp_server *server, const struct lmtp_path *path, bool with_domain,
+    struct shelf_account *out)
+{
+	struct shelf_buf name = {0};
+	int rc = SHELF_ENOACCOUNT;
+
+	shelf_buf_add(&name, path->local, path->local_len);
+	if (with_domain) {
+		shelf_buf_add_byte(&name, '@');
+		shelf_buf_add(&name, path->domain, path->domain_len);
+	}
+	if (name.len <= SHELF_ACCOUNT_NAME_MAX)
+		rc = shelf_account_find(server->store, shelf_buf_span(&name), out);
+	shelf_buf_free(&name);
+	return rc == SHELF_ENAME ? SHELF_ENOACCOUNT : rc;
+}
+
+int
+lmtp_recipient_find(const struct lmtp_server *server, const struct lmtp_path *path,
+    struct shelf_account *out)
+{
+	int rc = SHELF_ENOACCOUNT;
+
+	/* "joe@example.org"@localhost must not become the account joe@example.org. */
+	if (shelf_span_find(shelf_span(path->local, path->local_len), '@', 0) >= 0)
+		return SHELF_ENOACCOUNT;
+	if (path->has_domain)
+		rc = find_name(server, path, true, out);
+	if (rc == SHELF_ENOACCOUNT &&
+	    (!path->has_domain ||
+		conf_is_local_domain(server->conf, (const char *)path->domain, path->domain_len)))
+		rc = find_name(server, path, false, out);
+	if (rc == 0 && (out->disabled || (out->services & SHELF_SERVICE_DELIVERY) == 0))
+		rc = SHELF_EDISABLED;
+	return rc;
+}
+
+static void
+add_recipient(struct lmtp_session *s, const struct shelf_account *account)
+{
+	if (s->nrcpts == s->rcpts_cap) {
+		s->rcpts_cap = s->rcpts_cap == 0 ? 4 : s->rcpts_cap * 2;
+		s->rcpts = shelf_realloc(s->rcpts, s->rcpts_cap * sizeof(*s->rcpts));
+	}
+	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){account->id, shelf_strdup(account->name)};
+	s->state = LMTP_RCPT;
+	lmtp_reply(s, "250 2.1.5", "Recipient taken");
+}
+
+static void
+refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc)
+{
+	struct shelf_buf text = {0};
+
+	lmtp_path_print(path, &text);
+	shelf_log(SHELF_LOG_INFO, "lmtp recipient refused", "to", "%s", shelf_buf_cstr(&text),
+	    "peer", "%s", net_conn_peer(s->conn), "error", "%s", shelf_err_name(rc), NULL);
+	shelf_buf_free(&text);
+	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc));
+}
+
+void
+lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
+{
+	struct shelf_account account;
+	struct lmtp_path path;
+	int rc;
+
+	/* A local part of nothing is no recipient, though the grammar has it (CVE-2020-10967). */
+	if (!get_path(&args, "TO:", &path) || path.local_len == 0) {
+		lmtp_reply(s, "501 5.1.3", "Syntax: RCPT TO:<address>");
+		return;
+	}
+	if (!get_params(s, args, NULL))
+		return;
+	if (path.utf8 && !s->smtputf8) {
+		lmtp_reply(s, "553 5.6.7", "Address needs SMTPUTF8");
+		return;
+	}
+	if (s->nrcpts >= s->server->conf->lmtp_recipients_max) {
+		lmtp_reply(s, "452 4.5.3", "Too many recipients");
+		return;
+	}
+	rc = lmtp_recipient_find(s->server, &path, &account);
+	if (rc == 0)
+		rc = shelf_deliver_probe(s->server->store, account.id, s->size);
+	if (rc == 0)
+		add_recipient(s, &account);
+	else
+		refuse_recipient(s, &path, rc);
+}
+
+void
+lmtp_cmd_data(struct lmtp_session *s, struct shelf_span args)
+{
+	if (no_args(s, args))
+		lmtp_deliver_begin(s);
+}

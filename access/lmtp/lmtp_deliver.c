@@ -1,0 +1,201 @@
+/*
+ * lmtp_deliver.c - the message: from the input to the draft, from the draft to the mailboxes
+ *
+ *   WAIT_COMMAND -> WAIT_DATA     lmtp_deliver_begin, from DATA
+ *   WAIT_DATA    -> WAIT_COMMIT   lmtp_deliver_end, when the message is kept
+ *   WAIT_DATA    -> WAIT_COMMAND  lmtp_deliver_end, when it is not
+ *   WAIT_COMMIT  -> WAIT_COMMAND  delivered
+ *
+ * What must stay true: memory does not grow with the message; a message that will not be kept is
+ * still read to its end; as many replies as accepted recipients, in their order; an account that
+ * was named twice gets one copy, and both replies tell its fate.
+ */
+#include "lmtp.h"
+
+#include <stdlib.h>
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+
+#include "conf.h"
+#include "net.h"
+
+/* ---- Receiving ------------------------------------------------------------------------------- */
+
+static void
+give_up(struct lmtp_session *s, int rc)
+{
+	shelf_draft_free(&s->draft);
+	s->data_rc = rc;
+}
+
+static void
+sink(void *arg, const void *data, size_t len)
+{
+	struct lmtp_session *s = arg;
+	int rc;
+
+	s->received += len;
+	if (s->data_rc != 0)
+		return;
+	if (s->received > s->server->conf->message_max_bytes) {
+		give_up(s, SHELF_ETOOBIG);
+		return;
+	}
+	rc = shelf_draft_write(s->draft, data, len);
+	if (rc != 0)
+		give_up(s, rc);
+}
+
+void
+lmtp_deliver_begin(struct lmtp_session *s)
+{
+	s->data = (struct lmtp_data){LMTP_DATA_LINE};
+	s->received = 0;
+	s->data_rc = shelf_draft_new(s->server->store, &s->draft);
+	if (s->data_rc != 0) {
+		lmtp_reply(s, "451 4.3.0", "No message can be taken now");
+		lmtp_session_forget(s);
+		return;
+	}
+	s->wait = LMTP_WAIT_DATA;
+	lmtp_reply(s, "354", "Send the message, end it with a dot on a line of its own");
+}
+
+bool
+lmtp_deliver_input(struct lmtp_session *s)
+{
+	struct shelf_span in = net_conn_in(s->conn);
+	bool could_end = lmtp_data_may_end(&s->data);
+	size_t used;
+
+	if (in.len == 0)
+		return false;
+	used = lmtp_data_feed(&s->data, in, sink, s);
+	net_conn_consume(s->conn, used);
+	if (s->data.state == LMTP_DATA_END) {
+		net_conn_deadline(s->conn, 0);
+		lmtp_deliver_end(s);
+	} else if (lmtp_data_may_end(&s->data)) {
+		net_conn_deadline(s->conn, LMTP_PAUSE_S);
+	} else if (could_end) {
+		net_conn_deadline(s->conn, 0);
+	}
+	return true;
+}
+
+/* ---- Delivering ------------------------------------------------------------------------------ */
+
+struct job {
+	struct shelf_store *store;
+	struct shelf_draft *draft;
+	struct shelf_delivery *list; /* by account, each once */
+	struct shelf_append_result *results;
+	size_t n;
+	int rc;                      /* of finishing the draft */
+};
+
+static int
+by_account(const void *a, const void *b)
+{
+	uint32_t x = ((const struct shelf_delivery *)a)->account;
+	uint32_t y = ((const struct shelf_delivery *)b)->account;
+
+	return (x > y) - (x < y);
+}
+
+static struct job *
+new_job(struct lmtp_session *s)
+{
+	struct job *job = SHELF_NEW(struct job);
+	size_t n = 0;
+
+	job->store = s->server->store;
+	job->draft = s->draft;
+	s->draft = NULL;
+	job->list = shelf_zalloc(s->nrcpts * sizeof(*job->list));
+	job->results = shelf_zalloc(s->nrcpts * sizeof(*job->results));
+	for (size_t i = 0; i < s->nrcpts; i++)
+		job->list[i].account = s->rcpts[i].account;
+	qsort(job->list, s->nrcpts, sizeof(*job->list), by_account);
+	for (size_t i = 0; i < s->nrcpts; i++)
+		if (n == 0 || job->list[i].account != job->list[n - 1].account)
+			job->list[n++] = job->list[i];
+	job->n = n;
+	return job;
+}
+
+static void
+run_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->rc = shelf_draft_finish(job->draft);
+	if (job->rc == 0)
+		shelf_deliver(job->store, job->draft, job->list, job->n, job->results);
+}
+
+static int
+outcome(const struct job *job, uint32_t account)
+{
+	struct shelf_delivery key = {.account = account};
+	struct shelf_delivery *row;
+
+	if (job->rc != 0)
+		return job->rc;
+	row = bsearch(&key, job->list, job->n, sizeof(*job->list), by_account);
+	SHELF_ASSERT(row != NULL);
+	return job->results[row - job->list].rc;
+}
+
+static void
+tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, int rc)
+{
+	shelf_log(rc == 0 ? SHELF_LOG_INFO : SHELF_LOG_WARN, "lmtp delivery", "account", "%s",
+	    rcpt->name, "from", "%s", sender, "bytes", "%llu", (unsigned long long)s->received,
+	    "peer", "%s", net_conn_peer(s->conn), "result", "%s", rc == 0 ? "stored" : shelf_err_name(rc), NULL);
+	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc));
+}
+
+/* Replies for all recipients; the transaction is over. JOB is NULL when the message was not
+ * kept. */
+static void
+tell_all(struct lmtp_session *s, const struct job *job)
+{
+	struct shelf_buf sender = {0};
+
+	lmtp_path_print(&s->sender, &sender);
+	for (size_t i = 0; i < s->nrcpts; i++)
+		tell(s, &s->rcpts[i], shelf_buf_cstr(&sender),
+		    job == NULL ? s->data_rc : outcome(job, s->rcpts[i].account));
+	shelf_buf_free(&sender);
+	if (s->close_after)
+		net_conn_close(s->conn, "message ended by a pause");
+	s->wait = LMTP_WAIT_COMMAND;
+	lmtp_session_forget(s);
+}
+
+static void
+job_done(void *session, void *arg)
+{
+	struct lmtp_session *s = session;
+	struct job *job = arg;
+
+	tell_all(s, job);
+	shelf_draft_free(&job->draft);
+	free(job->list);
+	free(job->results);
+	free(job);
+	lmtp_session_go(s);
+}
+
+void
+lmtp_deliver_end(struct lmtp_session *s)
+{
+	if (s->data_rc != 0) {
+		tell_all(s, NULL);
+		return;
+	}
+	s->wait = LMTP_WAIT_COMMIT;
+	net_conn_work(s->conn, run_job, new_job(s), job_done);
+}
