@@ -1,0 +1,167 @@
+/*
+ * cmd_fetch.c - FETCH, UID FETCH
+ *
+ *   parse -> (mark \Seen on a worker) -> run ... run -> reply
+ *
+ * \Seen is set once for all messages before the first response, so that the responses show it and a
+ * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading.
+ * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED).
+ */
+#include "imap_fetch.h"
+
+enum { INLINE_MAX = 1000 }; /* messages looked at on the loop; more: on the worker */
+
+struct seen_work {
+	struct shelf_store *store;
+	uint32_t account, mailbox;
+	const struct shelf_uidset *uids;
+	struct shelf_uidset *unseen; /* the fetch's */
+	bool found;                  /* unseen is filled */
+	uint64_t modseq;
+	int rc;
+};
+
+struct fetch_command {
+	struct imap_fetch fetch;
+	struct seen_work work;
+};
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+
+	imap_fetch_end(&fc->fetch);
+}
+
+/* The loop's and the worker's: which of the messages are not \Seen yet? */
+static int
+find_unseen(struct seen_work *w)
+{
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(w->store, w->account, &rd);
+	uint32_t uid = shelf_uidset_next(w->uids, 1);
+
+	while (rc == 0 && uid != 0) {
+		struct shelf_msg m;
+
+		rc = shelf_msg_next(rd, w->mailbox, uid, SHELF_MSG_FLAGS, &m);
+		if (rc != 0)
+			break;
+		if (!(m.flags & SHELF_SEEN) && shelf_uidset_has(w->uids, m.uid))
+			shelf_uidset_add(w->unseen, m.uid);
+		uid = m.uid == UINT32_MAX ? 0 : shelf_uidset_next(w->uids, m.uid + 1);
+	}
+	if (rd != NULL)
+		shelf_rd_end(&rd);
+	w->found = rc == 0 || rc == SHELF_ENOMESSAGE;
+	return w->found ? 0 : rc;
+}
+
+static void
+mark_seen(void *arg)
+{
+	struct seen_work *w = arg;
+	struct shelf_flag_change change = {.op = SHELF_FLAGS_ADD, .flags = SHELF_SEEN,
+	    .unchanged_since = UINT64_MAX};
+
+	w->rc = w->found ? 0 : find_unseen(w);
+	if (w->rc == 0 && shelf_uidset_count(w->unseen) > 0) {
+		w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->unseen, &change,
+		    NULL, &w->modseq);
+	}
+}
+
+/* What the responses have shown need not be told again. */
+static void
+told(struct imap_fetch *f)
+{
+	uint32_t first, last, from = 1;
+
+	while (f->unseen != NULL && from != 0 && shelf_uidset_run(f->unseen, from, &first, &last)) {
+		if (f->uid != 0 && first >= f->uid)
+			return;
+		if (f->uid != 0 && last >= f->uid)
+			last = f->uid - 1;
+		imap_sync_told(f->s, first, last, f->seen_modseq);
+		from = last == UINT32_MAX ? 0 : last + 1;
+	}
+}
+
+static enum imap_step
+run(struct imap_cmd *c)
+{
+	struct imap_fetch *f = &((struct fetch_command *)c->data)->fetch;
+	int rc;
+	enum imap_step step = imap_fetch_run(f, &rc);
+
+	if (step != IMAP_DONE)
+		return step;
+	told(f);
+	if (rc != 0)
+		return imap_err(c, rc);
+	if (f->damaged != 0) {
+		return imap_no(c, "SERVERBUG",
+		    "some messages are damaged in the store and were left out");
+	}
+	if (f->missing && !c->uid)
+		return imap_no(c, "EXPUNGEISSUED", "some messages do not exist any more");
+	return imap_completed(c);
+}
+
+static enum imap_step
+begin_run(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+
+	if (fc->work.rc != 0) {
+		shelf_uidset_clear(fc->fetch.unseen);
+		shelf_log(SHELF_LOG_WARN, "imap fetch seen", "account", "%s", c->s->account_name,
+		    "error", "%s", shelf_err_name(fc->work.rc), NULL);
+	}
+	fc->fetch.seen_modseq = fc->work.modseq;
+	c->run = run;
+	return run(c);
+}
+
+static enum imap_step
+begin_seen(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+	struct seen_work *w = &fc->work;
+	struct imap_fetch *f = &fc->fetch;
+
+	f->unseen = shelf_uidset_new();
+	*w = (struct seen_work){.store = c->s->store, .account = c->s->account,
+	    .mailbox = c->s->mailbox, .uids = f->uids, .unseen = f->unseen};
+	if (shelf_uidset_count(f->uids) <= INLINE_MAX) {
+		w->rc = find_unseen(w);
+		if (w->rc != 0 || shelf_uidset_count(f->unseen) == 0)
+			return begin_run(c);
+	}
+	c->run = begin_run;
+	return imap_work(c, mark_seen, w);
+}
+
+enum imap_step
+imap_cmd_fetch(struct imap_cmd *c)
+{
+	struct fetch_command *fc = SHELF_ARENA_NEW(&c->arena, struct fetch_command);
+	struct imap_fetch *f = &fc->fetch;
+	struct shelf_span set;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
+	    !imap_fetch_parse(&c->p, c->uid, &f->items) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	f->s = c->s;
+	f->uids = shelf_uidset_new();
+	c->data = fc;
+	c->cleanup = cleanup;
+	if (!imap_set_resolve(c, set, c->uid, f->uids))
+		return IMAP_DONE;
+	f->uid = shelf_uidset_next(f->uids, 1);
+	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);
+	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)
+		return begin_seen(c);
+	return begin_run(c);
+}

@@ -1,0 +1,82 @@
+/*
+ * cmd_search.c - SEARCH, UID SEARCH
+ *
+ *   parse -> search in slices -> print in slices -> reply
+ *
+ * Nothing is printed before the search has ended: a search that fails answers NO and no numbers.
+ * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5.
+ */
+#include <inttypes.h>
+
+#include "imap_search.h"
+
+enum { SLICE_MS = 10, NUMBERS_AT_ONCE = 4096 };
+
+struct search_command {
+	struct imap_program program;
+	struct shelf_search *search;
+	uint32_t next; /* uid to be printed */
+};
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct search_command *sc = c->data;
+
+	shelf_search_free(&sc->search);
+	imap_program_free(&sc->program);
+}
+
+/* The view keeps its numbering as long as the command runs. */
+static enum imap_step
+print(struct imap_cmd *c)
+{
+	struct search_command *sc = c->data;
+	const struct shelf_uidset *found = shelf_search_found(sc->search);
+
+	for (unsigned n = 0; sc->next != 0; n++) {
+		uint32_t uid = sc->next;
+
+		if (n == NUMBERS_AT_ONCE)
+			return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
+		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
+	}
+	imap_out_str(c->s, "\r\n");
+	return imap_completed(c);
+}
+
+static enum imap_step
+run(struct imap_cmd *c)
+{
+	struct search_command *sc = c->data;
+	int rc = shelf_search_run(sc->search, SLICE_MS);
+
+	if (rc > 0)
+		return IMAP_YIELD;
+	if (rc < 0)
+		return imap_err(c, rc);
+	imap_out_str(c->s, "* SEARCH");
+	sc->next = shelf_uidset_next(shelf_search_found(sc->search), 1);
+	c->run = print;
+	return print(c);
+}
+
+enum imap_step
+imap_cmd_search(struct imap_cmd *c)
+{
+	struct search_command *sc = SHELF_ARENA_NEW(&c->arena, struct search_command);
+	int rc;
+
+	c->data = sc;
+	c->cleanup = cleanup;
+	if (!imap_parse_sp(&c->p))
+		return imap_parse_failed(c);
+	if (!imap_program_parse(c, &sc->program))
+		return IMAP_DONE;
+	rc = shelf_search_new(c->s->store, c->s->account, c->s->view, sc->program.root, &sc->search);
+	if (rc != 0)
+		return imap_err(c, rc);
+	c->run = run;
+	return run(c);
+}

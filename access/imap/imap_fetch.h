@@ -1,0 +1,167 @@
+/*
+ * imap_fetch.h - FETCH: what was asked, and the message being answered
+ *
+ * Shape     The items of a command are parsed once into an array. For each message they are first
+ *           prepared (every byte range found, read through and so verified) and only then printed, so
+ *           that a damaged message costs a NO and never a torn response.
+ * Lifetime  struct imap_fetch lives with its command. The message's arena is reset per message; the
+ *           snapshot `rd` never survives the return to the dispatcher.
+ * Sources   RFC 9051 6.4.5, 7.5.2; RFC 3501 6.4.5, 7.4.2.
+ */
+#ifndef ACCESS_IMAP_FETCH_H
+#define ACCESS_IMAP_FETCH_H
+
+#include "imap.h"
+
+/* ---- What was asked ------------------------------------------------------------------------------ */
+
+enum imap_section_what {
+	IMAP_SECTION_ALL,        /* BODY[], BODY[1.2] */
+	IMAP_SECTION_HEADER,
+	IMAP_SECTION_FIELDS,     /* HEADER.FIELDS (...) */
+	IMAP_SECTION_FIELDS_NOT,
+	IMAP_SECTION_TEXT,
+	IMAP_SECTION_MIME,
+};
+enum { IMAP_SECTION_PATH_MAX = 128 }; /* part numbers in one section; MIME_DEPTH_MAX and some */
+
+struct imap_section {
+	uint32_t *path;
+	size_t npath;
+	enum imap_section_what what;
+	struct shelf_span *names;  /* as the client wrote them, for the response */
+	struct shelf_span *sorted; /* for imap_header_init */
+	size_t nnames;
+	bool partial;
+	uint64_t start, count;
+};
+
+enum imap_fetch_need { /* bits */
+	IMAP_NEED_FLAGS = 1,  /* flags and keyword names */
+	IMAP_NEED_ROW = 2,    /* size, date */
+	IMAP_NEED_RECORD = 4, /* the part tree */
+	IMAP_NEED_BODY = 8,   /* the bytes */
+	IMAP_SETS_SEEN = 16,
+};
+
+struct imap_fetch;
+struct imap_fetch_item;
+typedef bool imap_fetch_parse_fn(struct imap_parser *p, struct imap_fetch_item *item);
+typedef void imap_fetch_print_fn(struct imap_fetch *f, const struct imap_fetch_item *item);
+
+struct imap_fetch_row {
+	const char *name;
+	imap_fetch_parse_fn *parse; /* the rest of the item; fills item->section */
+	imap_fetch_print_fn *print; /* "NAME value"; for sections: all before the value */
+	unsigned needs;             /* enum imap_fetch_need */
+	const char *source;
+};
+
+/* Where the value of a section lies, for the message at hand. */
+struct imap_slice {
+	bool nil;            /* no such part */
+	uint64_t offset, len; /* of the section in the message, before subsetting and partial */
+	uint64_t total;      /* octets after subsetting */
+	uint64_t from, size; /* what is sent: SIZE octets of the TOTAL, beginning at FROM */
+	bool held;           /* the subset is complete in `subset` */
+	struct shelf_buf subset;
+};
+
+struct imap_fetch_item {
+	const struct imap_fetch_row *row;
+	bool is_section;
+	struct imap_section section;
+	struct imap_slice slice;
+};
+
+struct imap_fetch_items {
+	struct imap_fetch_item *item;
+	size_t n;
+	unsigned needs; /* of all items */
+};
+/* "ALL", "FLAGS", "(FLAGS BODY[])". UID: with UID first when it was not asked for (RFC 9051 6.4.9). */
+bool imap_fetch_parse(struct imap_parser *p, bool uid, struct imap_fetch_items *out);
+/* Behind the "[": "1.2.HEADER.FIELDS (A B)]<0.100>". */
+bool imap_section_parse(struct imap_parser *p, struct imap_section *out);
+
+/* ---- The header filter (imap_fetch_header.c) ------------------------------------------------------- */
+
+enum { IMAP_FIELD_NAME_MAX_BYTES = 1024 }; /* longer ones match no name */
+
+struct imap_header_filter {
+	const struct shelf_span *sorted; /* names, by imap_header_sort */
+	size_t nnames;
+	bool negate;
+	bool in_name, copying, ended;
+	size_t nname;
+	uint8_t name[IMAP_FIELD_NAME_MAX_BYTES];
+};
+void imap_header_sort(struct shelf_span *names, size_t n);
+void imap_header_init(struct imap_header_filter *h, const struct imap_section *section);
+/* Header bytes in pieces of any size; the chosen ones are added to OUT. */
+void imap_header_feed(struct imap_header_filter *h, struct shelf_span piece, struct shelf_buf *out);
+
+/* ---- The message at hand ----------------------------------------------------------------------------- */
+
+enum imap_fetch_stage { IMAP_STAGE_NEXT, IMAP_STAGE_RECORD, IMAP_STAGE_PREPARE, IMAP_STAGE_PRINT };
+
+struct imap_fetch {
+	struct imap_session *s;
+	struct imap_fetch_items items;
+	struct shelf_uidset *uids;     /* asked for */
+	struct shelf_uidset *unseen;   /* became \Seen by this command; FLAGS are due */
+	uint64_t seen_modseq;
+
+	uint32_t uid;                  /* the message at hand, or where to go on; 0: no more */
+	enum imap_fetch_stage stage;
+	size_t at;                     /* item */
+	bool begun;                    /* that item: range found; or its literal's head written */
+	uint64_t done;                 /* that item: octets of the message verified, filtered, sent */
+	uint64_t passed;               /* that item: octets that came out of the filter */
+	size_t held_bytes;             /* of all subsets held */
+	struct shelf_arena arena;
+	struct shelf_msg msg;
+	const struct mime_part *root;
+	struct shelf_body *body;
+	struct mime_scan *scan;
+	struct imap_header_filter filter; /* while a subset is counted or written */
+	struct shelf_buf piece;
+
+	struct shelf_rd *rd;           /* of this slice, or NULL */
+	struct shelf_keywords *keywords;
+	bool keywords_fresh;           /* of this slice's snapshot */
+	int64_t deadline_ms;
+	int damaged;                   /* first error of a message that could not be read, or 0 */
+	bool missing;                  /* a message is gone for good */
+};
+/*
+ * imap_fetch_run(f)
+ *   Goes on for about 10 ms or until the client's buffer is full.
+ *   returns  IMAP_YIELD, IMAP_WANT_OUTPUT, IMAP_WANT_WAKE (the connection is being closed), or
+ *            IMAP_DONE: all messages are answered, NO tagged reply is set yet; *rc_out has the error
+ *            that ended it early, or 0
+ */
+enum imap_step imap_fetch_run(struct imap_fetch *f, int *rc_out);
+void imap_fetch_end(struct imap_fetch *f); /* frees what is the fetch's own */
+
+/* Finds the section's range in the tree. */
+void imap_section_resolve(const struct imap_section *section, const struct mime_part *root,
+    uint64_t message_size, struct imap_slice *out);
+/* Applies <start.count> once TOTAL is known. */
+void imap_section_cut(const struct imap_section *section, struct imap_slice *slice);
+/* One bounded step. 1: more is left; 0: the slice is known and its bytes are sound. */
+SHELF_CHECK int imap_section_prepare(struct imap_fetch *f, struct imap_fetch_item *item);
+/* One bounded piece of the value. 1: more is left. */
+SHELF_CHECK int imap_section_write(struct imap_fetch *f, struct imap_fetch_item *item);
+
+/* Pure printing, into the session's output. */
+void imap_print_envelope(struct imap_session *s, const struct mime_envelope *e);
+void imap_print_structure(struct imap_session *s, const struct mime_part *part, bool extended);
+
+#define IMAP_FETCH_ITEM(name, parse, print, needs, source) \
+	imap_fetch_parse_fn imap_fetch_parse_##parse;      \
+	imap_fetch_print_fn imap_fetch_print_##print;
+#include "imap_fetch_items.def"
+#undef IMAP_FETCH_ITEM
+
+#endif

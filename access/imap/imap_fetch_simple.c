@@ -1,0 +1,32 @@
+/*
+ * imap_fetch_simple.c - the items of a few bytes: FLAGS, UID, INTERNALDATE, RFC822.SIZE
+ */
+#include <inttypes.h>
+
+#include "imap_fetch.h"
+
+void
+imap_fetch_print_flags(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_out_str(f->s, "FLAGS ");
+	imap_out_flags(f->s, &f->msg, f->keywords);
+}
+
+void
+imap_fetch_print_uid(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_outf(f->s, "UID %" PRIu32, f->uid);
+}
+
+void
+imap_fetch_print_internaldate(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_out_str(f->s, "INTERNALDATE ");
+	imap_out_date_time(f->s, f->msg.internaldate_s, f->msg.zone_min);
+}
+
+void
+imap_fetch_print_size(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_outf(f->s, "RFC822.SIZE %" PRIu64, f->msg.size);
+}

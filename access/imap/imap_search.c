@@ -1,0 +1,324 @@
+/*
+ * imap_search.c - search keys to the engine's tree, by the table
+ *
+ * Texts become UTF-8 here, message numbers become uids: the engine knows neither charsets of commands nor
+ * numbers. Nesting (parentheses, NOT, OR) is bounded by IMAP_DEPTH_MAX, so all recursion is.
+ * Sources   RFC 9051 6.4.4, 9 (search, search-key); RFC 3501 7.1 (BADCHARSET).
+ */
+#include <stdlib.h>
+
+#include "imap_search.h"
+
+enum argument {
+	NOTHING,
+	TEXT,     /* astring */
+	FIELD,    /* field name, astring */
+	KEYWORD,  /* atom */
+	DATE,
+	NUMBER,
+	SECONDS,  /* nz-number */
+	UIDS,     /* sequence-set of uids */
+	RECENT,   /* the session's set */
+	NEW,      /* RECENT and not \Seen */
+	ONE_KEY,
+	TWO_KEYS,
+};
+
+struct row {
+	const char *name;
+	enum argument argument;
+	enum shelf_key_kind kind;
+	uint32_t flag;
+	const char *field;
+	bool negate;
+};
+
+static const struct row rows[] = {
+#define IMAP_SEARCH_KEY(name, argument, key, flag, field, negate, source) \
+	{name, argument, SHELF_KEY_##key, flag, field, negate},
+#include "imap_search_keys.def"
+#undef IMAP_SEARCH_KEY
+};
+
+struct builder {
+	struct imap_cmd *c;
+	struct imap_parser *p;
+	struct imap_program *program;
+	unsigned depth;
+};
+
+static bool parse_key(struct builder *b, struct shelf_key **out);
+
+/* ---- Nodes ---------------------------------------------------------------------------------------- */
+
+static struct shelf_key *
+new_key(struct builder *b, enum shelf_key_kind kind)
+{
+	struct shelf_key *key = SHELF_ARENA_NEW(&b->c->arena, struct shelf_key);
+
+	key->kind = kind;
+	return key;
+}
+
+static struct shelf_key *
+negated(struct builder *b, struct shelf_key *key)
+{
+	struct shelf_key *not = new_key(b, SHELF_KEY_NOT);
+
+	not->child = key;
+	return not;
+}
+
+static struct shelf_uidset *
+new_set(struct builder *b)
+{
+	struct imap_program *program = b->program;
+
+	if (program->nset == program->set_cap) {
+		program->set_cap = program->set_cap == 0 ? 8 : program->set_cap * 2;
+		program->set = shelf_realloc(program->set, program->set_cap * sizeof *program->set);
+	}
+	program->set[program->nset] = shelf_uidset_new();
+	return program->set[program->nset++];
+}
+
+static struct shelf_key *
+recent_key(struct builder *b)
+{
+	struct shelf_key *key = new_key(b, SHELF_KEY_RECENT);
+
+	key->uids = new_set(b);
+	if (b->c->s->recent != NULL)
+		shelf_uidset_or(key->uids, b->c->s->recent);
+	return key;
+}
+
+static struct shelf_key *
+new_mail_key(struct builder *b)
+{
+	struct shelf_key *both = new_key(b, SHELF_KEY_AND), *seen = new_key(b, SHELF_KEY_FLAG);
+
+	seen->flag = SHELF_SEEN;
+	both->child = recent_key(b);
+	both->child->next = negated(b, seen);
+	return both;
+}
+
+/* ---- Arguments ------------------------------------------------------------------------------------- */
+
+static bool
+parse_text(struct builder *b, struct shelf_span *out)
+{
+	struct shelf_buf utf8 = {0};
+
+	if (!imap_parse_sp(b->p) || !imap_parse_astring(b->p, out))
+		return false;
+	if (b->program->charset.data != NULL) {
+		mime_charset_utf8(b->program->charset, *out, &utf8);
+		*out = shelf_arena_dup(&b->c->arena, shelf_buf_span(&utf8));
+		shelf_buf_free(&utf8);
+	}
+	return true;
+}
+
+static bool
+parse_set(struct builder *b, bool uid, struct shelf_key *key)
+{
+	struct shelf_span text;
+
+	key->uids = new_set(b);
+	if (!imap_parse_set(b->p, &text))
+		return false;
+	return imap_set_resolve(b->c, text, uid, key->uids); /* sets the reply itself */
+}
+
+static bool
+parse_days(struct builder *b, struct shelf_key *key)
+{
+	int64_t days;
+
+	if (!imap_parse_sp(b->p) || !imap_parse_date(b->p, &days))
+		return false;
+	key->number = (uint64_t)days;
+	return true;
+}
+
+static bool
+parse_field(struct builder *b, struct shelf_key *key)
+{
+	if (!imap_parse_sp(b->p) || !imap_parse_astring(b->p, &key->name))
+		return false;
+	if (key->name.len == 0)
+		return imap_parse_fail(b->p, "empty field name");
+	return parse_text(b, &key->text);
+}
+
+static bool
+parse_seconds(struct builder *b, struct shelf_key *key)
+{
+	uint32_t seconds;
+
+	if (!imap_parse_sp(b->p) || !imap_parse_nz_number(b->p, &seconds))
+		return false;
+	key->number = seconds;
+	return true;
+}
+
+static bool
+parse_children(struct builder *b, struct shelf_key *key, unsigned count)
+{
+	struct shelf_key **link = &key->child;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!imap_parse_sp(b->p) || !parse_key(b, link))
+			return false;
+		link = &(*link)->next;
+	}
+	return true;
+}
+
+static bool
+parse_argument(struct builder *b, const struct row *row, struct shelf_key *key)
+{
+	switch (row->argument) {
+	case NOTHING:
+	case RECENT:
+	case NEW:
+		return true;
+	case TEXT:
+		return parse_text(b, &key->text);
+	case FIELD:
+		return parse_field(b, key);
+	case KEYWORD:
+		return imap_parse_sp(b->p) && imap_parse_atom(b->p, &key->text);
+	case DATE:
+		return parse_days(b, key);
+	case NUMBER:
+		return imap_parse_sp(b->p) && imap_parse_number64(b->p, &key->number);
+	case SECONDS:
+		return parse_seconds(b, key);
+	case UIDS:
+		return imap_parse_sp(b->p) && parse_set(b, true, key);
+	case ONE_KEY:
+		return parse_children(b, key, 1);
+	case TWO_KEYS:
+		return parse_children(b, key, 2);
+	}
+	return false;
+}
+
+/* ---- Keys ------------------------------------------------------------------------------------------- */
+
+static const struct row *
+find_row(struct shelf_span name)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		if (shelf_span_is(name, rows[i].name))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+static bool
+parse_named(struct builder *b, struct shelf_key **out)
+{
+	struct shelf_span name;
+	const struct row *row;
+	struct shelf_key *key;
+
+	if (!imap_parse_name(b->p, &name))
+		return false;
+	row = find_row(name);
+	if (row == NULL)
+		return imap_parse_fail(b->p, "unknown search key");
+	if (row->argument == RECENT)
+		key = recent_key(b);
+	else if (row->argument == NEW)
+		key = new_mail_key(b);
+	else
+		key = new_key(b, row->kind);
+	key->flag = row->flag;
+	key->name = shelf_span_str(row->field);
+	if (!parse_argument(b, row, key))
+		return false;
+	*out = row->negate ? negated(b, key) : key;
+	return true;
+}
+
+/* key *(SP key), all of them. */
+static bool
+parse_keys(struct builder *b, struct shelf_key **out)
+{
+	struct shelf_key *all = new_key(b, SHELF_KEY_AND), **link = &all->child;
+
+	do {
+		if (!parse_key(b, link))
+			return false;
+		link = &(*link)->next;
+	} while (imap_try(b->p, ' '));
+	*out = all;
+	return true;
+}
+
+static bool
+parse_key(struct builder *b, struct shelf_key **out)
+{
+	struct imap_parser *p = b->p;
+	bool ok;
+
+	if (b->depth == IMAP_DEPTH_MAX)
+		return imap_parse_fail(p, "search keys nested too deeply");
+	b->depth++;
+	if (imap_at(p, '(')) {
+		ok = imap_parse_open(p) && parse_keys(b, out) && imap_parse_close(p);
+	} else if (p->at < p->end && (imap_at(p, '*') || imap_at(p, '$') ||
+	    (*p->at >= '0' && *p->at <= '9'))) {
+		*out = new_key(b, SHELF_KEY_UIDS);
+		ok = parse_set(b, false, *out);
+	} else {
+		ok = parse_named(b, out);
+	}
+	b->depth--;
+	return ok;
+}
+
+/* RFC 9051 6.4.4: NO with BADCHARSET, and the ones that would do. */
+static bool
+parse_charset(struct builder *b)
+{
+	struct shelf_span name;
+
+	if (!imap_try_word(b->p, "CHARSET"))
+		return true;
+	if (!imap_parse_sp(b->p) || !imap_parse_astring(b->p, &name) || !imap_parse_sp(b->p))
+		return false;
+	if (!shelf_span_is(name, "UTF-8") && !shelf_span_is(name, "US-ASCII")) {
+		if (!mime_charset_known(name)) {
+			imap_no(b->c, "BADCHARSET (UTF-8 US-ASCII)", "unknown charset");
+			return false;
+		}
+		b->program->charset = name;
+	}
+	return true;
+}
+
+bool
+imap_program_parse(struct imap_cmd *c, struct imap_program *program)
+{
+	struct builder b = {.c = c, .p = &c->p, .program = program};
+
+	if (parse_charset(&b) && parse_keys(&b, &program->root) && imap_parse_end(&c->p))
+		return true;
+	if (!c->replied)
+		imap_parse_failed(c);
+	return false;
+}
+
+void
+imap_program_free(struct imap_program *program)
+{
+	for (size_t i = 0; i < program->nset; i++)
+		shelf_uidset_free(&program->set[i]);
+	free(program->set);
+	*program = (struct imap_program){0};
+}
