@@ -74,18 +74,19 @@ mark_seen(void *arg)
 
 /* What the responses have shown need not be told again. */
 static void
-told(struct imap_fetch *f)
+shown(struct imap_fetch *f)
 {
-	uint32_t first, last, from = 1;
+	struct shelf_uidset *left;
 
-	while (f->unseen != NULL && from != 0 && shelf_uidset_run(f->unseen, from, &first, &last)) {
-		if (f->uid != 0 && first >= f->uid)
-			return;
-		if (f->uid != 0 && last >= f->uid)
-			last = f->uid - 1;
-		imap_sync_told(f->s, first, last, f->seen_modseq);
-		from = last == UINT32_MAX ? 0 : last + 1;
+	if (f->unseen == NULL)
+		return;
+	if (f->uid != 0) { /* ended early: the rest has not been shown */
+		left = shelf_uidset_new();
+		shelf_uidset_add_range(left, f->uid, UINT32_MAX);
+		shelf_uidset_andnot(f->unseen, left);
+		shelf_uidset_free(&left);
 	}
+	imap_sync_shown(f->s, f->unseen, f->seen_modseq);
 }
 
 static enum imap_step
@@ -97,7 +98,7 @@ run(struct imap_cmd *c)
 
 	if (step != IMAP_DONE)
 		return step;
-	told(f);
+	shown(f);
 	if (rc != 0)
 		return imap_err(c, rc);
 	if (f->damaged != 0) {

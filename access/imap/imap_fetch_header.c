@@ -68,6 +68,16 @@ is_chosen(const struct imap_header_filter *h)
 	    h->negate;
 }
 
+static bool
+is_empty_line(const struct imap_header_filter *h)
+{
+	size_t i = 0;
+
+	while (i < h->nname && h->name[i] == '\r')
+		i++;
+	return i == h->nname;
+}
+
 static void
 begin_line(struct imap_header_filter *h)
 {
@@ -82,9 +92,8 @@ name_byte(struct imap_header_filter *h, uint8_t c, struct shelf_buf *out)
 	bool continues = h->nname == 0 && (c == ' ' || c == '\t');
 
 	if (c == '\n') {
-		bool empty = h->nname == 0 || (h->nname == 1 && h->name[0] == '\r');
-
-		if (empty) {
+		/* Some mailers end the header with more than one CR before the LF. */
+		if (is_empty_line(h)) {
 			shelf_buf_add(out, h->name, h->nname);
 			shelf_buf_add_byte(out, c);
 			h->ended = true;
