@@ -8,10 +8,9 @@
  *   Joe Doe joe@a          the last word is the local part, what stands before it the display name
  *   joe@a (Joe Doe)        the comment is the display name when there is no other
  *   a@b@c                  the last "@" counts
+ *   a@b c@d, A <a@b> C <c@d>   a forgotten comma
  * What must stay true: every token is consumed once; a group that begins also ends in the output.
  */
-#include <stdlib.h>
-
 #include "mime_internal.h"
 
 enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_QUOTED, TOKEN_COMMENT, TOKEN_MARK };
@@ -30,6 +29,7 @@ struct parser {
 
 	/* The element being read. */
 	struct shelf_buf name, local, domain, adl, comment;
+	struct shelf_buf next; /* words behind a complete address: they may begin another one */
 	size_t name_before; /* how much of name stands before the word that may be the local part */
 	bool has_name, has_before, has_local, has_at, has_angle, has_adl;
 };
@@ -132,8 +132,12 @@ static void
 add_word(struct parser *p)
 {
 	if (p->has_at) {
-		if (p->domain.len == 0 || continues(p, &p->domain))
+		if (p->next.len == 0 && (p->domain.len == 0 || continues(p, &p->domain))) {
 			shelf_buf_add_span(&p->domain, shelf_buf_span(&p->text));
+		} else {
+			shelf_buf_clear(&p->next);
+			shelf_buf_add_span(&p->next, shelf_buf_span(&p->text));
+		}
 	} else {
 		if (!p->has_local || !continues(p, &p->local)) {
 			shelf_buf_clear(&p->local);
@@ -144,6 +148,17 @@ add_word(struct parser *p)
 		p->has_local = true;
 	}
 	add_to_name(p);
+}
+
+/* A word behind "<joe@a>". */
+static void
+add_behind(struct parser *p)
+{
+	if (p->kind == TOKEN_MARK)
+		return;
+	if (p->blank && p->next.len > 0)
+		shelf_buf_add_byte(&p->next, ' ');
+	shelf_buf_add_span(&p->next, shelf_buf_span(&p->text));
 }
 
 /* A further "@": what was taken for the domain belongs to the local part. A comment before the "@" is
@@ -276,6 +291,7 @@ clear_element(struct parser *p)
 	shelf_buf_clear(&p->domain);
 	shelf_buf_clear(&p->adl);
 	shelf_buf_clear(&p->comment);
+	shelf_buf_clear(&p->next);
 	p->name_before = 0;
 	p->has_name = p->has_before = p->has_local = p->has_at = p->has_angle = p->has_adl = false;
 }
@@ -287,6 +303,23 @@ end_group(struct parser *p)
 	p->in_group = false;
 }
 
+/* A word behind "joe@a" and now "@", or words behind "<joe@a>" and now "<": the comma was forgotten. */
+static void
+split_element(struct parser *p)
+{
+	struct shelf_buf words = p->next;
+
+	if (*p->budget <= 1u + p->in_group)
+		return;
+	emit_address(p);
+	p->next = p->name;
+	clear_element(p);
+	p->name = words;
+	p->has_name = p->has_local = p->name.len > 0;
+	if (p->kind == TOKEN_MARK && p->mark == '@')
+		shelf_buf_add_span(&p->local, shelf_buf_span(&p->name));
+}
+
 /* Reads up to the end of the element, or to the colon of a group's name; stands on it after. */
 static void
 read_element(struct parser *p)
@@ -295,13 +328,17 @@ read_element(struct parser *p)
 	for (next_token(p); !at_element_end(p); next_token(p)) {
 		if (p->kind == TOKEN_COMMENT) {
 			keep_comment(p);
-		} else if (p->has_angle) {
-			continue; /* junk behind ">" */
+		} else if (p->has_angle && !at_mark(p, '<')) {
+			add_behind(p);
 		} else if (at_mark(p, '<')) {
+			if (p->has_angle)
+				split_element(p);
 			read_angle(p);
 			if (at_element_end(p))
 				break;
 		} else if (at_mark(p, '@')) {
+			if (p->next.len > 0)
+				split_element(p);
 			add_at(p);
 			add_to_name(p);
 		} else if (at_mark(p, ':') && !p->has_at && !p->in_group) {
@@ -345,6 +382,7 @@ mime_address_list(struct shelf_span value, struct shelf_arena *arena, unsigned *
 	shelf_buf_free(&p.domain);
 	shelf_buf_free(&p.adl);
 	shelf_buf_free(&p.comment);
+	shelf_buf_free(&p.next);
 }
 
 struct mime_address *

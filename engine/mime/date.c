@@ -141,7 +141,7 @@ take_digits(struct mime_cursor *c, struct date *d)
 		d->year = full_year(v, digits);
 	else if (d->year < 0 || d->day == 0)
 		return false;
-	return true; /* numbers behind a date that is complete are nobody's */
+	return true;
 }
 
 static int
@@ -177,6 +177,13 @@ take_letters(struct mime_cursor *c, struct date *d)
 	/* Weekdays, GMT, military letters (as good as -0000, RFC 5322 4.3) and the rest say nothing. */
 }
 
+/* What follows a complete date, often a second one, is nobody's. */
+static bool
+complete(const struct date *d)
+{
+	return d->year >= 0 && d->month > 0 && d->day > 0 && d->hour >= 0 && d->has_zone;
+}
+
 static bool
 finish(const struct date *d, int64_t *utc_s, int16_t *zone_min)
 {
@@ -201,7 +208,7 @@ mime_date(struct shelf_span value, int64_t *utc_s, int16_t *zone_min)
 	struct mime_cursor c = mime_cursor(value);
 	struct date d = {.year = -1, .hour = -1};
 
-	for (mime_skip_cfws(&c); c.p < c.end; mime_skip_cfws(&c)) {
+	for (mime_skip_cfws(&c); c.p < c.end && !complete(&d); mime_skip_cfws(&c)) {
 		if (is_digit(&c, 0)) {
 			if (!take_digits(&c, &d))
 				return false;
