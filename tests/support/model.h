@@ -1,0 +1,92 @@
+/*
+ * model.h - one account as it must be: the smallest model of the engine, to compare with
+ *
+ * Shape     A model holds mailboxes and messages in plain arrays. An operation is chosen from a seed and
+ *           the model's state, so that two processes with the same seed and count have the same model:
+ *           a killed process is followed by replaying what it had acknowledged.
+ * Contents  A message's bytes follow from a number; equal numbers are equal bytes.
+ * Threads   One at a time.
+ */
+#ifndef TESTS_MODEL_H
+#define TESTS_MODEL_H
+
+#include <mailshelf/message.h>
+
+enum { MODEL_KEYWORDS = 6, MODEL_UIDS_MAX = 64, MODEL_ITEMS_MAX = 5, MODEL_NAME_MAX = 200 };
+
+struct model_msg {
+	uint32_t uid;
+	uint32_t content;
+	uint32_t flags;
+	uint32_t keywords; /* bit n: "word-n" */
+};
+
+struct model_box {
+	char name[MODEL_NAME_MAX];
+	uint32_t uidnext;
+	struct model_msg *msg;
+	size_t count;
+};
+
+struct model {
+	uint64_t random; /* state of the generator */
+	uint64_t salt;   /* sets the contents of this model apart from others */
+	uint64_t limit_bytes, limit_messages;
+	uint32_t contents; /* numbers used so far */
+	uint64_t ops;
+	struct model_box *box;
+	size_t count;
+};
+
+enum model_kind {
+	MODEL_APPEND,
+	MODEL_DELIVER,
+	MODEL_FLAGS,
+	MODEL_EXPUNGE,
+	MODEL_COPY,
+	MODEL_MOVE,
+	MODEL_CREATE,
+	MODEL_DELETE,
+	MODEL_RENAME,
+};
+
+struct model_op {
+	enum model_kind kind;
+	char box[MODEL_NAME_MAX], to[MODEL_NAME_MAX];
+	uint32_t uid[MODEL_UIDS_MAX]; /* ascending; some are not there */
+	size_t nuids;
+	bool all;                     /* EXPUNGE: no set */
+	bool deleted_only;            /* EXPUNGE */
+	enum shelf_flag_op how;
+	uint32_t flags, keywords;
+	uint32_t content[MODEL_ITEMS_MAX];
+	size_t ncontents;
+};
+
+struct model *model_new(uint64_t seed, uint64_t limit_bytes, uint64_t limit_messages);
+struct model *model_copy(const struct model *m);
+void model_free(struct model **m);
+
+/* The next operation; changes only the generator. */
+void model_choose(struct model *m, struct model_op *op);
+/* What the engine must answer to OP, which changes the model when it is 0. */
+int model_apply(struct model *m, const struct model_op *op);
+struct model_box *model_find(struct model *m, const char *name);
+uint32_t model_random(struct model *m, uint32_t below);
+uint64_t model_bytes(const struct model *m);
+void model_describe(const struct model_op *op, struct shelf_buf *out);
+
+/* The bytes of a content. */
+void model_content(const struct model *m, uint32_t content, struct shelf_buf *out);
+uint64_t model_size(const struct model *m, uint32_t content);
+const char *model_keyword(unsigned n);
+int64_t model_date(uint32_t content);
+
+/* Does OP to the store; what it answered. */
+int model_run(const struct model *m, const struct model_op *op, struct shelf_store *store,
+    uint32_t account);
+/* True when the account is as the model says; otherwise WHY tells the first difference. */
+bool model_compare(struct model *m, struct shelf_store *store, uint32_t account, bool bodies,
+    struct shelf_buf *why);
+
+#endif
