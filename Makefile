@@ -59,7 +59,7 @@ UNIT    := $(call srcs,tests/unit/*.c)
 SUPPORT := $(call srcs,tests/support/*.c)
 FUZZ    := $(filter-out tests/fuzz/regress_main.c,$(call srcs,tests/fuzz/*.c))
 BENCH   := $(call srcs,bench/*.c)
-SUPPORT_ALONE := tests/support/jobs.c tests/support/support.c
+SUPPORT_ALONE := $(addprefix tests/support/,jobs.c support.c model.c model_store.c)
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ))
 
 PROGRAMS := $B/mailshelfd $B/mailshelf
@@ -94,8 +94,9 @@ $B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
 # The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
-	$(CC) $(WARN) $(OPT_$(MODE)) $(CFLAGS) -D_GNU_SOURCE \
-	  $(addprefix -I,include $(call room,$*) $(SEES_$(call room,$*))) -MMD -MP -c $< -o $@
+	@echo "  CC   $<"
+	@$(CC) $(WARN) $(OPT_$(MODE)) $(CFLAGS) -D_GNU_SOURCE \
+	  -Iinclude $(addprefix -iquote ,$(call room,$*) $(SEES_$(call room,$*))) -MMD -MP -c $< -o $@
 FLAGS := $(CC) $(WARN) $(OPT_$(MODE)) $(CFLAGS) $(LDFLAGS)
 $B/flags: FORCE
 	@mkdir -p $(@D)

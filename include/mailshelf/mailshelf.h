@@ -6,6 +6,7 @@
  *   account    account.h add, login, quota
  *   mailbox    mailbox.h create, rename, status
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
+ *              import.h  append once, from a source read again
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
  */
@@ -13,6 +14,7 @@
 #define MAILSHELF_H
 
 #include <mailshelf/account.h>
+#include <mailshelf/import.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mailbox.h>
 #include <mailshelf/mem.h>

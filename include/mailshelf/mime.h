@@ -7,8 +7,9 @@
  * Bytes     Offsets and lengths count bytes of the message as stored. Texts are the raw bytes of the
  *           header (unfolded: CRLF before white space removed), not decoded; NUL becomes 0x80.
  * Limits    Depth 100, parts 10,000, header block 1 MiB kept for the structured fields, addresses
- *           2,000 per field, parameters 200 per field: beyond, what is left is ignored (parts: become
- *           body text of their parent), never an error. Work is linear in the message.
+ *           2,000 per field, parameters 200 per field, 20,000 of each in one message: beyond, what is
+ *           left is ignored (parts: become body text of their parent), never an error. Work is linear
+ *           in the message.
  * Lifetime  Everything a scan or a decode returns lives in the arena given.
  * Sources   RFC 5322, 2045-2047, 2183, 2231; RFC 9051 7.5.2 (what ENVELOPE and BODYSTRUCTURE need).
  */
@@ -25,6 +26,8 @@ enum {
 	MIME_HEADER_KEPT_MAX = 1 << 20,
 	MIME_ADDRESSES_MAX = 2000,
 	MIME_PARAMS_MAX = 200,
+	MIME_ADDRESSES_ALL_MAX = 20000,
+	MIME_PARAMS_ALL_MAX = 20000,
 };
 
 struct mime_param {
@@ -34,7 +37,8 @@ struct mime_param {
 };
 
 /* One address, or a group's begin (mailbox = group name, host absent) or end (both absent), as IMAP
- * prints them (RFC 9051 7.5.2). data == NULL means absent (NIL). */
+ * prints them (RFC 9051 7.5.2). data == NULL means absent (NIL). An address without "@" has an empty
+ * host, since an absent one would make it a group. */
 struct mime_address {
 	struct shelf_span name;   /* display name, quotes and comments undone, RFC 2047 left encoded */
 	struct shelf_span adl;    /* source route */
@@ -69,6 +73,7 @@ struct mime_part {
 	struct mime_part *parent;
 };
 /*
+ * A message in base64 or quoted-printable is opaque, a MIME_LEAF of type message/rfc822.
  * The tree's root is the message itself: its header, its body, its envelope. The child of a
  * MIME_MESSAGE part is likewise a message (header, body), and the envelope of that message hangs on
  * the child. A multipart without any part has child == NULL.

@@ -1,0 +1,275 @@
+/*
+ * blob_draft.c - a message on its way in: hashed and compressed as it comes
+ *
+ * Memory is bounded: one frame of raw bytes and MEMORY_MAX of compressed ones; beyond, the compressed
+ * bytes go to a temporary file without a name. Nothing is visible to anybody until blob_link.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include <mailshelf/mem.h>
+
+#include "blob_internal.h"
+
+enum { MEMORY_MAX = 256 * 1024 };
+
+struct blob_draft *
+blob_draft_new(struct kv_db *db, const char *dir)
+{
+	struct blob_draft *d = SHELF_NEW(struct blob_draft);
+
+	d->db = db;
+	d->dir = shelf_strdup(dir);
+	d->fd = -1;
+	d->sha = EVP_MD_CTX_new();
+	SHELF_ASSERT(d->sha != NULL && EVP_DigestInit_ex(d->sha, EVP_sha256(), NULL) == 1);
+	return d;
+}
+
+static int
+from_errno(void)
+{
+	return errno == ENOSPC || errno == EDQUOT ? SHELF_EFULL : SHELF_EIO;
+}
+
+static int
+spill(struct blob_draft *d)
+{
+	size_t done = 0;
+
+	if (d->fd < 0) {
+		d->fd = open(d->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (d->fd < 0)
+			return from_errno();
+	}
+	while (done < d->packed.len) {
+		ssize_t n = write(d->fd, d->packed.data + done, d->packed.len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return from_errno();
+		done += (size_t)n;
+	}
+	shelf_buf_clear(&d->packed);
+	return 0;
+}
+
+static int
+end_frame(struct blob_draft *d)
+{
+	size_t before = d->packed.len;
+	int rc;
+
+	if (d->nframes == BLOB_FRAMES_MAX)
+		return SHELF_ETOOBIG;
+	if ((rc = blob_zstd_pack(shelf_buf_span(&d->raw), &d->packed)) != 0)
+		return rc;
+	d->frame_bytes[d->nframes++] = (uint32_t)(d->packed.len - before);
+	d->stored += d->packed.len - before;
+	shelf_buf_clear(&d->raw);
+	return d->packed.len > MEMORY_MAX || d->fd >= 0 ? spill(d) : 0;
+}
+
+int
+blob_draft_add(struct blob_draft *d, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	int rc;
+
+	if (EVP_DigestUpdate(d->sha, data, len) != 1)
+		return SHELF_ENOMEM;
+	while (len > 0) {
+		size_t room = BLOB_FRAME_BYTES - d->raw.len;
+		size_t n = len < room ? len : room;
+
+		shelf_buf_add(&d->raw, p, n);
+		d->size += n;
+		p += n;
+		len -= n;
+		if (d->raw.len == BLOB_FRAME_BYTES && (rc = end_frame(d)) != 0)
+			return rc;
+	}
+	return 0;
+}
+
+int
+blob_draft_end(struct blob_draft *d, struct shelf_span derived)
+{
+	uint8_t sha[EVP_MAX_MD_SIZE];
+	int rc;
+
+	/* An empty message is one empty frame. */
+	if ((d->raw.len > 0 || d->nframes == 0) && (rc = end_frame(d)) != 0)
+		return rc;
+	if (EVP_DigestFinal_ex(d->sha, sha, NULL) != 1)
+		return SHELF_ENOMEM;
+	memcpy(d->hash, sha, BLOB_HASH_BYTES);
+	shelf_buf_free(&d->raw);
+	shelf_buf_add_byte(&d->derived, 1);
+	if ((rc = blob_zstd_pack(derived, &d->derived)) != 0)
+		return rc;
+	if (d->derived.len > derived.len) {
+		shelf_buf_clear(&d->derived);
+		shelf_buf_add_byte(&d->derived, 0);
+		shelf_buf_add_span(&d->derived, derived);
+	}
+	return 0;
+}
+
+uint64_t
+blob_draft_size(const struct blob_draft *d)
+{
+	return d->size;
+}
+
+const uint8_t *
+blob_draft_hash(const struct blob_draft *d)
+{
+	return d->hash;
+}
+
+int
+blob_draft_read(const struct blob_draft *d, uint64_t offset, void *out, size_t len)
+{
+	uint8_t *p = out;
+
+	if (d->fd < 0) {
+		memcpy(out, d->packed.data + offset, len);
+		return 0;
+	}
+	while (len > 0) {
+		ssize_t n = pread(d->fd, p, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return SHELF_EIO;
+		p += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* ---- Large drafts are written ahead of their link ----------------------------------------------- */
+
+enum { STAGE_ABOVE_CHUNKS = 128, STAGE_SLICE_CHUNKS = 256 };
+
+struct stage {
+	struct blob_draft *draft;
+	uint64_t id;
+	uint32_t next, end;
+};
+
+/* Takes an id and leaves a job behind, so that a crash before the link costs no space for ever. */
+static int
+stage_begin(struct kv_txn *txn, void *arg)
+{
+	struct stage *s = arg;
+	uint8_t when[8];
+	struct blob_key key;
+	int rc;
+
+	if ((rc = blob_new_id(txn, &s->id)) != 0)
+		return rc;
+	base_put_be64(when, (uint64_t)shelf_now_s());
+	key = blob_job_key(BLOB_JOB_STAGED, s->id);
+	return kv_put(txn, KV_JOB, blob_key_span(&key), shelf_span(when, sizeof(when)));
+}
+
+int
+blob_put_chunks(struct kv_txn *txn, const struct blob_draft *d, uint64_t id, uint32_t from, uint32_t to)
+{
+	uint8_t bytes[BLOB_CHUNK_BYTES];
+	int rc;
+
+	for (uint32_t n = from; n < to; n++) {
+		uint64_t offset = (uint64_t)n * BLOB_CHUNK_BYTES;
+		uint64_t left = d->stored - offset;
+		size_t len = left < BLOB_CHUNK_BYTES ? (size_t)left : BLOB_CHUNK_BYTES;
+		struct blob_key key = blob_chunk_key(id, n);
+
+		if ((rc = blob_draft_read(d, offset, bytes, len)) != 0)
+			return rc;
+		if ((rc = kv_put(txn, KV_CHUNK, blob_key_span(&key), shelf_span(bytes, len))) != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+stage_slice(struct kv_txn *txn, void *arg)
+{
+	struct stage *s = arg;
+
+	return blob_put_chunks(txn, s->draft, s->id, s->next, s->end);
+}
+
+int
+blob_draft_stage(struct blob_draft *d, uint32_t shard)
+{
+	uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
+	struct stage s = {.draft = d};
+	int rc;
+
+	if (chunks <= STAGE_ABOVE_CHUNKS || d->id[shard] != 0)
+		return 0;
+	if ((rc = kv_update_shard(d->db, shard, KV_ADDS | KV_QUIET, stage_begin, &s)) != 0)
+		return rc;
+	d->id[shard] = s.id;
+	while (s.next < chunks) {
+		s.end = chunks - s.next > STAGE_SLICE_CHUNKS ? s.next + STAGE_SLICE_CHUNKS : chunks;
+		if ((rc = kv_update_shard(d->db, shard, KV_ADDS | KV_QUIET, stage_slice, &s)) != 0)
+			return rc;
+		s.next = s.end;
+	}
+	d->staged[shard] = true;
+	return 0;
+}
+
+/* A staged draft nobody linked becomes a blob to remove. */
+static int
+unstage(struct kv_txn *txn, void *arg)
+{
+	uint64_t id = *(uint64_t *)arg;
+	struct blob_key job = blob_job_key(BLOB_JOB_STAGED, id);
+	int rc = kv_del(txn, KV_JOB, blob_key_span(&job));
+
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? 0 : rc; /* it was linked */
+	job = blob_job_key(BLOB_JOB_REMOVE, id);
+	return kv_put(txn, KV_JOB, blob_key_span(&job), shelf_span(NULL, 0));
+}
+
+void
+blob_draft_free(struct blob_draft **draft)
+{
+	struct blob_draft *d = *draft;
+
+	if (d == NULL)
+		return;
+	*draft = NULL;
+	/* staged stays true only until the link; an id without it is a staging that failed halfway. */
+	for (uint32_t shard = 0; shard < KV_SHARDS_MAX; shard++) {
+		uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
+
+		if (d->id[shard] == 0 || chunks <= STAGE_ABOVE_CHUNKS)
+			continue;
+		if (kv_update_shard(d->db, shard, KV_QUIET, unstage, &d->id[shard]) != 0)
+			continue; /* removed by age later */
+	}
+	if (d->fd >= 0)
+		close(d->fd);
+	EVP_MD_CTX_free(d->sha);
+	shelf_buf_free(&d->raw);
+	shelf_buf_free(&d->packed);
+	shelf_buf_free(&d->derived);
+	free(d->dir);
+	free(d);
+}

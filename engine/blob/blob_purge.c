@@ -1,0 +1,134 @@
+/*
+ * blob_purge.c - removing blobs that nothing refers to, a few hundred rows at a time
+ *
+ * Freeing more than about 500 pages in one transaction makes LMDB search its whole free list, so a
+ * large blob goes in slices; its job row stays until the slice that removes the blob's row.
+ */
+#include <mailshelf/mem.h>
+
+#include "blob_internal.h"
+
+enum { SLICE_ROWS = 300, STAGED_KEPT_S = 24 * 3600 };
+
+struct purge {
+	bool more;
+};
+
+/* Removes up to LEFT rows of a table that begin with the blob's id. */
+static int
+remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *left)
+{
+	struct blob_key prefix = blob_key(blob);
+
+	while (*left > 0) {
+		struct shelf_span key, value;
+		struct blob_key victim;
+		struct kv_scan scan;
+		int rc = kv_scan_open(kv_txn_view(txn), table, blob_key_span(&prefix), shelf_span(NULL, 0),
+		    &scan);
+
+		if (rc != 0)
+			return rc;
+		rc = kv_scan_next(&scan, &key, &value);
+		if (rc == 1) {
+			SHELF_ASSERT(key.len <= sizeof(victim.bytes));
+			memcpy(victim.bytes, key.data, key.len);
+			victim.len = key.len;
+		}
+		kv_scan_close(&scan);
+		if (rc <= 0)
+			return rc;
+		if ((rc = kv_del(txn, table, blob_key_span(&victim))) != 0)
+			return rc;
+		(*left)--;
+	}
+	return 0;
+}
+
+static int
+remove_one(struct kv_txn *txn, uint8_t kind, uint64_t blob, unsigned *left)
+{
+	struct blob_key key;
+	int rc;
+
+	if ((rc = remove_rows(txn, KV_CHUNK, blob, left)) != 0 ||
+	    (rc = remove_rows(txn, KV_DERIVED, blob, left)) != 0 || *left == 0)
+		return rc;
+	key = blob_key(blob);
+	rc = kv_del(txn, KV_BLOB, blob_key_span(&key));
+	if (rc != 0 && rc != SHELF_EMISSING)
+		return rc;
+	key = blob_job_key(kind, blob);
+	(*left)--;
+	return kv_del(txn, KV_JOB, blob_key_span(&key));
+}
+
+/* The first job of a kind: 1 found. A staged one counts only when it is old. */
+static int
+first_job(struct kv_view *view, uint8_t kind, uint64_t *blob_out)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if (key.len != 1 + BLOB_KEY_BYTES)
+			continue;
+		if (kind == BLOB_JOB_STAGED && value.len == 8 &&
+		    (int64_t)base_get_be64(value.data) + STAGED_KEPT_S > shelf_now_s())
+			continue;
+		*blob_out = base_get_be64(key.data + 1);
+		break;
+	}
+	kv_scan_close(&scan);
+	return rc;
+}
+
+static int
+purge_slice(struct kv_txn *txn, void *arg)
+{
+	static const uint8_t kinds[] = {BLOB_JOB_REMOVE, BLOB_JOB_STAGED};
+	struct purge *p = arg;
+	unsigned left = SLICE_ROWS;
+	uint64_t blob;
+	int rc;
+
+	p->more = false;
+	for (size_t k = 0; k < sizeof(kinds); k++) {
+		while ((rc = first_job(kv_txn_view(txn), kinds[k], &blob)) == 1) {
+			if (left == 0) {
+				p->more = true;
+				return 0;
+			}
+			if ((rc = remove_one(txn, kinds[k], blob, &left)) != 0)
+				return rc;
+		}
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int
+blob_purge_step(struct kv_db *db, uint32_t shard)
+{
+	struct purge p = {0};
+	struct kv_view *view = NULL;
+	uint64_t blob;
+	int rc;
+
+	/* Looked at first in a snapshot, so that an idle store commits nothing. */
+	if ((rc = kv_view_begin_shard(db, shard, &view)) != 0)
+		return rc;
+	rc = first_job(view, BLOB_JOB_REMOVE, &blob);
+	if (rc == 0)
+		rc = first_job(view, BLOB_JOB_STAGED, &blob);
+	kv_view_end(&view);
+	if (rc <= 0)
+		return rc;
+	if ((rc = kv_update_shard(db, shard, KV_QUIET, purge_slice, &p)) != 0)
+		return rc;
+	return p.more ? 1 : 0;
+}

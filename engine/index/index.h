@@ -1,0 +1,122 @@
+/*
+ * index.h - flags and modseqs of 256 uids, in columns
+ *
+ * Shape     A page covers the uids page*256 .. page*256+255. It holds which of them exist, one column of
+ *           bits per flag or keyword that occurs, and the modseq of each. A summary covers 65,536 uids.
+ *           Flag numbers: 0..4 the bits of enum shelf_flag, 8 + n keyword n of the mailbox.
+ * Stored    In one row of table FPAGE, or in several when it is long (many keywords): part 0, 1, ...
+ * Threads   One at a time; nothing here keeps state.
+ */
+#ifndef ENGINE_INDEX_H
+#define ENGINE_INDEX_H
+
+#include <mailshelf/buf.h>
+#include <mailshelf/err.h>
+
+struct kv_txn;
+struct kv_view;
+
+enum {
+	INDEX_PAGE_UIDS = 256,
+	INDEX_PAGE_SHIFT = 8,
+	INDEX_RANGE_SHIFT = 16,
+	INDEX_FLAG_SEEN = 0,
+	INDEX_FLAG_DELETED = 3,
+	INDEX_FLAG_KEYWORD = 8,
+	INDEX_FLAGS = 8 + 256,
+	INDEX_PARTS_MAX = 8,
+};
+
+struct index_bits {
+	uint64_t word[4];
+};
+
+static inline bool
+index_bit(const struct index_bits *b, unsigned n)
+{
+	return (b->word[n >> 6] >> (n & 63) & 1) != 0;
+}
+static inline void
+index_bit_set(struct index_bits *b, unsigned n, bool on)
+{
+	uint64_t mask = (uint64_t)1 << (n & 63);
+
+	b->word[n >> 6] = on ? b->word[n >> 6] | mask : b->word[n >> 6] & ~mask;
+}
+static inline unsigned
+index_bits_count(const struct index_bits *b)
+{
+	return (unsigned)(__builtin_popcountll(b->word[0]) + __builtin_popcountll(b->word[1]) +
+	    __builtin_popcountll(b->word[2]) + __builtin_popcountll(b->word[3]));
+}
+static inline bool
+index_bits_any(const struct index_bits *b)
+{
+	return (b->word[0] | b->word[1] | b->word[2] | b->word[3]) != 0;
+}
+/* Smallest set bit >= FROM, or INDEX_PAGE_UIDS. */
+unsigned index_bits_next(const struct index_bits *b, unsigned from);
+
+/* A page in memory: 11 KiB, all columns at hand. */
+struct index_page {
+	uint32_t page;
+	uint64_t max_modseq; /* also of removals, so it may exceed every modseq below */
+	struct index_bits exists;
+	struct index_bits used;              /* of flag numbers 0..255: which columns have any bit */
+	uint8_t used_high;                   /* of flag numbers 256..263 */
+	struct index_bits flag[INDEX_FLAGS]; /* all zero where not used */
+	uint64_t modseq[INDEX_PAGE_UIDS];    /* where exists */
+};
+
+struct index_counts {
+	uint32_t present, unseen, deleted;
+};
+struct index_counts index_page_counts(const struct index_page *p);
+
+void index_page_clear(struct index_page *p, uint32_t page);
+static inline bool
+index_page_has(const struct index_page *p, unsigned flag, unsigned n)
+{
+	return index_bit(&p->flag[flag], n);
+}
+void index_page_set(struct index_page *p, unsigned flag, unsigned n, bool on);
+bool index_page_flag_used(const struct index_page *p, unsigned flag);
+/* Row N leaves the page: existence and every flag. */
+void index_page_remove(struct index_page *p, unsigned n);
+
+/* ---- Rows ---------------------------------------------------------------------------------------- */
+
+/* An empty page when there is none. SHELF_ECORRUPT. */
+SHELF_CHECK int index_page_get(struct kv_view *view, uint32_t mailbox, uint32_t page,
+    struct index_page *out);
+/* An empty page is removed. */
+SHELF_CHECK int index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p);
+
+/* What a scan over many pages needs of each, without decoding its columns. */
+struct index_head {
+	uint32_t page;
+	uint64_t max_modseq;
+	struct index_bits exists;
+	struct index_counts counts;
+};
+/*
+ * Calls FN for the pages FROM .. TO of a mailbox that hold any message, ascending. FN returns 0 to go on,
+ * anything else ends the walk and is returned.
+ */
+typedef int index_head_fn(void *arg, const struct index_head *head);
+SHELF_CHECK int index_page_each(struct kv_view *view, uint32_t mailbox, uint32_t from, uint32_t to,
+    index_head_fn *fn, void *arg);
+
+struct index_summary {
+	uint32_t range; /* uid >> 16 */
+	struct index_counts counts;
+	uint64_t max_modseq;
+};
+SHELF_CHECK int index_summary_get(struct kv_view *view, uint32_t mailbox, uint32_t range,
+    struct index_summary *out); /* zeros when there is none */
+SHELF_CHECK int index_summary_put(struct kv_txn *txn, uint32_t mailbox, const struct index_summary *s);
+typedef int index_summary_fn(void *arg, const struct index_summary *summary);
+SHELF_CHECK int index_summary_each(struct kv_view *view, uint32_t mailbox, uint32_t from,
+    index_summary_fn *fn, void *arg);
+
+#endif

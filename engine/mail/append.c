@@ -1,0 +1,285 @@
+/*
+ * append.c - messages enter mailboxes: APPEND, delivery, import
+ *
+ * All three end in the same closure; they differ in how the mailbox is named and whether an item that
+ * has a mark is passed over. Bodies are compressed before (draft.c), large ones written ahead
+ * (blob_draft_stage), so the closure only puts bytes.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <mailshelf/import.h>
+#include <mailshelf/mem.h>
+
+#include "draft.h"
+#include "mail.h"
+
+struct appending {
+	struct shelf_store *store;
+	uint32_t account;
+	uint32_t mailbox;              /* id, or 0: NAME, made when it is not there */
+	struct shelf_span name;
+	const struct shelf_append *items;
+	const uint8_t (*item_ids)[16]; /* NULL: not an import */
+	size_t n;
+	uint8_t *stored;               /* import only */
+	struct shelf_append_result result;
+	struct deliver_batch *batch;
+};
+
+static int
+set_flags(struct mail_change *c, struct mail_open *o, const struct shelf_append *item, uint32_t uid,
+    uint64_t size)
+{
+	unsigned n = uid % INDEX_PAGE_UIDS;
+
+	for (unsigned f = 0; f < 5; f++)
+		if ((item->flags >> f & 1) != 0)
+			index_page_set(o->page, f, n, true);
+	if ((item->flags & SHELF_DELETED) != 0)
+		o->row.deleted_bytes += size;
+	for (size_t k = 0; k < item->nkeywords; k++) {
+		uint32_t number;
+		int rc = mail_keyword_number(c, o, item->keywords[k], &number);
+
+		if (rc != 0)
+			return rc;
+		index_page_set(o->page, INDEX_FLAG_KEYWORD + number, n, true);
+	}
+	return 0;
+}
+
+static int
+append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append *item, uint32_t *uid)
+{
+	struct blob_draft *blob = mail_draft_blob(item->draft);
+	struct mail_msg msg = {
+	    .internaldate_s = item->internaldate_s == INT64_MIN ? c->now_s : item->internaldate_s,
+	    .zone_min = item->internaldate_s == INT64_MIN ? 0 : item->zone_min,
+	    .savedate_s = c->now_s,
+	    .size = blob_draft_size(blob),
+	};
+	int rc;
+
+	if ((rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
+		return rc;
+	memcpy(msg.email_id, blob_draft_hash(blob), sizeof(msg.email_id));
+	if ((rc = blob_link(c->txn, blob, &msg.blob)) != 0 || (rc = mail_insert(c, o, &msg, uid)) != 0)
+		return rc;
+	return set_flags(c, o, item, *uid, msg.size);
+}
+
+/* Has this item a mark already? If not it gets one. */
+static int
+marked(struct mail_change *c, const uint8_t *id, uint32_t mailbox, bool *was)
+{
+	struct shelf_span value;
+	uint8_t bytes[4];
+	int rc = kv_get(kv_txn_view(c->txn), KV_IMPORT, shelf_span(id, 16), &value);
+
+	*was = rc == 0;
+	if (rc != SHELF_EMISSING)
+		return rc;
+	base_put_be32(bytes, mailbox);
+	return kv_put(c->txn, KV_IMPORT, shelf_span(id, 16), shelf_span(bytes, 4));
+}
+
+static int
+append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
+{
+	struct shelf_append_result *r = &a->result;
+	uint32_t uid;
+	int rc = 0;
+
+	*r = (struct shelf_append_result){.mailbox = o->row.id, .uidvalidity = o->row.uidvalidity};
+	for (size_t i = 0; i < a->n && rc == 0; i++) {
+		bool was = false;
+
+		if (a->item_ids != NULL) {
+			rc = marked(c, a->item_ids[i], o->row.id, &was);
+			a->stored[i] = rc == 0 && !was;
+		}
+		if (rc == 0 && !was) {
+			rc = append_one(c, o, &a->items[i], &uid);
+			if (rc == 0 && r->first_uid == 0)
+				r->first_uid = uid;
+		}
+	}
+	r->modseq = c->modseq;
+	return rc;
+}
+
+static int
+append(struct kv_txn *txn, void *arg)
+{
+	struct appending *a = arg;
+	struct mail_change c;
+	struct mail_open o = {0};
+	struct mail_name n = {0};
+	uint32_t id = a->mailbox;
+	int rc;
+
+	if ((rc = mail_change_begin(&c, a->store, txn)) != 0)
+		return rc;
+	if (id == 0) {
+		rc = mail_name_get(kv_txn_view(txn), a->name, &n);
+		id = n.id;
+		if (rc == SHELF_ENOMAILBOX || (rc == 0 && id == 0))
+			rc = mail_create_mailbox(&c, a->name, 0, &id);
+		if (rc != 0)
+			return rc;
+	}
+	if ((rc = mail_open(&c, id, &o)) == 0 && (rc = append_all(&c, &o, a)) == 0 &&
+	    (rc = mail_open_flush(&c, &o)) == 0)
+		rc = mail_change_end(&c);
+	mail_close(&o);
+	return rc;
+}
+
+static int
+stage_all(struct shelf_store *store, uint32_t account, const struct shelf_append *items, size_t n)
+{
+	uint32_t shard;
+	int rc = kv_shard_of(store->kv, account, &shard);
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = blob_draft_stage(mail_draft_blob(items[i].draft), shard);
+	return rc;
+}
+
+/* A refusal that can be known beforehand costs no staging. */
+static int
+probe(struct shelf_store *store, uint32_t account, uint64_t bytes, uint64_t count)
+{
+	struct kv_view *view = NULL;
+	struct mail_acct a;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+		return rc;
+	if ((rc = mail_acct_get(view, &a)) == 0)
+		rc = mail_quota_room(&a, bytes, count);
+	kv_view_end(&view);
+	return rc;
+}
+
+int
+shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len)
+{
+	return probe(store, account, len, 1);
+}
+
+int
+shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_append *items, size_t n, struct shelf_append_result *result)
+{
+	struct appending a = {
+	    .store = store, .account = account, .mailbox = mailbox, .items = items, .n = n};
+	uint64_t bytes = 0;
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += shelf_draft_size(items[i].draft);
+	if ((rc = probe(store, account, bytes, n)) != 0 ||
+	    (rc = stage_all(store, account, items, n)) != 0)
+		return rc;
+	rc = kv_update(store->kv, account, KV_ADDS, append, &a);
+	*result = a.result;
+	result->rc = rc;
+	return rc;
+}
+
+int
+shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_append *items, const uint8_t (*item_ids)[16], size_t n, uint8_t *stored,
+    struct shelf_append_result *result)
+{
+	struct appending a = {.store = store, .account = account, .mailbox = mailbox, .items = items,
+	    .item_ids = item_ids, .n = n, .stored = stored};
+	int rc;
+
+	if ((rc = stage_all(store, account, items, n)) != 0)
+		return rc;
+	rc = kv_update(store->kv, account, KV_ADDS, append, &a);
+	*result = a.result;
+	result->rc = rc;
+	return rc;
+}
+
+/* ---- Delivery to many --------------------------------------------------------------------------------- */
+
+struct deliver_batch {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	size_t waiting;
+};
+
+static void
+delivered(void *arg, int rc)
+{
+	struct appending *a = arg;
+
+	pthread_mutex_lock(&a->batch->lock);
+	a->result.rc = rc;
+	if (--a->batch->waiting == 0)
+		pthread_cond_signal(&a->batch->done);
+	pthread_mutex_unlock(&a->batch->lock);
+}
+
+/* What speaks against this recipient before anything is written. */
+static int
+admit(struct shelf_store *store, const struct shelf_delivery *d, const struct shelf_append *item,
+    struct shelf_buf *name)
+{
+	struct shelf_account account;
+	int rc;
+
+	if ((rc = shelf_account_get(store, d->account, &account)) != 0)
+		return rc;
+	if (account.disabled || (account.services & SHELF_SERVICE_DELIVERY) == 0)
+		return SHELF_EDISABLED;
+	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox, name);
+	if (rc == 0)
+		rc = shelf_deliver_probe(store, d->account, shelf_draft_size(item->draft));
+	return rc != 0 ? rc : stage_all(store, d->account, item, 1);
+}
+
+void
+shelf_deliver(struct shelf_store *store, struct shelf_draft *draft, const struct shelf_delivery *list,
+    size_t n, struct shelf_append_result *results)
+{
+	struct deliver_batch b = {.waiting = n};
+	struct appending *a = shelf_zalloc(n * sizeof(*a));
+	struct shelf_append *item = shelf_zalloc(n * sizeof(*item));
+	struct shelf_buf *name = shelf_zalloc(n * sizeof(*name));
+
+	pthread_mutex_init(&b.lock, NULL);
+	pthread_cond_init(&b.done, NULL);
+	for (size_t i = 0; i < n; i++) {
+		int rc;
+
+		item[i] = (struct shelf_append){
+		    .draft = draft, .flags = list[i].flags, .internaldate_s = INT64_MIN};
+		a[i] = (struct appending){.store = store, .account = list[i].account, .items = &item[i],
+		    .n = 1, .batch = &b};
+		if ((rc = admit(store, &list[i], &item[i], &name[i])) != 0) {
+			delivered(&a[i], rc);
+			continue;
+		}
+		a[i].name = shelf_buf_span(&name[i]);
+		kv_submit(store->kv, list[i].account, KV_ADDS, append, &a[i], delivered, &a[i]);
+	}
+	pthread_mutex_lock(&b.lock);
+	while (b.waiting > 0)
+		pthread_cond_wait(&b.done, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+	for (size_t i = 0; i < n; i++) {
+		results[i] = a[i].result;
+		shelf_buf_free(&name[i]);
+	}
+	pthread_cond_destroy(&b.done);
+	pthread_mutex_destroy(&b.lock);
+	free(name);
+	free(item);
+	free(a);
+}

@@ -1,0 +1,224 @@
+/*
+ * copy.c - COPY and MOVE: rows are written, bodies are shared
+ *
+ * One transaction whatever the set, as RFC 9051 6.4.7 wants the target untouched after a failure. What is
+ * copied is decided inside the closure: of two sessions moving a message, the second finds it gone.
+ */
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+struct copying {
+	struct shelf_store *store;
+	uint32_t from, to;
+	const struct shelf_uidset *uids;
+	bool move;
+	struct shelf_copy_result *result;
+	/* Keyword numbers of FROM to those of TO; UINT32_MAX: not looked up yet. */
+	uint32_t keyword[SHELF_KEYWORDS_MAX];
+};
+
+static int
+keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *cp, uint32_t number,
+    uint32_t *out)
+{
+	struct mail_key key = mail_key2(cp->from, number);
+	struct shelf_span value;
+	uint8_t name[SHELF_KEYWORD_NAME_MAX];
+	int rc;
+
+	if (cp->keyword[number] == UINT32_MAX) {
+		if ((rc = kv_get(kv_txn_view(c->txn), KV_KEYWORD, mail_key_span(&key), &value)) != 0)
+			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+		if (value.len > sizeof(name))
+			return SHELF_ECORRUPT;
+		memcpy(name, value.data, value.len);
+		rc = mail_keyword_number(c, to, shelf_span(name, value.len), &cp->keyword[number]);
+		if (rc != 0)
+			return rc;
+	}
+	*out = cp->keyword[number];
+	return 0;
+}
+
+static int
+copy_flags(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
+    uint32_t uid, uint32_t new_uid, uint64_t size)
+{
+	unsigned n = uid % INDEX_PAGE_UIDS, m = new_uid % INDEX_PAGE_UIDS;
+
+	if (index_page_has(from->page, INDEX_FLAG_DELETED, n))
+		to->row.deleted_bytes += size;
+	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
+		uint32_t number = f;
+		int rc;
+
+		if (!index_page_flag_used(from->page, f) || !index_page_has(from->page, f, n))
+			continue;
+		if (f >= INDEX_FLAG_KEYWORD) {
+			rc = keyword_of_target(c, to, cp, f - INDEX_FLAG_KEYWORD, &number);
+			if (rc != 0)
+				return rc;
+			number += INDEX_FLAG_KEYWORD;
+		}
+		index_page_set(to->page, number, m, true);
+	}
+	return 0;
+}
+
+static int
+copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
+    uint32_t uid)
+{
+	struct mail_msg msg;
+	uint32_t new_uid;
+	int rc;
+
+	if ((rc = mail_msg_get(kv_txn_view(c->txn), cp->from, uid, &msg)) != 0)
+		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
+	/* A move adds nothing, so it asks no quota. */
+	if (!cp->move && (rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
+		return rc;
+	msg.savedate_s = c->now_s;
+	if ((rc = blob_ref(c->txn, msg.blob)) != 0 || (rc = mail_insert(c, to, &msg, &new_uid)) != 0 ||
+	    (rc = copy_flags(c, from, to, cp, uid, new_uid, msg.size)) != 0)
+		return rc;
+	shelf_uidset_add(cp->result->from_uids, uid);
+	shelf_uidset_add(cp->result->to_uids, new_uid);
+	/* What was moved is elsewhere: nothing to hold. */
+	return cp->move ? mail_remove(c, from, uid, false) : 0;
+}
+
+static int
+copy_all(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp)
+{
+	uint32_t end = from->row.uidnext; /* copies into the same mailbox do not copy themselves */
+	uint32_t uid;
+	int rc;
+
+	for (uid = shelf_uidset_next(cp->uids, 1); uid != 0 && uid < end;
+	     uid = shelf_uidset_next(cp->uids, uid + 1)) {
+		if ((rc = mail_open_page(c, from, uid)) != 0)
+			return rc;
+		if (index_bit(&from->page->exists, uid % INDEX_PAGE_UIDS) &&
+		    (rc = copy_one(c, from, to, cp, uid)) != 0)
+			return rc;
+	}
+	if (cp->move && shelf_uidset_count(cp->result->from_uids) > 0)
+		return mail_log_vanished(c, cp->from, cp->result->from_uids);
+	return 0;
+}
+
+static int
+copy_between(struct mail_change *c, struct copying *cp)
+{
+	struct mail_open from = {0}, to = {0};
+	int rc;
+
+	if ((rc = mail_open(c, cp->from, &from)) == 0 && (rc = mail_open(c, cp->to, &to)) == 0) {
+		cp->result->uidvalidity = to.row.uidvalidity;
+		if ((rc = copy_all(c, &from, &to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0)
+			rc = mail_open_flush(c, &to);
+	}
+	mail_close(&from);
+	mail_close(&to);
+	return rc;
+}
+
+/* ---- Within one mailbox: there is one row and perhaps one page, so the flags are carried by hand ------ */
+
+struct carried {
+	uint32_t uid;
+	struct index_bits flags_low;
+	uint8_t flags_high;
+};
+
+static int
+copy_within_one(struct mail_change *c, struct mail_open *o, struct copying *cp, uint32_t uid)
+{
+	unsigned n = uid % INDEX_PAGE_UIDS;
+	struct carried carry = {.uid = uid};
+	struct mail_msg msg;
+	uint32_t new_uid;
+	int rc;
+
+	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
+		if (!index_page_flag_used(o->page, f) || !index_page_has(o->page, f, n))
+			continue;
+		if (f < 256)
+			index_bit_set(&carry.flags_low, f, true);
+		else
+			carry.flags_high |= (uint8_t)(1u << (f - 256));
+	}
+	if ((rc = mail_msg_get(kv_txn_view(c->txn), cp->from, uid, &msg)) != 0)
+		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
+	if (!cp->move && (rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
+		return rc;
+	if (index_bit(&carry.flags_low, INDEX_FLAG_DELETED))
+		o->row.deleted_bytes += msg.size;
+	if ((rc = blob_ref(c->txn, msg.blob)) != 0)
+		return rc;
+	if (cp->move && (rc = mail_remove(c, o, uid, false)) != 0)
+		return rc;
+	msg.savedate_s = c->now_s;
+	if ((rc = mail_insert(c, o, &msg, &new_uid)) != 0)
+		return rc;
+	for (unsigned f = 0; f < INDEX_FLAGS; f++)
+		if (f < 256 ? index_bit(&carry.flags_low, f) : (carry.flags_high >> (f - 256) & 1) != 0)
+			index_page_set(o->page, f, new_uid % INDEX_PAGE_UIDS, true);
+	shelf_uidset_add(cp->result->from_uids, uid);
+	shelf_uidset_add(cp->result->to_uids, new_uid);
+	return 0;
+}
+
+static int
+copy_within(struct mail_change *c, struct copying *cp)
+{
+	struct mail_open o = {0};
+	uint32_t uid, end;
+	int rc = mail_open(c, cp->from, &o);
+
+	cp->result->uidvalidity = o.row.uidvalidity;
+	end = o.row.uidnext;
+	for (uid = shelf_uidset_next(cp->uids, 1); rc == 0 && uid != 0 && uid < end;
+	     uid = shelf_uidset_next(cp->uids, uid + 1)) {
+		if ((rc = mail_open_page(c, &o, uid)) == 0 &&
+		    index_bit(&o.page->exists, uid % INDEX_PAGE_UIDS))
+			rc = copy_within_one(c, &o, cp, uid);
+	}
+	if (rc == 0 && cp->move && shelf_uidset_count(cp->result->from_uids) > 0)
+		rc = mail_log_vanished(c, cp->from, cp->result->from_uids);
+	if (rc == 0)
+		rc = mail_open_flush(c, &o);
+	mail_close(&o);
+	return rc;
+}
+
+static int
+copy(struct kv_txn *txn, void *arg)
+{
+	struct copying *cp = arg;
+	struct mail_change c;
+	int rc;
+
+	shelf_uidset_clear(cp->result->from_uids);
+	shelf_uidset_clear(cp->result->to_uids);
+	memset(cp->keyword, 0xff, sizeof(cp->keyword));
+	if ((rc = mail_change_begin(&c, cp->store, txn)) != 0)
+		return rc;
+	rc = cp->from == cp->to ? copy_within(&c, cp) : copy_between(&c, cp);
+	cp->result->modseq = c.modseq;
+	return rc != 0 ? rc : mail_change_end(&c);
+}
+
+int
+shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t to,
+    const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result)
+{
+	struct copying cp = {
+	    .store = store, .from = from, .to = to, .uids = uids, .move = move, .result = result};
+
+	return kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp);
+}

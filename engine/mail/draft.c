@@ -1,0 +1,94 @@
+/*
+ * draft.c - a message being received
+ *
+ *   shelf_draft_new --> write ... write --> finish --> append, deliver, any number of times --> free
+ *                          \___________________\____________________________________________/
+ * One pass feeds the blob (hash, compression) and the MIME scan; nobody sees the bytes twice, and nothing is
+ * visible in the store before an append.
+ */
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
+#include <mailshelf/mime.h>
+
+#include "draft.h"
+#include "mail.h"
+
+struct shelf_draft {
+	struct blob_draft *blob;
+	struct mime_scan *scan;
+	struct shelf_arena arena; /* of the scan */
+	bool finished;
+	int rc; /* of the first write that failed: the draft is good for nothing any more */
+};
+
+int
+shelf_draft_new(struct shelf_store *store, struct shelf_draft **out)
+{
+	struct shelf_draft *d = SHELF_NEW(struct shelf_draft);
+
+	d->blob = blob_draft_new(store->kv, store->tmp_dir);
+	d->scan = mime_scan_new(&d->arena);
+	*out = d;
+	return 0;
+}
+
+int
+shelf_draft_write(struct shelf_draft *d, const void *data, size_t len)
+{
+	SHELF_ASSERT(!d->finished);
+	if (d->rc == 0 && (d->rc = blob_draft_add(d->blob, data, len)) == 0)
+		mime_scan_feed(d->scan, data, len);
+	return d->rc;
+}
+
+int
+shelf_draft_finish(struct shelf_draft *d)
+{
+	struct shelf_buf record = {0};
+	struct mime_part *root;
+
+	SHELF_ASSERT(!d->finished);
+	if (d->rc != 0)
+		return d->rc;
+	root = mime_scan_end(&d->scan);
+	mime_record_encode(root, &record);
+	shelf_arena_free(&d->arena);
+	d->rc = blob_draft_end(d->blob, shelf_buf_span(&record));
+	shelf_buf_free(&record);
+	d->finished = d->rc == 0;
+	return d->rc;
+}
+
+uint64_t
+shelf_draft_size(const struct shelf_draft *d)
+{
+	return blob_draft_size(d->blob);
+}
+
+const uint8_t *
+shelf_draft_email_id(const struct shelf_draft *d)
+{
+	return blob_draft_hash(d->blob);
+}
+
+struct blob_draft *
+mail_draft_blob(const struct shelf_draft *d)
+{
+	SHELF_ASSERT(d->finished);
+	return d->blob;
+}
+
+void
+shelf_draft_free(struct shelf_draft **draft)
+{
+	struct shelf_draft *d = *draft;
+
+	if (d == NULL)
+		return;
+	*draft = NULL;
+	mime_scan_free(&d->scan);
+	shelf_arena_free(&d->arena);
+	blob_draft_free(&d->blob);
+	free(d);
+}

@@ -1,0 +1,164 @@
+/*
+ * expunge.c - messages leave a mailbox for good (and are held for a while)
+ *
+ * In slices, as a transaction that frees more than some 500 pages is slow; POP3's QUIT asks for one
+ * transaction and gets it. Without KV_ADDS: removing must work in a full store, from its reserve.
+ */
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+enum { SLICE_MESSAGES = 512 };
+
+struct expunging {
+	struct shelf_store *store;
+	uint32_t mailbox;
+	const struct shelf_uidset *uids; /* NULL: all */
+	unsigned flags;
+	uint32_t from, next;             /* next 0: done */
+	struct shelf_uidset *gone;       /* in this slice */
+};
+
+/* The next uid of the set (or of all) at or behind UID that is on a page with messages; 0: none. */
+static int
+next_page_with_messages(void *arg, const struct index_head *head)
+{
+	uint32_t *uid = arg;
+	uint32_t first = head->page << INDEX_PAGE_SHIFT | index_bits_next(&head->exists, 0);
+
+	*uid = first > *uid ? first : *uid;
+	return 1;
+}
+
+static int
+next_uid(struct mail_change *c, struct expunging *e, uint32_t uid, uint32_t *out)
+{
+	uint32_t at = uid;
+	int rc;
+
+	if (e->uids != NULL) {
+		*out = shelf_uidset_next(e->uids, uid);
+		return 0;
+	}
+	rc = index_page_each(kv_txn_view(c->txn), e->mailbox, uid >> INDEX_PAGE_SHIFT, UINT32_MAX,
+	    next_page_with_messages, &at);
+	*out = rc == 1 ? at : 0;
+	return rc < 0 ? rc : 0;
+}
+
+static int
+expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, uint32_t *uid, unsigned *left)
+{
+	uint32_t end = (*uid | (INDEX_PAGE_UIDS - 1));
+	int rc;
+
+	if ((rc = mail_open_page(c, o, *uid)) != 0)
+		return rc;
+	for (; *left > 0; (*uid)++) {
+		unsigned n = *uid % INDEX_PAGE_UIDS;
+
+		if (index_bit(&o->page->exists, n) &&
+		    (e->uids == NULL || shelf_uidset_has(e->uids, *uid)) &&
+		    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 ||
+			index_page_has(o->page, INDEX_FLAG_DELETED, n))) {
+			if ((rc = mail_remove(c, o, *uid, true)) != 0)
+				return rc;
+			shelf_uidset_add(e->gone, *uid);
+			(*left)--;
+		}
+		if (*uid == end) {
+			(*uid)++;
+			break;
+		}
+	}
+	return 0;
+}
+
+static int
+expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
+{
+	unsigned left = (e->flags & SHELF_EXPUNGE_ATOMIC) != 0 ? UINT32_MAX : SLICE_MESSAGES;
+	uint32_t uid = e->from;
+	int rc;
+
+	e->next = 0;
+	for (;;) {
+		if ((rc = next_uid(c, e, uid, &uid)) != 0 || uid == 0 || uid >= o->row.uidnext)
+			return rc;
+		if (left == 0) {
+			e->next = uid;
+			return 0;
+		}
+		if ((rc = expunge_page(c, o, e, &uid, &left)) != 0)
+			return rc;
+		/* Nothing on the pages may have been \Deleted: pages written are not the measure here,
+		 * but a closure must end, so pages read are. */
+		if ((e->flags & SHELF_EXPUNGE_ATOMIC) == 0 && uid - e->from > 256 * INDEX_PAGE_UIDS) {
+			e->next = uid;
+			return 0;
+		}
+	}
+}
+
+static int
+expunge(struct kv_txn *txn, void *arg)
+{
+	struct expunging *e = arg;
+	struct mail_change c;
+	struct mail_open o;
+	int rc;
+
+	shelf_uidset_clear(e->gone);
+	if ((rc = mail_change_begin(&c, e->store, txn)) != 0)
+		return rc;
+	if ((rc = mail_open(&c, e->mailbox, &o)) == 0 && o.row.exists > 0 &&
+	    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 || o.row.deleted > 0)) {
+		if ((rc = expunge_slice(&c, &o, e)) == 0 && shelf_uidset_count(e->gone) > 0 &&
+		    (rc = mail_log_vanished(&c, e->mailbox, e->gone)) == 0 &&
+		    (rc = mail_open_flush(&c, &o)) == 0)
+			rc = mail_change_end(&c);
+	} else {
+		e->next = 0;
+	}
+	mail_close(&o);
+	return rc;
+}
+
+/* Nothing to remove needs no commit: CLOSE of a mailbox without \Deleted is the usual case. */
+static int
+nothing_to_do(struct shelf_store *store, uint32_t account, uint32_t mailbox, unsigned flags)
+{
+	struct kv_view *view = NULL;
+	struct mail_mbox m;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+		return rc;
+	rc = mail_mbox_get(view, mailbox, &m);
+	kv_view_end(&view);
+	if (rc != 0)
+		return rc;
+	if ((m.flags & MAIL_MBOX_DELETED) != 0)
+		return SHELF_ENOMAILBOX;
+	return m.exists == 0 || ((flags & SHELF_EXPUNGE_DELETED) != 0 && m.deleted == 0);
+}
+
+int
+shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out)
+{
+	struct expunging e = {.store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .next = 1};
+	int rc = nothing_to_do(store, account, mailbox, flags);
+
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	e.gone = shelf_uidset_new();
+	while (rc == 0 && e.next != 0) {
+		e.from = e.next;
+		rc = kv_update(store->kv, account, 0, expunge, &e);
+		if (rc == 0 && expunged_out != NULL)
+			shelf_uidset_or(expunged_out, e.gone);
+	}
+	shelf_uidset_free(&e.gone);
+	return rc;
+}

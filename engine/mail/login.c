@@ -1,0 +1,158 @@
+/*
+ * login.c - password hashes and the memory of verified logins
+ *
+ * A webmail logs in for every page it shows; a yescrypt hash each time would be a denial of service. So a
+ * verified password is remembered for some minutes as a keyed hash (key: random, of this process) over
+ * account, stored hash and password. A new password makes a new stored hash, which forgets the old one.
+ */
+#include <crypt.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+enum { SLOTS = 4096, KEEP_MS = 5 * 60 * 1000, TAG_BYTES = 32 };
+
+struct slot {
+	uint8_t tag[TAG_BYTES];
+	int64_t until_ms;
+};
+
+struct login_cache {
+	pthread_mutex_t lock;
+	uint8_t key[32];
+	struct slot slot[SLOTS];
+};
+
+struct login_cache *
+login_cache_new(void)
+{
+	struct login_cache *c = SHELF_NEW(struct login_cache);
+
+	pthread_mutex_init(&c->lock, NULL);
+	shelf_random(c->key, sizeof(c->key));
+	return c;
+}
+
+void
+login_cache_free(struct login_cache **cache)
+{
+	struct login_cache *c = *cache;
+
+	if (c == NULL)
+		return;
+	*cache = NULL;
+	pthread_mutex_destroy(&c->lock);
+	explicit_bzero(c, sizeof(*c));
+	free(c);
+}
+
+/* Slot number from the first bytes of the tag: a full cache forgets somebody, nobody is let in. */
+static struct slot *
+tag(struct login_cache *c, uint32_t account, struct shelf_span password, struct shelf_span hash,
+    uint8_t *out)
+{
+	struct shelf_buf b = {0};
+	unsigned len = TAG_BYTES;
+
+	base_add_le(&b, account, 4);
+	base_add_text(&b, hash);
+	shelf_buf_add_span(&b, password);
+	SHELF_ASSERT(HMAC(EVP_sha256(), c->key, sizeof(c->key), b.data, b.len, out, &len) != NULL);
+	explicit_bzero(b.data, b.len);
+	shelf_buf_free(&b);
+	return &c->slot[base_get_be32(out) % SLOTS];
+}
+
+bool
+login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span password, struct shelf_span hash)
+{
+	uint8_t t[TAG_BYTES];
+	struct slot *s = tag(c, account, password, hash, t);
+	bool has;
+
+	pthread_mutex_lock(&c->lock);
+	has = s->until_ms > shelf_mono_ms() && CRYPTO_memcmp(s->tag, t, TAG_BYTES) == 0;
+	pthread_mutex_unlock(&c->lock);
+	return has;
+}
+
+void
+login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span password, struct shelf_span hash)
+{
+	uint8_t t[TAG_BYTES];
+	struct slot *s = tag(c, account, password, hash, t);
+
+	pthread_mutex_lock(&c->lock);
+	memcpy(s->tag, t, TAG_BYTES);
+	s->until_ms = shelf_mono_ms() + KEEP_MS;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* crypt() takes a C string: a password with NUL can be neither set nor right. */
+static char *
+c_string(struct shelf_span password)
+{
+	if (password.len > SHELF_PASSWORD_MAX || (password.len > 0 && memchr(password.data, 0, password.len)))
+		return NULL;
+	return shelf_strndup(password.data, password.len);
+}
+
+static void
+wipe(char *s)
+{
+	explicit_bzero(s, strlen(s));
+	free(s);
+}
+
+int
+login_hash(struct shelf_span password, char *out, size_t out_len)
+{
+	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+	char *text = c_string(password);
+	struct crypt_data *data;
+	const char *hash;
+	int rc = SHELF_EIO;
+
+	if (text == NULL)
+		return SHELF_ETOOBIG;
+	data = SHELF_NEW(struct crypt_data);
+	/* NULL prefix: the system's default method, yescrypt on Debian 12. */
+	if (crypt_gensalt_rn(NULL, 0, NULL, 0, setting, sizeof(setting)) != NULL) {
+		hash = crypt_r(text, setting, data);
+		if (hash != NULL && hash[0] != '*' && strlen(hash) < out_len) {
+			memcpy(out, hash, strlen(hash) + 1);
+			rc = 0;
+		}
+	}
+	explicit_bzero(data, sizeof(*data));
+	free(data);
+	wipe(text);
+	return rc;
+}
+
+bool
+login_verify(struct shelf_span password, const char *hash)
+{
+	char *text = c_string(password);
+	struct crypt_data *data;
+	const char *got;
+	bool same = false;
+
+	if (text == NULL)
+		return false;
+	data = SHELF_NEW(struct crypt_data);
+	got = crypt_r(text, hash, data);
+	if (got != NULL && got[0] != '*' && strlen(got) == strlen(hash))
+		same = CRYPTO_memcmp(got, hash, strlen(hash)) == 0;
+	explicit_bzero(data, sizeof(*data));
+	free(data);
+	wipe(text);
+	return same;
+}

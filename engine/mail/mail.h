@@ -1,0 +1,228 @@
+/*
+ * mail.h (private) - the rules of the store: what the files of this room share
+ *
+ * Rows are decoded into the structs here and encoded back; the byte tables are in rows.c. A change runs
+ * in a closure of kv: it opens a struct mail_change, which loads the account's row, gives out the modseq of
+ * this change, and writes back what was touched. Nothing else writes ACCT, MBOX, FPAGE or FSUM, so the
+ * counters cannot differ from the messages.
+ */
+#ifndef ENGINE_MAIL_H
+#define ENGINE_MAIL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <mailshelf/account.h>
+#include <mailshelf/mailbox.h>
+#include <mailshelf/message.h>
+
+#include "base.h"
+#include "blob.h"
+#include "index.h"
+#include "kv.h"
+
+struct news;
+struct login_cache;
+
+struct shelf_store {
+	char *dir;
+	char *tmp_dir;
+	struct kv_db *kv;
+	struct news *news;
+	struct login_cache *logins;
+	uint32_t hold_s; /* UINT32_MAX: expunged mail is not held */
+	pthread_t janitor;
+	bool serving;
+	pthread_mutex_t lock; /* stop, purge_* */
+	pthread_cond_t wake;
+	bool stop;
+	uint32_t purge_account; /* the pass over accounts goes on behind this one */
+	int64_t purge_pass_s;   /* when the last pass ended */
+};
+
+/* ---- Rows ---------------------------------------------------------------------------------------- */
+
+struct mail_acct {
+	uint64_t modseq;
+	uint32_t next_mailbox;
+	uint32_t last_uidvalidity;
+	uint32_t mailboxes; /* how many exist */
+	struct shelf_quota quota;
+};
+
+enum { MAIL_MBOX_DELETED = 1 };
+struct mail_mbox {
+	uint32_t id;
+	uint32_t flags;
+	uint32_t uidvalidity, uidnext;
+	uint64_t highestmodseq;
+	uint32_t exists, unseen, deleted;
+	uint64_t bytes, deleted_bytes;
+	uint32_t recent_from;
+	uint32_t special_use;
+	uint32_t keywords; /* how many names are given */
+	int64_t created_s;
+	struct shelf_span name;
+};
+
+struct mail_msg {
+	int64_t internaldate_s, savedate_s;
+	int16_t zone_min;
+	uint64_t size, blob;
+	uint8_t email_id[16];
+};
+
+struct mail_gone {
+	int64_t gone_s;
+	uint64_t modseq;
+	uint32_t flags;
+	uint64_t keywords[4];
+	struct mail_msg msg;
+};
+
+struct mail_name { /* MNAME value */
+	uint32_t id; /* 0: only subscribed */
+	bool subscribed;
+	struct shelf_span name;
+};
+
+struct mail_user { /* USER value, catalog */
+	uint32_t services;
+	bool disabled;
+	int64_t created_s;
+	struct shelf_span name, hash;
+};
+
+struct mail_key {
+	uint8_t bytes[KV_KEY_MAX];
+	size_t len;
+};
+static inline struct shelf_span
+mail_key_span(const struct mail_key *k)
+{
+	return shelf_span(k->bytes, k->len);
+}
+struct mail_key mail_key1(uint32_t a);
+struct mail_key mail_key2(uint32_t a, uint32_t b);
+struct mail_key mail_key3(uint32_t a, uint32_t b, uint32_t c);
+struct mail_key mail_name_key(struct shelf_span name);
+
+SHELF_CHECK int mail_acct_get(struct kv_view *view, struct mail_acct *out); /* SHELF_ENOACCOUNT */
+SHELF_CHECK int mail_acct_put(struct kv_txn *txn, const struct mail_acct *a);
+/* SHELF_ENOMAILBOX; a deleted mailbox is returned: callers look at flags. name lives like the value. */
+SHELF_CHECK int mail_mbox_get(struct kv_view *view, uint32_t id, struct mail_mbox *out);
+SHELF_CHECK int mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m);
+SHELF_CHECK int mail_mbox_decode(struct shelf_span value, struct mail_mbox *out);
+SHELF_CHECK int mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_msg *out);
+SHELF_CHECK int mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_msg *m);
+SHELF_CHECK int mail_msg_decode(struct shelf_span value, struct mail_msg *out);
+SHELF_CHECK int mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_gone *out);
+SHELF_CHECK int mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_gone *g);
+SHELF_CHECK int mail_gone_decode(struct shelf_span value, struct mail_gone *out);
+SHELF_CHECK int mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *out);
+SHELF_CHECK int mail_name_put(struct kv_txn *txn, const struct mail_name *n);
+SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out);
+SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
+SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
+
+/* ---- A change ----------------------------------------------------------------------------------------- */
+
+/* One mailbox in a change, with the page and the summary last touched. */
+struct mail_open {
+	struct mail_mbox row;
+	struct shelf_buf name;      /* row.name points here: values die at writes */
+	bool dirty;
+	struct index_page *page;    /* NULL: none loaded yet */
+	struct index_counts before; /* of PAGE as stored */
+	bool page_dirty;
+	struct index_summary summary;
+	bool summary_loaded, summary_dirty;
+};
+
+struct mail_change {
+	struct kv_txn *txn;
+	struct shelf_store *store;
+	struct mail_acct acct;
+	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
+	bool dirty;
+	int64_t now_s;
+};
+
+SHELF_CHECK int mail_change_begin(struct mail_change *c, struct shelf_store *store, struct kv_txn *txn);
+/* The number of this change; the first call takes it. */
+uint64_t mail_change_modseq(struct mail_change *c);
+SHELF_CHECK int mail_change_end(struct mail_change *c);
+
+/* SHELF_ENOMAILBOX also for one that was deleted. Always followed by mail_close. */
+SHELF_CHECK int mail_open(struct mail_change *c, uint32_t mailbox, struct mail_open *o);
+/* The page with UID, loaded; the one before is written back first. */
+SHELF_CHECK int mail_open_page(struct mail_change *c, struct mail_open *o, uint32_t uid);
+/* The loaded page changed: its modseq and the mailbox's become this change's. */
+void mail_open_touch(struct mail_change *c, struct mail_open *o);
+/* Writes back page, summary and row. */
+SHELF_CHECK int mail_open_flush(struct mail_change *c, struct mail_open *o);
+void mail_close(struct mail_open *o);
+
+/* Finds or gives the bit number of a keyword. */
+SHELF_CHECK int mail_keyword_number(struct mail_change *c, struct mail_open *o, struct shelf_span name,
+    uint32_t *number_out);
+SHELF_CHECK int mail_keyword_lookup(struct kv_view *view, uint32_t mailbox, uint32_t count,
+    struct shelf_span name, uint32_t *number_out); /* SHELF_EMISSING */
+/* Is NAME an atom of 1..SHELF_KEYWORD_NAME_MAX printable ASCII characters? */
+bool mail_keyword_valid(struct shelf_span name);
+
+/* A message leaves its mailbox in this change: page, row, counters, quota, hold. The page of UID is loaded. */
+SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold);
+/* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already. */
+SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg,
+    uint32_t *uid_out);
+/* Would BYTES in COUNT messages exceed the quota? */
+SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count);
+/* Adds up every row of the view's account: used and held. */
+SHELF_CHECK int mail_count_quota(struct kv_view *view, struct shelf_quota *q);
+/* Writes the uids expunged by this change, as ranges. */
+SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox, const struct shelf_uidset *uids);
+
+/* A new mailbox row and name. NAME is canonical. */
+SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t special_use,
+    uint32_t *id_out);
+
+/* ---- Snapshots ---------------------------------------------------------------------------------------- */
+
+struct shelf_rd {
+	struct shelf_store *store;
+	struct kv_view *view;
+	uint32_t account;
+	struct mail_acct acct;
+	struct index_page *page; /* last decoded; NULL: none */
+	uint32_t page_mailbox;
+};
+/* The page PAGE of MAILBOX, decoded at most once while walking. */
+SHELF_CHECK int mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page,
+    const struct index_page **out);
+
+/* ---- Logins, janitor ---------------------------------------------------------------------------------- */
+
+struct login_cache *login_cache_new(void);
+void login_cache_free(struct login_cache **cache);
+/* Verified lately with this very hash? */
+bool login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span password,
+    struct shelf_span hash);
+void login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span password,
+    struct shelf_span hash);
+/* yescrypt of the system's default cost. SHELF_ETOOBIG, SHELF_EIO. */
+SHELF_CHECK int login_hash(struct shelf_span password, char *out, size_t out_len);
+bool login_verify(struct shelf_span password, const char *hash);
+
+/* Folds and checks an account name into OUT (SHELF_ACCOUNT_NAME_MAX + 1). SHELF_ENAME. */
+SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
+
+/* Fills a public struct from a row. */
+void mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out);
+
+SHELF_CHECK int mail_janitor_start(struct shelf_store *store);
+void mail_janitor_stop(struct shelf_store *store);
+
+enum { MAIL_JOB_ACCOUNT = 'A' };
+
+#endif

@@ -1,0 +1,378 @@
+/*
+ * purge.c - what is due goes for good: held mail, deleted mailboxes, deleted accounts, blobs
+ *
+ * Everything goes in closures of a few hundred rows that find their work anew each time, so a stop at any
+ * point loses nothing and a second purge beside this one does no harm.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000 };
+
+struct purge {
+	struct shelf_store *store;
+	uint32_t account;
+	bool more;
+};
+
+/* Copies the first key of a table below PREFIX: 1 found. */
+static int
+first_key(struct kv_view *view, enum kv_table table, struct shelf_span prefix, struct mail_key *out)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, table, prefix, shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	if ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		memcpy(out->bytes, key.data, key.len);
+		out->len = key.len;
+	}
+	kv_scan_close(&scan);
+	return rc;
+}
+
+/* Removes rows below PREFIX while LEFT lasts. 1: there are more. */
+static int
+clear(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigned *left)
+{
+	struct mail_key key;
+	int rc;
+
+	while ((rc = first_key(kv_txn_view(txn), table, prefix, &key)) == 1) {
+		if (*left == 0)
+			return 1;
+		(*left)--;
+		if ((rc = kv_del(txn, table, mail_key_span(&key))) != 0)
+			return rc;
+	}
+	return rc;
+}
+
+/* Message rows and held rows below PREFIX, with their references. 1: there are more. */
+static int
+clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigned *left,
+    struct shelf_quota *held)
+{
+	struct shelf_span value;
+	struct mail_gone g;
+	struct mail_key key;
+	int rc;
+
+	while ((rc = first_key(kv_txn_view(txn), table, prefix, &key)) == 1) {
+		if (*left < 3)
+			return 1;
+		*left -= 3;
+		if ((rc = kv_get(kv_txn_view(txn), table, mail_key_span(&key), &value)) != 0)
+			return rc;
+		rc = table == KV_GONE ? mail_gone_decode(value, &g) : mail_msg_decode(value, &g.msg);
+		if (rc != 0 || (rc = kv_del(txn, table, mail_key_span(&key))) != 0 ||
+		    (rc = blob_unref(txn, g.msg.blob)) != 0)
+			return rc;
+		held->held_bytes -= g.msg.size;
+		held->held_messages--;
+	}
+	return rc;
+}
+
+/* All rows of a deleted mailbox. 1: there are more. */
+static int
+clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct shelf_quota *held)
+{
+	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH};
+	struct mail_key prefix = mail_key1(mailbox);
+	struct mail_mbox m;
+	int rc = mail_mbox_get(kv_txn_view(txn), mailbox, &m);
+
+	if (rc == SHELF_ENOMAILBOX)
+		return 0;
+	if (rc != 0)
+		return rc;
+	/* Restored meanwhile: not ours any more. */
+	if ((m.flags & MAIL_MBOX_DELETED) == 0)
+		return 0;
+	if ((rc = clear_messages(txn, KV_MSG, mail_key_span(&prefix), left, held)) != 0)
+		return rc;
+	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+		if ((rc = clear(txn, plain[i], mail_key_span(&prefix), left)) != 0)
+			return rc;
+	if (*left == 0)
+		return 1;
+	(*left)--;
+	return kv_del(txn, KV_MBOX, mail_key_span(&prefix));
+}
+
+/* One held message whose time has come. */
+static int
+drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct shelf_quota *held)
+{
+	struct mail_key key = mail_key2(mailbox, uid);
+	struct mail_gone g;
+	int rc = mail_gone_get(kv_txn_view(txn), mailbox, uid, &g);
+
+	if (rc != 0)
+		return rc == SHELF_ENOMESSAGE ? 0 : rc;
+	if ((rc = kv_del(txn, KV_GONE, mail_key_span(&key))) != 0)
+		return rc;
+	held->held_bytes -= g.msg.size;
+	held->held_messages--;
+	return blob_unref(txn, g.msg.blob);
+}
+
+/* 1: KEY is due now. */
+static int
+first_due(struct kv_view *view, struct mail_key *key)
+{
+	int rc = first_key(view, KV_DUE, shelf_span(NULL, 0), key);
+
+	if (rc != 1)
+		return rc;
+	if (key->len != 12)
+		return SHELF_ECORRUPT;
+	return base_get_be32(key->bytes) <= (uint64_t)shelf_now_s();
+}
+
+static int
+purge_due(struct kv_txn *txn, void *arg)
+{
+	struct purge *p = arg;
+	unsigned left = SLICE_ROWS;
+	struct mail_change c;
+	struct mail_key key;
+	int rc;
+
+	p->more = false;
+	if ((rc = mail_change_begin(&c, p->store, txn)) != 0)
+		return rc;
+	while ((rc = first_due(kv_txn_view(txn), &key)) == 1) {
+		uint32_t mailbox = base_get_be32(key.bytes + 4), uid = base_get_be32(key.bytes + 8);
+
+		if (left < 4) {
+			p->more = true;
+			break;
+		}
+		if (uid == 0) {
+			rc = clear_mailbox(txn, mailbox, &left, &c.acct.quota);
+			if (rc == 1) {
+				p->more = true;
+				break;
+			}
+		} else {
+			left -= 3;
+			rc = drop_held(txn, mailbox, uid, &c.acct.quota);
+		}
+		if (rc != 0 || (rc = kv_del(txn, KV_DUE, mail_key_span(&key))) != 0)
+			return rc;
+		left -= left > 0;
+	}
+	if (rc < 0)
+		return rc;
+	c.dirty = true;
+	return mail_change_end(&c);
+}
+
+/* 1: more is due, 0: nothing. */
+static int
+purge_account_step(struct shelf_store *store, uint32_t account)
+{
+	struct purge p = {.store = store, .account = account};
+	struct kv_view *view = NULL;
+	struct mail_key key;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+		return rc;
+	rc = first_due(view, &key);
+	kv_view_end(&view);
+	if (rc != 1)
+		return rc;
+	rc = kv_update(store->kv, account, KV_QUIET, purge_due, &p);
+	return rc != 0 ? rc : p.more;
+}
+
+/* ---- Accounts that were deleted ------------------------------------------------------------------------- */
+
+static int
+clear_account(struct kv_txn *txn, void *arg)
+{
+	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH, KV_DUE, KV_IMPORT,
+	    KV_MNAME, KV_MBOX, KV_ACCT};
+	struct purge *p = arg;
+	struct shelf_quota ignored = {0};
+	unsigned left = SLICE_ROWS;
+	uint8_t job[5] = {MAIL_JOB_ACCOUNT};
+	int rc;
+
+	kv_txn_set_account(txn, p->account);
+	p->more = true;
+	if ((rc = clear_messages(txn, KV_MSG, shelf_span(NULL, 0), &left, &ignored)) != 0 ||
+	    (rc = clear_messages(txn, KV_GONE, shelf_span(NULL, 0), &left, &ignored)) != 0)
+		return rc < 0 ? rc : 0;
+	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+		if ((rc = clear(txn, plain[i], shelf_span(NULL, 0), &left)) != 0)
+			return rc < 0 ? rc : 0;
+	p->more = false;
+	base_put_be32(job + 1, p->account);
+	return kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
+}
+
+/* The first deleted account of a shard: 1 found. One that still has its name lives: its deletion stopped
+ * halfway. */
+static int
+first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
+{
+	static const uint8_t kind = MAIL_JOB_ACCOUNT;
+	struct kv_view *view = NULL;
+	struct shelf_account account;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
+		return rc;
+	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) == 0) {
+		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+			*account_out = key.len == 5 ? base_get_be32(key.data + 1) : 0;
+			if (shelf_account_get(store, *account_out, &account) == SHELF_ENOACCOUNT)
+				break;
+		}
+		kv_scan_close(&scan);
+	}
+	kv_view_end(&view);
+	return rc;
+}
+
+static int
+purge_shard_step(struct shelf_store *store, uint32_t shard)
+{
+	struct purge p = {.store = store};
+	int rc = first_account_job(store, shard, &p.account);
+
+	if (rc < 0)
+		return rc;
+	if (rc == 1) {
+		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
+		return rc != 0 ? rc : 1;
+	}
+	return blob_purge_step(store->kv, shard);
+}
+
+/* ---- A pass over everything ------------------------------------------------------------------------------ */
+
+/* The next account behind AFTER: 1 found. */
+static int
+next_account(struct shelf_store *store, uint32_t after, uint32_t *out)
+{
+	struct mail_key from = mail_key1(after + 1);
+	struct kv_view *view = NULL;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
+		return rc;
+	rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), mail_key_span(&from), &scan);
+	if (rc == 0) {
+		if ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+			*out = base_get_be32(key.data);
+		kv_scan_close(&scan);
+	}
+	kv_view_end(&view);
+	return rc;
+}
+
+int
+shelf_store_purge(struct shelf_store *store, unsigned budget_ms)
+{
+	int64_t until = shelf_mono_ms() + budget_ms;
+	uint32_t account;
+	int rc = 1;
+
+	/* Held mail first: what it lets go is work for the shards. */
+	for (;;) {
+		if (shelf_mono_ms() > until)
+			return 1;
+		if ((rc = next_account(store, store->purge_account, &account)) < 0)
+			return rc;
+		if (rc == 0)
+			break;
+		while ((rc = purge_account_step(store, account)) == 1)
+			if (shelf_mono_ms() > until)
+				return 1;
+		if (rc < 0 && rc != SHELF_ENOACCOUNT)
+			return rc;
+		store->purge_account = account;
+	}
+	store->purge_account = 0;
+	store->purge_pass_s = shelf_now_s();
+	for (uint32_t shard = 0; shard < kv_shards(store->kv); shard++) {
+		while ((rc = purge_shard_step(store, shard)) == 1)
+			if (shelf_mono_ms() > until)
+				return 1;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- The janitor of a serving process -------------------------------------------------------------------- */
+
+static void *
+janitor(void *arg)
+{
+	struct shelf_store *s = arg;
+	bool more = true, stop = false;
+
+	while (!stop) {
+		struct timespec until;
+
+		/* A pass that found nothing left rests for a while; one cut by its budget goes on soon. */
+		if (more || shelf_now_s() - s->purge_pass_s >= PASS_EVERY_S) {
+			int rc = shelf_store_purge(s, JANITOR_BUDGET_MS);
+
+			more = rc == 1;
+			if (rc < 0) {
+				shelf_log(SHELF_LOG_WARN, "purge failed", "error", "%s", shelf_err_text(rc),
+				    NULL);
+				s->purge_pass_s = shelf_now_s();
+			}
+		}
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += JANITOR_MS / 1000;
+		pthread_mutex_lock(&s->lock);
+		if (!s->stop)
+			pthread_cond_timedwait(&s->wake, &s->lock, &until);
+		stop = s->stop;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return NULL;
+}
+
+int
+mail_janitor_start(struct shelf_store *s)
+{
+	if (pthread_create(&s->janitor, NULL, janitor, s) != 0)
+		return SHELF_ENOMEM;
+	s->serving = true;
+	return 0;
+}
+
+void
+mail_janitor_stop(struct shelf_store *s)
+{
+	if (!s->serving)
+		return;
+	s->serving = false;
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->janitor, NULL);
+}

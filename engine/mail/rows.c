@@ -1,0 +1,380 @@
+/*
+ * rows.c - keys and values of the mail tables (docs/storage-format.md has the same tables)
+ *
+ * Numbers in values are little-endian; varint is LEB128; text is a varint length and bytes. Each value
+ * opens with a format byte.
+ *
+ * ACCT     key ""             1 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
+ *                             limit bytes 8, messages 8 | used bytes 8, messages 8 | held bytes 8, messages 8
+ * MBOX     mailbox            1 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
+ *                             deleted 4 | bytes 8 | deleted bytes 8 | recent from 4 | special use 4 |
+ *                             keywords 4 | created 8 | name text
+ * MNAME    name, or the first 223 bytes, 0xff and half its SHA-256
+ *                             1 | mailbox 4 (0: subscription only) | subscribed 1 | name text
+ * MSG      mailbox uid        1 | internaldate 8 | zone 2 | savedate 8 | size 8 | blob 8 | email id 16
+ * GONE     mailbox uid        1 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its 1
+ * USER     account            1 | services 4 | disabled 1 | created 8 | name text | hash text
+ */
+#include <openssl/sha.h>
+
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+enum { FORMAT = 1, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
+
+static struct mail_key
+key_of(const uint32_t *v, unsigned n)
+{
+	struct mail_key k = {.len = 4 * n};
+
+	for (unsigned i = 0; i < n; i++)
+		base_put_be32(k.bytes + 4 * i, v[i]);
+	return k;
+}
+
+struct mail_key
+mail_key1(uint32_t a)
+{
+	return key_of(&a, 1);
+}
+
+struct mail_key
+mail_key2(uint32_t a, uint32_t b)
+{
+	return key_of((uint32_t[]){a, b}, 2);
+}
+
+struct mail_key
+mail_key3(uint32_t a, uint32_t b, uint32_t c)
+{
+	return key_of((uint32_t[]){a, b, c}, 3);
+}
+
+struct mail_key
+mail_name_key(struct shelf_span name)
+{
+	struct mail_key k;
+	uint8_t sha[SHA256_DIGEST_LENGTH];
+
+	if (name.len <= NAME_KEY_WHOLE_MAX) {
+		memcpy(k.bytes, name.data, name.len);
+		k.len = name.len;
+		return k;
+	}
+	/* 0xff is in no UTF-8, so a cut name cannot be a whole one. */
+	SHA256(name.data, name.len, sha);
+	memcpy(k.bytes, name.data, NAME_KEY_PREFIX);
+	k.bytes[NAME_KEY_PREFIX] = 0xff;
+	memcpy(k.bytes + NAME_KEY_PREFIX + 1, sha, 16);
+	k.len = NAME_KEY_PREFIX + 17;
+	return k;
+}
+
+/* ---- One shape for all: get, check the format, decode; encode, put ------------------------------- */
+
+static int
+begin(struct shelf_span value, struct base_reader *r)
+{
+	*r = base_reader(value);
+	if (base_get_le(r, 1) != FORMAT)
+		return r->bad ? SHELF_ECORRUPT : SHELF_EVERSION;
+	return 0;
+}
+
+static int
+get(struct kv_view *view, enum kv_table table, struct mail_key key, int missing, struct shelf_span *value)
+{
+	int rc = kv_get(view, table, mail_key_span(&key), value);
+
+	return rc == SHELF_EMISSING ? missing : rc;
+}
+
+static int
+put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_buf *value)
+{
+	int rc = kv_put(txn, table, mail_key_span(&key), shelf_buf_span(value));
+
+	shelf_buf_free(value);
+	return rc;
+}
+
+/* ---- ACCT ------------------------------------------------------------------------------------------ */
+
+int
+mail_acct_get(struct kv_view *view, struct mail_acct *a)
+{
+	struct shelf_span value;
+	struct base_reader r;
+	int rc = get(view, KV_ACCT, (struct mail_key){.len = 0}, SHELF_ENOACCOUNT, &value);
+
+	if (rc != 0 || (rc = begin(value, &r)) != 0)
+		return rc;
+	a->modseq = base_get_le(&r, 8);
+	a->next_mailbox = (uint32_t)base_get_le(&r, 4);
+	a->last_uidvalidity = (uint32_t)base_get_le(&r, 4);
+	a->mailboxes = (uint32_t)base_get_le(&r, 4);
+	a->quota.limit_bytes = base_get_le(&r, 8);
+	a->quota.limit_messages = base_get_le(&r, 8);
+	a->quota.used_bytes = base_get_le(&r, 8);
+	a->quota.used_messages = base_get_le(&r, 8);
+	a->quota.held_bytes = base_get_le(&r, 8);
+	a->quota.held_messages = base_get_le(&r, 8);
+	return r.bad ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_acct_put(struct kv_txn *txn, const struct mail_acct *a)
+{
+	struct shelf_buf b = {0};
+
+	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, a->modseq, 8);
+	base_add_le(&b, a->next_mailbox, 4);
+	base_add_le(&b, a->last_uidvalidity, 4);
+	base_add_le(&b, a->mailboxes, 4);
+	base_add_le(&b, a->quota.limit_bytes, 8);
+	base_add_le(&b, a->quota.limit_messages, 8);
+	base_add_le(&b, a->quota.used_bytes, 8);
+	base_add_le(&b, a->quota.used_messages, 8);
+	base_add_le(&b, a->quota.held_bytes, 8);
+	base_add_le(&b, a->quota.held_messages, 8);
+	return put(txn, KV_ACCT, (struct mail_key){.len = 0}, &b);
+}
+
+/* ---- MBOX ------------------------------------------------------------------------------------------ */
+
+int
+mail_mbox_decode(struct shelf_span value, struct mail_mbox *m)
+{
+	struct base_reader r;
+	int rc = begin(value, &r);
+
+	if (rc != 0)
+		return rc;
+	m->flags = (uint32_t)base_get_le(&r, 4);
+	m->uidvalidity = (uint32_t)base_get_le(&r, 4);
+	m->uidnext = (uint32_t)base_get_le(&r, 4);
+	m->highestmodseq = base_get_le(&r, 8);
+	m->exists = (uint32_t)base_get_le(&r, 4);
+	m->unseen = (uint32_t)base_get_le(&r, 4);
+	m->deleted = (uint32_t)base_get_le(&r, 4);
+	m->bytes = base_get_le(&r, 8);
+	m->deleted_bytes = base_get_le(&r, 8);
+	m->recent_from = (uint32_t)base_get_le(&r, 4);
+	m->special_use = (uint32_t)base_get_le(&r, 4);
+	m->keywords = (uint32_t)base_get_le(&r, 4);
+	m->created_s = (int64_t)base_get_le(&r, 8);
+	m->name = base_get_text(&r);
+	return r.bad ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_mbox_get(struct kv_view *view, uint32_t id, struct mail_mbox *m)
+{
+	struct shelf_span value;
+	int rc = get(view, KV_MBOX, mail_key1(id), SHELF_ENOMAILBOX, &value);
+
+	m->id = id;
+	return rc != 0 ? rc : mail_mbox_decode(value, m);
+}
+
+int
+mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m)
+{
+	struct shelf_buf b = {0};
+
+	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, m->flags, 4);
+	base_add_le(&b, m->uidvalidity, 4);
+	base_add_le(&b, m->uidnext, 4);
+	base_add_le(&b, m->highestmodseq, 8);
+	base_add_le(&b, m->exists, 4);
+	base_add_le(&b, m->unseen, 4);
+	base_add_le(&b, m->deleted, 4);
+	base_add_le(&b, m->bytes, 8);
+	base_add_le(&b, m->deleted_bytes, 8);
+	base_add_le(&b, m->recent_from, 4);
+	base_add_le(&b, m->special_use, 4);
+	base_add_le(&b, m->keywords, 4);
+	base_add_le(&b, (uint64_t)m->created_s, 8);
+	base_add_text(&b, m->name);
+	return put(txn, KV_MBOX, mail_key1(m->id), &b);
+}
+
+/* ---- MNAME ----------------------------------------------------------------------------------------- */
+
+int
+mail_name_decode(struct shelf_span value, struct mail_name *n)
+{
+	struct base_reader r;
+	int rc = begin(value, &r);
+
+	if (rc != 0)
+		return rc;
+	n->id = (uint32_t)base_get_le(&r, 4);
+	n->subscribed = base_get_le(&r, 1) != 0;
+	n->name = base_get_text(&r);
+	return r.bad ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *n)
+{
+	struct shelf_span value;
+	int rc = get(view, KV_MNAME, mail_name_key(name), SHELF_ENOMAILBOX, &value);
+
+	return rc != 0 ? rc : mail_name_decode(value, n);
+}
+
+/* A name that neither is a mailbox nor is subscribed has no row. */
+int
+mail_name_put(struct kv_txn *txn, const struct mail_name *n)
+{
+	struct mail_key key = mail_name_key(n->name);
+	struct shelf_buf b = {0};
+	int rc;
+
+	if (n->id == 0 && !n->subscribed) {
+		rc = kv_del(txn, KV_MNAME, mail_key_span(&key));
+		return rc == SHELF_EMISSING ? 0 : rc;
+	}
+	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, n->id, 4);
+	base_add_le(&b, n->subscribed, 1);
+	base_add_text(&b, n->name);
+	return put(txn, KV_MNAME, key, &b);
+}
+
+/* ---- MSG, GONE ------------------------------------------------------------------------------------- */
+
+static void
+add_msg(struct shelf_buf *b, const struct mail_msg *m)
+{
+	base_add_le(b, (uint64_t)m->internaldate_s, 8);
+	base_add_le(b, (uint16_t)m->zone_min, 2);
+	base_add_le(b, (uint64_t)m->savedate_s, 8);
+	base_add_le(b, m->size, 8);
+	base_add_le(b, m->blob, 8);
+	shelf_buf_add(b, m->email_id, 16);
+}
+
+static void
+get_msg(struct base_reader *r, struct mail_msg *m)
+{
+	struct shelf_span id;
+
+	m->internaldate_s = (int64_t)base_get_le(r, 8);
+	m->zone_min = (int16_t)base_get_le(r, 2);
+	m->savedate_s = (int64_t)base_get_le(r, 8);
+	m->size = base_get_le(r, 8);
+	m->blob = base_get_le(r, 8);
+	id = base_get_bytes(r, 16);
+	if (!r->bad)
+		memcpy(m->email_id, id.data, 16);
+}
+
+int
+mail_msg_decode(struct shelf_span value, struct mail_msg *m)
+{
+	struct base_reader r;
+	int rc = begin(value, &r);
+
+	if (rc != 0)
+		return rc;
+	get_msg(&r, m);
+	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_msg *m)
+{
+	struct shelf_span value;
+	int rc = get(view, KV_MSG, mail_key2(mailbox, uid), SHELF_ENOMESSAGE, &value);
+
+	return rc != 0 ? rc : mail_msg_decode(value, m);
+}
+
+int
+mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_msg *m)
+{
+	struct shelf_buf b = {0};
+
+	base_add_le(&b, FORMAT, 1);
+	add_msg(&b, m);
+	return put(txn, KV_MSG, mail_key2(mailbox, uid), &b);
+}
+
+int
+mail_gone_decode(struct shelf_span value, struct mail_gone *g)
+{
+	struct base_reader r;
+	int rc = begin(value, &r);
+
+	if (rc != 0)
+		return rc;
+	g->gone_s = (int64_t)base_get_le(&r, 8);
+	g->modseq = base_get_le(&r, 8);
+	g->flags = (uint32_t)base_get_le(&r, 4);
+	for (int i = 0; i < 4; i++)
+		g->keywords[i] = base_get_le(&r, 8);
+	get_msg(&r, &g->msg);
+	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_gone *g)
+{
+	struct shelf_span value;
+	int rc = get(view, KV_GONE, mail_key2(mailbox, uid), SHELF_ENOMESSAGE, &value);
+
+	return rc != 0 ? rc : mail_gone_decode(value, g);
+}
+
+int
+mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_gone *g)
+{
+	struct shelf_buf b = {0};
+
+	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, (uint64_t)g->gone_s, 8);
+	base_add_le(&b, g->modseq, 8);
+	base_add_le(&b, g->flags, 4);
+	for (int i = 0; i < 4; i++)
+		base_add_le(&b, g->keywords[i], 8);
+	add_msg(&b, &g->msg);
+	return put(txn, KV_GONE, mail_key2(mailbox, uid), &b);
+}
+
+/* ---- USER ------------------------------------------------------------------------------------------ */
+
+int
+mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *u)
+{
+	struct shelf_span value;
+	struct base_reader r;
+	int rc = get(view, KV_USER, mail_key1(id), SHELF_ENOACCOUNT, &value);
+
+	if (rc != 0 || (rc = begin(value, &r)) != 0)
+		return rc;
+	u->services = (uint32_t)base_get_le(&r, 4);
+	u->disabled = base_get_le(&r, 1) != 0;
+	u->created_s = (int64_t)base_get_le(&r, 8);
+	u->name = base_get_text(&r);
+	u->hash = base_get_text(&r);
+	return r.bad || u->name.len > SHELF_ACCOUNT_NAME_MAX ? SHELF_ECORRUPT : 0;
+}
+
+int
+mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u)
+{
+	struct shelf_buf b = {0};
+
+	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, u->services, 4);
+	base_add_le(&b, u->disabled, 1);
+	base_add_le(&b, (uint64_t)u->created_s, 8);
+	base_add_text(&b, u->name);
+	base_add_text(&b, u->hash);
+	return put(txn, KV_USER, mail_key1(id), &b);
+}

@@ -1,0 +1,326 @@
+/* snapshot.c - struct shelf_rd: one account at one moment; messages and mailboxes read through it */
+#include <stdlib.h>
+
+#include <mailshelf/import.h>
+#include <mailshelf/mem.h>
+
+#include "mail.h"
+
+int
+shelf_rd_begin(struct shelf_store *store, uint32_t account, struct shelf_rd **out)
+{
+	struct shelf_rd *rd = SHELF_NEW(struct shelf_rd);
+	int rc;
+
+	*out = NULL;
+	rd->store = store;
+	rd->account = account;
+	if (account == KV_CATALOG)
+		rc = SHELF_ENOACCOUNT;
+	else if ((rc = kv_view_begin(store->kv, account, &rd->view)) == 0)
+		rc = mail_acct_get(rd->view, &rd->acct);
+	if (rc != 0) {
+		shelf_rd_end(&rd);
+		return rc;
+	}
+	*out = rd;
+	return 0;
+}
+
+void
+shelf_rd_end(struct shelf_rd **rd)
+{
+	struct shelf_rd *r = *rd;
+
+	if (r == NULL)
+		return;
+	*rd = NULL;
+	if (r->view != NULL)
+		kv_view_end(&r->view);
+	free(r->page);
+	free(r);
+}
+
+uint64_t
+shelf_rd_modseq(struct shelf_rd *rd)
+{
+	return rd->acct.modseq;
+}
+
+int
+shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out)
+{
+	*out = rd->acct.quota;
+	return 0;
+}
+
+/* ---- Mailboxes ---------------------------------------------------------------------------------------- */
+
+void
+mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out)
+{
+	*out = (struct shelf_mailbox){
+	    .id = row->id,
+	    .uidvalidity = row->uidvalidity,
+	    .uidnext = row->uidnext,
+	    .highestmodseq = row->highestmodseq,
+	    .exists = row->exists,
+	    .unseen = row->unseen,
+	    .deleted = row->deleted,
+	    .bytes = row->bytes,
+	    .deleted_bytes = row->deleted_bytes,
+	    .recent_from = row->recent_from,
+	    .special_use = row->special_use,
+	    .subscribed = subscribed,
+	    .exists_now = true,
+	    .name = row->name,
+	};
+}
+
+/* A name's row, and its mailbox when there is one. */
+static int
+mailbox_of_name(struct shelf_rd *rd, const struct mail_name *n, struct shelf_mailbox *out)
+{
+	struct mail_mbox row;
+	int rc;
+
+	if (n->id == 0) {
+		*out = (struct shelf_mailbox){.subscribed = n->subscribed, .name = n->name};
+		return 0;
+	}
+	if ((rc = mail_mbox_get(rd->view, n->id, &row)) != 0)
+		return rc == SHELF_ENOMAILBOX ? SHELF_ECORRUPT : rc;
+	mail_mailbox_out(&row, n->subscribed, out);
+	return 0;
+}
+
+int
+shelf_mailbox_find(struct shelf_rd *rd, struct shelf_span name, struct shelf_mailbox *out)
+{
+	struct shelf_buf canonical = {0};
+	struct mail_name n;
+	int rc = shelf_mailbox_canonical(name, &canonical);
+
+	if (rc == 0)
+		rc = mail_name_get(rd->view, shelf_buf_span(&canonical), &n);
+	shelf_buf_free(&canonical);
+	if (rc == 0 && n.id == 0)
+		rc = SHELF_ENOMAILBOX;
+	return rc != 0 ? rc : mailbox_of_name(rd, &n, out);
+}
+
+int
+shelf_mailbox_get(struct shelf_rd *rd, uint32_t id, struct shelf_mailbox *out)
+{
+	struct mail_mbox row;
+	struct mail_name n;
+	int rc = mail_mbox_get(rd->view, id, &row);
+
+	if (rc != 0)
+		return rc;
+	if ((row.flags & MAIL_MBOX_DELETED) != 0)
+		return SHELF_ENOMAILBOX;
+	if ((rc = mail_name_get(rd->view, row.name, &n)) != 0)
+		return rc == SHELF_ENOMAILBOX ? SHELF_ECORRUPT : rc;
+	mail_mailbox_out(&row, n.subscribed, out);
+	return 0;
+}
+
+int
+shelf_mailbox_each(struct shelf_rd *rd, shelf_mailbox_fn *fn, void *arg)
+{
+	static const struct shelf_span inbox = {(const uint8_t *)"INBOX", 5};
+	struct shelf_span key, value;
+	struct shelf_mailbox m;
+	struct mail_name n;
+	struct kv_scan scan;
+	int rc = mail_name_get(rd->view, inbox, &n);
+
+	if (rc == 0) {
+		if ((rc = mailbox_of_name(rd, &n, &m)) != 0 || (rc = fn(arg, &m)) != 0)
+			return rc;
+	} else if (rc != SHELF_ENOMAILBOX) {
+		return rc;
+	}
+	rc = kv_scan_open(rd->view, KV_MNAME, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if ((rc = mail_name_decode(value, &n)) != 0)
+			break;
+		if (shelf_span_eq(n.name, inbox))
+			continue;
+		if ((rc = mailbox_of_name(rd, &n, &m)) != 0 || (rc = fn(arg, &m)) != 0)
+			break;
+	}
+	kv_scan_close(&scan);
+	return rc;
+}
+
+int
+shelf_mailbox_keywords(struct shelf_rd *rd, uint32_t id, struct shelf_keywords *out)
+{
+	struct mail_key prefix = mail_key1(id);
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	out->count = 0;
+	rc = kv_scan_open(rd->view, KV_KEYWORD, mail_key_span(&prefix), shelf_span(NULL, 0), &scan);
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if (key.len != 8 || base_get_be32(key.data + 4) != out->count ||
+		    out->count == SHELF_KEYWORDS_MAX) {
+			rc = SHELF_ECORRUPT;
+			break;
+		}
+		out->name[out->count++] = value;
+	}
+	kv_scan_close(&scan);
+	return rc;
+}
+
+/* ---- Messages ----------------------------------------------------------------------------------------- */
+
+int
+mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page, const struct index_page **out)
+{
+	int rc;
+
+	if (rd->page == NULL || rd->page_mailbox != mailbox || rd->page->page != page) {
+		if (rd->page == NULL)
+			rd->page = shelf_alloc(sizeof(*rd->page));
+		rd->page_mailbox = 0; /* nothing, should the read fail */
+		if ((rc = index_page_get(rd->view, mailbox, page, rd->page)) != 0)
+			return rc;
+		rd->page_mailbox = mailbox;
+	}
+	*out = rd->page;
+	return 0;
+}
+
+static void
+flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
+{
+	unsigned n = uid % INDEX_PAGE_UIDS;
+
+	*out = (struct shelf_msg){.uid = uid, .modseq = p->modseq[n]};
+	for (unsigned f = 0; f < 5; f++)
+		out->flags |= index_page_has(p, f, n) ? 1u << f : 0;
+	for (unsigned f = index_bits_next(&p->used, INDEX_FLAG_KEYWORD); f < INDEX_PAGE_UIDS;
+	     f = index_bits_next(&p->used, f + 1)) {
+		unsigned k = f - INDEX_FLAG_KEYWORD;
+
+		if (index_page_has(p, f, n))
+			out->keywords[k / 64] |= (uint64_t)1 << (k % 64);
+	}
+	for (unsigned k = 256 - INDEX_FLAG_KEYWORD; p->used_high != 0 && k < 256; k++)
+		if (index_page_has(p, INDEX_FLAG_KEYWORD + k, n))
+			out->keywords[k / 64] |= (uint64_t)1 << (k % 64);
+}
+
+static void
+row_out(const struct mail_msg *row, struct shelf_msg *out)
+{
+	out->internaldate_s = row->internaldate_s;
+	out->zone_min = row->zone_min;
+	out->savedate_s = row->savedate_s;
+	out->size = row->size;
+	out->blob = row->blob;
+	memcpy(out->email_id, row->email_id, sizeof(out->email_id));
+}
+
+int
+shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_msg *out)
+{
+	const struct index_page *p;
+	struct mail_gone gone;
+	struct mail_msg row;
+	int rc = mail_rd_page(rd, mailbox, uid >> INDEX_PAGE_SHIFT, &p);
+
+	if (rc != 0)
+		return rc;
+	if (index_bit(&p->exists, uid % INDEX_PAGE_UIDS)) {
+		flags_out(p, uid, out);
+		if ((rc = mail_msg_get(rd->view, mailbox, uid, &row)) != 0)
+			return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
+		row_out(&row, out);
+		return 0;
+	}
+	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
+		return rc;
+	*out = (struct shelf_msg){.uid = uid, .gone = true, .flags = gone.flags, .modseq = gone.modseq};
+	memcpy(out->keywords, gone.keywords, sizeof(out->keywords));
+	row_out(&gone.msg, out);
+	return 0;
+}
+
+/* The first page with a message at or behind the one wanted. */
+static int
+first_page(void *arg, const struct index_head *head)
+{
+	uint32_t *page = arg;
+
+	*page = head->page;
+	return 1;
+}
+
+int
+shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_msg_what what,
+    struct shelf_msg *out)
+{
+	const struct index_page *p;
+	uint32_t page = uid >> INDEX_PAGE_SHIFT;
+	unsigned n = uid % INDEX_PAGE_UIDS;
+	struct mail_msg row;
+	int rc;
+
+	for (;;) {
+		if ((rc = mail_rd_page(rd, mailbox, page, &p)) != 0)
+			return rc;
+		if ((n = index_bits_next(&p->exists, n)) < INDEX_PAGE_UIDS)
+			break;
+		if (page == UINT32_MAX >> INDEX_PAGE_SHIFT)
+			return SHELF_ENOMESSAGE;
+		rc = index_page_each(rd->view, mailbox, page + 1, UINT32_MAX, first_page, &page);
+		if (rc <= 0)
+			return rc == 0 ? SHELF_ENOMESSAGE : rc;
+		n = 0;
+	}
+	uid = page << INDEX_PAGE_SHIFT | n;
+	flags_out(p, uid, out);
+	if (what == SHELF_MSG_FLAGS)
+		return 0;
+	if ((rc = mail_msg_get(rd->view, mailbox, uid, &row)) != 0)
+		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
+	row_out(&row, out);
+	return 0;
+}
+
+int
+shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena, struct shelf_span *out)
+{
+	struct shelf_buf b = {0};
+	int rc = blob_derived(rd->view, blob, &b);
+
+	if (rc == 0)
+		*out = shelf_arena_dup(arena, shelf_buf_span(&b));
+	shelf_buf_free(&b);
+	return rc;
+}
+
+int
+shelf_import_probe(struct shelf_rd *rd, const uint8_t (*item_ids)[16], size_t n, uint8_t *would_store_out)
+{
+	struct shelf_span value;
+
+	for (size_t i = 0; i < n; i++) {
+		int rc = kv_get(rd->view, KV_IMPORT, shelf_span(item_ids[i], 16), &value);
+
+		if (rc != 0 && rc != SHELF_EMISSING)
+			return rc;
+		would_store_out[i] = rc == SHELF_EMISSING;
+	}
+	return 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * import.h - appending from a source that may be read again: what was stored once is not stored twice
+ *
+ * The mark of each message is written in the transaction that stores the message, so an import that was
+ * cut off at any point goes on where it stopped.
+ */
+#ifndef MAILSHELF_IMPORT_H
+#define MAILSHELF_IMPORT_H
+
+#include <mailshelf/message.h>
+
+/*
+ * shelf_import_append(store, account, mailbox, items, item_ids, n, stored_out, result_out)
+ *   As shelf_append, but an item whose id has a mark in the account is passed over.
+ *   item_ids    16 bytes each, chosen by the caller: the same source message gives the same id
+ *   stored_out  n flags: 1 stored now, 0 was there already
+ *   result_out  first_uid of those stored now (0 when none was)
+ *   returns     as shelf_append: all that were missing are stored, or none
+ */
+SHELF_CHECK int shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_append *items, const uint8_t (*item_ids)[16], size_t n, uint8_t *stored_out,
+    struct shelf_append_result *result_out);
+/* How many of these ids have a mark? For a dry run: flags as above, 1 would be stored. */
+SHELF_CHECK int shelf_import_probe(struct shelf_rd *rd, const uint8_t (*item_ids)[16], size_t n,
+    uint8_t *would_store_out);
+
+#endif
