@@ -1,0 +1,124 @@
+/*
+ * tool_import.c - `import`: takes in mbox, Maildir and .eml; says what became of it
+ */
+#include <stdlib.h>
+
+#include "tool_intake.h"
+
+static void
+print_summary(const struct tool *t, const struct intake *in, double seconds)
+{
+	const struct intake_totals *s = &in->totals;
+	const char *stored = in->dry_run ? "would be stored" : "stored";
+	double rate = (double)s->found / (seconds + 0.001);
+	double mb = (double)s->bytes / 1e6;
+	struct shelf_buf b = {0};
+
+	if (!t->json) {
+		tool_print("%llu messages found, %llu %s, %llu already there, %llu skipped",
+		    (unsigned long long)(s->found), (unsigned long long)s->stored, stored,
+		    (unsigned long long)s->there, (unsigned long long)s->skipped);
+		tool_print("%.1f MB in %.1f s: %.0f messages/s, %.1f MB/s", mb, seconds, rate,
+		    mb / (seconds + 0.001));
+		return;
+	}
+	shelf_buf_add_byte(&b, '{');
+	tool_json_bool(&b, "dry_run", in->dry_run);
+	tool_json_u64(&b, "found", s->found);
+	tool_json_u64(&b, "stored", s->stored);
+	tool_json_u64(&b, "already_there", s->there);
+	tool_json_u64(&b, "skipped", s->skipped);
+	tool_json_u64(&b, "without_keywords", s->without_keywords);
+	tool_json_u64(&b, "bytes", s->bytes);
+	tool_json_u64(&b, "stored_bytes", s->stored_bytes);
+	tool_json_key(&b, "seconds");
+	shelf_buf_printf(&b, "%.3f", seconds);
+	tool_json_key(&b, "messages_per_second");
+	shelf_buf_printf(&b, "%.1f", rate);
+	tool_json_key(&b, "megabytes_per_second");
+	shelf_buf_printf(&b, "%.2f}", mb / (seconds + 0.001));
+	tool_print_buf(&b);
+}
+
+/* The exit status, and what to do about it. RC: of reading. */
+static int
+outcome(struct tool *t, const struct intake *in, int rc)
+{
+	const struct intake_totals *s = &in->totals;
+
+	if (s->without_keywords > 0)
+		tool_say(t, "%llu messages stored without their keywords: a mailbox takes %d",
+		    (unsigned long long)s->without_keywords, SHELF_KEYWORDS_MAX);
+	if (in->fatal == SHELF_EQUOTA || in->fatal == SHELF_EFULL) {
+		tool_say(t, "%s: %s: %llu messages of this run are in; make room and run it again",
+		    t->argv[0], shelf_err_text(in->fatal), (unsigned long long)s->stored);
+		return EX_CANTCREAT;
+	}
+	if (in->fatal != 0)
+		return tool_fail(t, t->argv[0], in->fatal);
+	if (tool_interrupted()) {
+		tool_say(t, "interrupted: run the same command again, it goes on where it stopped");
+		return EX_TEMPFAIL;
+	}
+	if (rc != 0) /* said where it happened */
+		return tool_exit_of(rc);
+	return s->skipped > 0 ? EX_DATAERR : EX_OK;
+}
+
+static int
+run(struct tool *t, struct intake *in, enum source_format format, bool progress)
+{
+	struct source_sink sink = intake_sink(in);
+	struct source_plan *plan = NULL;
+	int rc;
+
+	intake_begin(in, progress);
+	rc = source_plan_new(t->argv[1], format, &sink, &plan);
+	if (rc != 0) {
+		intake_end(in, false);
+		return rc == SHELF_EMISSING ? EX_NOINPUT : EX_DATAERR;
+	}
+	in->input_bytes = source_plan_bytes(plan);
+	rc = source_run(plan, &sink);
+	intake_end(in, rc == 0 && !tool_interrupted());
+	source_plan_free(&plan);
+	print_summary(t, in, (double)(shelf_mono_ms() - in->progress.start_ms) / 1000);
+	return outcome(t, in, rc);
+}
+
+int
+tool_import(struct tool *t)
+{
+	const char *mailbox = NULL, *format_text = "auto";
+	bool dry_run = false, progress = false;
+	const struct tool_option options[] = {
+		{"mailbox", TOOL_TEXT, &mailbox}, {"format", TOOL_TEXT, &format_text},
+		{"dry-run", TOOL_FLAG, &dry_run}, {"progress", TOOL_FLAG, &progress}, {0}};
+	enum source_format format = SOURCE_AUTO;
+	struct shelf_buf prefix = {0};
+	struct shelf_account a;
+	struct intake *in;
+	int rc = tool_args(t, options, 2, 2);
+
+	if (rc == 0 && !source_format_of(format_text, &format))
+		rc = tool_usage(t, "--format %s: unknown format", format_text);
+	if (rc == 0 && mailbox != NULL && shelf_mailbox_canonical(shelf_span_str(mailbox), &prefix) != 0)
+		rc = tool_usage(t, "--mailbox %s: not a mailbox name", mailbox);
+	if (rc == 0)
+		rc = tool_open(t);
+	if (rc == 0)
+		rc = tool_account(t, t->argv[0], &a);
+	if (rc != 0)
+		goto out;
+	in = SHELF_NEW(struct intake);
+	in->t = t;
+	in->account = a.id;
+	in->dry_run = dry_run;
+	in->prefix = shelf_buf_span(&prefix);
+	tool_catch_interrupts();
+	rc = run(t, in, format, progress);
+	free(in);
+out:
+	shelf_buf_free(&prefix);
+	return rc;
+}
