@@ -24,8 +24,6 @@
 enum {
 	BOUNDARY_MAX = 1000,             /* RFC 2046 5.1.1 allows 70; longer ones than this separate nothing */
 	LINE_KEPT = BOUNDARY_MAX + 4,    /* "--" boundary "--" */
-	BUDGET_ADDRESSES = 10 * MIME_ADDRESSES_MAX,
-	BUDGET_PARAMS = 100 * MIME_PARAMS_MAX,
 };
 
 struct level {
@@ -314,7 +312,7 @@ mime_scan_new(struct shelf_arena *arena)
 	struct mime_scan *s = SHELF_NEW(struct mime_scan);
 
 	s->arena = arena;
-	s->budget = (struct mime_budget){BUDGET_ADDRESSES, BUDGET_PARAMS};
+	s->budget = (struct mime_budget){MIME_ADDRESSES_ALL_MAX, MIME_PARAMS_ALL_MAX};
 	s->line_only_cr = true;
 	part_begin(s, 0);
 	return s;
