@@ -149,7 +149,7 @@ write_counts(struct kv_txn *txn, const struct kv_db *db, const uint32_t *counts)
 static uint32_t
 emptiest(struct kv_db *db, const uint32_t *counts)
 {
-	struct kv_lmdb_info info, best_info;
+	struct kv_lmdb_info info, best_info = {0};
 	uint32_t best = 0;
 	bool best_full = false;
 
