@@ -19,18 +19,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include <mailshelf/log.h>
-#include <mailshelf/mem.h>
-#include <mailshelf/store.h>
+#include <mailshelf/mailshelf.h>
 
 #include "auth.h"
 #include "conf_args.h"
 #include "net.h"
 #include "protocols.h"
-
-#ifndef MAILSHELF_VERSION
-#define MAILSHELF_VERSION "0.1.0"
-#endif
 
 enum { LOOPS_MAX = 256, LINE_EXTRA_BYTES = 4096, INPUT_MIN_BYTES = 64 * 1024 };
 
@@ -381,7 +375,7 @@ serve(struct daemon *d, const sigset_t *signals)
 {
 	int sig = 0;
 
-	shelf_log(SHELF_LOG_INFO, "start", "version", "%s", MAILSHELF_VERSION, "store", "%s",
+	shelf_log(SHELF_LOG_INFO, "start", "version", "%s", SHELF_VERSION, "store", "%s",
 	    d->conf->store, "loops", "%u", d->nloops, "pid", "%d", (int)getpid(), NULL);
 	puts("ready");
 	fflush(stdout);
@@ -436,7 +430,7 @@ main(int argc, char **argv)
 		if (d.args.help)
 			conf_args_help(stdout);
 		else
-			puts("mailshelfd " MAILSHELF_VERSION);
+			puts("mailshelfd " SHELF_VERSION);
 		conf_args_free(&d.args);
 		return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 	}

@@ -189,6 +189,10 @@ touch(struct net_conn *conn)
 struct shelf_span
 net_conn_in(struct net_conn *conn)
 {
+	/* Behind STARTTLS there is nothing to obey: a session that goes on reading lines in the same
+	 * callback finds none, and net_conn_settle() ends the connection if there were any. */
+	if (conn->want_tls)
+		return shelf_span(conn->in.data, 0);
 	return shelf_span(conn->in.data + conn->in_at, net_conn_held(conn));
 }
 

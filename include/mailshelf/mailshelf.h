@@ -25,4 +25,8 @@
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>
 
+#ifndef SHELF_VERSION
+#define SHELF_VERSION "0.1.0"
+#endif
+
 #endif
