@@ -196,7 +196,7 @@ kv_place(struct kv_db *db, uint32_t first, uint32_t count)
 	struct placing p = {.db = db};
 	int rc = 0;
 
-	if (first == KV_CATALOG || count > UINT32_MAX - first)
+	if (first == KV_CATALOG || (count > 0 && count - 1 > UINT32_MAX - first))
 		return SHELF_EINVALID;
 	for (uint32_t done = 0; rc == 0 && done < count; done += p.count) {
 		p.first = first + done;

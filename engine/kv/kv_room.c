@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include "kv_internal.h"
 
@@ -65,12 +66,16 @@ disk_has(struct kv_env *env, uint64_t bytes)
 	return (uint64_t)fs.f_bavail * fs.f_frsize >= bytes;
 }
 
-/* Allocates blocks up to byte END of the file without making it longer. */
+/* Allocates blocks up to byte END of the file without making it longer. That does not ask for the
+ * process's file size limit, which writing would run into. */
 static bool
 allocate(struct kv_env *env, uint64_t from, uint64_t end)
 {
+	struct rlimit limit;
 	int rc;
 
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur)
+		return false;
 	do {
 		rc = fallocate(kv_lmdb_fd(env), FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from));
 	} while (rc != 0 && errno == EINTR);
