@@ -54,7 +54,8 @@ enum imap_enabled { /* bits: what ENABLE switched on, RFC 5161. None yet. */
 
 struct imap_cmd;
 struct imap_input;
-struct imap_told;
+struct imap_sync;
+struct imap_dispatch;
 
 struct imap_session {
 	struct imap_server *server;
@@ -69,20 +70,19 @@ struct imap_session {
 	struct shelf_view *view;
 	uint32_t mailbox;
 	bool read_only;            /* EXAMINE */
-	struct shelf_uidset *recent;  /* uids that are \Recent to this session */
+	struct shelf_uidset *recent; /* uids that are \Recent to this session */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
-	struct imap_told *told;    /* imap_sync.c: own changes that are not to be echoed */
-	uint64_t synced_modseq;    /* imap_sync.c: the account's version at the last refresh */
+	struct imap_sync *sync;    /* imap_sync.c */
 
-	struct shelf_listener *listener;
 	struct shelf_buf out;      /* flushed by the dispatcher and by imap_out_full() */
 	struct imap_input *input;  /* imap_input.c */
 	struct imap_cmd *cmd;      /* the running command, or NULL */
+	struct imap_dispatch *dispatch; /* imap_command.c */
 	unsigned bad_count;        /* BAD answers in a row */
 	unsigned login_failures;
 	int64_t opened_ms;
-	bool progress;             /* output went out since the last timeout() */
 	bool bye;                  /* BYE has been written */
+	bool mailbox_gone;         /* the selected mailbox was deleted: BYE behind the next reply */
 };
 
 /* ---- Commands ------------------------------------------------------------------------------------- */
@@ -134,7 +134,10 @@ struct imap_cmd {
 	void *data;                /* the command's own, usually in arena */
 	void (*cleanup)(struct imap_cmd *c); /* frees what is not in arena; called once, also when the
 	                            * connection ends in the middle. NULL: none */
-	bool wants_news;
+	bool wants_news;           /* IDLE: in IMAP_WANT_INPUT also run on news */
+	bool news;                 /* news came since the command last looked */
+	void (*after)(struct imap_session *s); /* runs behind the tagged reply. NULL: none */
+	bool discard;              /* read over the rest of the command before the reply (APPEND) */
 	/* kept by imap_reply.c */
 	bool replied;
 	enum imap_condition condition;
@@ -197,6 +200,8 @@ bool imap_parse_date(struct imap_parser *p, int64_t *days_out);         /* "1-Fe
 bool imap_parse_date_time(struct imap_parser *p, int64_t *s_out, int16_t *zone_min_out);
 /* An astring, modified UTF-7 undone, checked and made canonical ("inbox" is INBOX). UTF-8, in arena. */
 bool imap_parse_mailbox(struct imap_parser *p, struct shelf_span *out);
+/* The same, one "/" at the end tolerated (CREATE, RFC 9051 6.3.4). */
+bool imap_parse_mailbox_new(struct imap_parser *p, struct shelf_span *out);
 /* The characters of a sequence-set ("1:4,7,*", also "$"), not checked further. */
 bool imap_parse_set(struct imap_parser *p, struct shelf_span *out);
 
@@ -261,9 +266,12 @@ void imap_out_flush(struct imap_session *s);
 /* Prints FLAGS when the mailbox has keywords the client has not heard of; call before printing flags
  * of messages, with the same snapshot. */
 void imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw);
-/* The change of the uids FIRST..LAST that got MODSEQ was made by this session and is known to the
- * client (FETCH has been printed, or .SILENT): not to be echoed. */
+/* The change of the uids FIRST..LAST that got exactly MODSEQ was made by this session, which did not
+ * want to hear of it (.SILENT): not to be echoed. */
 void imap_sync_told(struct imap_session *s, uint32_t first, uint32_t last, uint64_t modseq);
+/* FETCH FLAGS have been printed for UIDS from a snapshot of version MODSEQ: what happened up to there
+ * is not printed again. UIDS is copied. */
+void imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, uint64_t modseq);
 
 /* ---- Mailbox names (imap_mutf7.c) ------------------------------------------------------------------------
  *

@@ -1,0 +1,263 @@
+/*
+ * cmd_append.c - APPEND: messages stream into drafts, all become visible in one transaction
+ *
+ *   arguments --refused--> discard the rest --> NO, BAD
+ *       |  ^
+ *       v  | " (flags) ... {n}": one more message (MULTIAPPEND)
+ *   octets --> end of line --> append (worker) --> OK [APPENDUID]
+ *
+ * What must stay true: an octet of a message is never held here (net's buffer to the draft) and never
+ * taken for a command, whatever is wrong; nothing is visible before the OK; what can be refused before
+ * the octets come (size, quota, mailbox) is refused then.
+ * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 4315 3; RFC 7888.
+ */
+#include "conf.h"
+#include "imap_command.h"
+#include "imap_input.h"
+#include "net.h"
+
+enum { MESSAGES_MAX = 128 }; /* of one command: each holds up to 256 KiB of memory as a draft */
+
+struct append {
+	struct shelf_store *store;
+	uint32_t account, mailbox;
+	struct shelf_append items[MESSAGES_MAX];
+	size_t n;
+	uint64_t bytes;
+	struct shelf_append_result result;
+	int rc;
+};
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct append *w = c->data;
+	size_t i = 0;
+
+	for (i = 0; i < w->n; i++)
+		shelf_draft_free(&w->items[i].draft);
+}
+
+/* The reply has been set: what the client still sends for this command is read over. A client that
+ * waits for "+" sends nothing more. */
+static enum imap_step
+refuse(struct imap_cmd *c)
+{
+	struct imap_input *in = c->s->input;
+
+	c->discard = in->mode == IMAP_INPUT_STREAM || (in->announced && !in->literal_sync);
+	return IMAP_DONE;
+}
+
+/* ---- The end ----------------------------------------------------------------------------------------- */
+
+static void
+work(void *arg)
+{
+	struct append *w = arg;
+
+	w->rc = shelf_append(w->store, w->account, w->mailbox, w->items, w->n, &w->result);
+}
+
+static enum imap_step
+appended(struct imap_cmd *c)
+{
+	struct append *w = c->data;
+	const struct shelf_append_result *r = &w->result;
+
+	if (w->rc == SHELF_ENOMAILBOX)
+		return imap_no(c, "TRYCREATE", "There is no such mailbox");
+	if (w->rc != 0)
+		return imap_err(c, w->rc);
+	return imap_ok_code(c, w->n == 1 ?
+	    shelf_arena_printf(&c->arena, "APPENDUID %u %u", r->uidvalidity, r->first_uid) :
+	    shelf_arena_printf(&c->arena, "APPENDUID %u %u:%u", r->uidvalidity, r->first_uid,
+		r->first_uid + (uint32_t)w->n - 1), "%s completed", c->name);
+}
+
+/* ---- One message ----------------------------------------------------------------------------------------- */
+
+static enum imap_step next_line(struct imap_cmd *c);
+
+static enum imap_step
+octets(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct append *w = c->data;
+	struct shelf_draft *draft = w->items[w->n - 1].draft;
+	struct shelf_span got = imap_input_octets(s->input, s->conn);
+	int rc = 0;
+
+	if (s->input->left > 0 && got.len == 0)
+		return IMAP_WANT_INPUT;
+	if (got.len > 0 && memchr(got.data, 0, got.len) != NULL) {
+		imap_bad(c, "NUL in the message: only BINARY could take that");
+		return refuse(c);
+	}
+	rc = shelf_draft_write(draft, got.data, got.len);
+	if (rc == 0) {
+		imap_input_took(s->input, s->conn, got.len);
+		if (s->input->left > 0)
+			return IMAP_WANT_INPUT;
+		rc = shelf_draft_finish(draft);
+	}
+	if (rc != 0) {
+		imap_err(c, rc);
+		return refuse(c);
+	}
+	imap_input_restart(s->input, imap_line_max(s));
+	c->run = next_line;
+	return next_line(c);
+}
+
+/* Flags' spans point into the text, which goes when the octets come. */
+static void
+keep_flags(struct imap_cmd *c, struct imap_flags *flags)
+{
+	size_t i = 0;
+
+	for (i = 0; i < flags->nkeywords; i++)
+		flags->keywords[i] = shelf_arena_dup(&c->arena, flags->keywords[i]);
+}
+
+/* "[(flags) ][date-time ]{n}" */
+static bool
+parse_message(struct imap_cmd *c, struct shelf_append *item)
+{
+	struct imap_parser *p = &c->p;
+	struct imap_flags flags = {0};
+
+	item->internaldate_s = INT64_MIN;
+	if (imap_at(p, '(') && (!imap_parse_flag_list(p, &flags) || !imap_parse_sp(p)))
+		return false;
+	if (imap_at(p, '"') && (!imap_parse_date_time(p, &item->internaldate_s, &item->zone_min) ||
+	    !imap_parse_sp(p)))
+		return false;
+	if (!imap_at(p, '{') || !c->s->input->announced)
+		return imap_parse_fail(p, "a literal with the message is expected");
+	/* A literal that is announced stands at the end of the line; is it this one? */
+	if (memchr(p->at, '}', (size_t)(p->end - p->at)) != p->end - 2 &&
+	    memchr(p->at, '}', (size_t)(p->end - p->at)) != p->end - 3)
+		return imap_parse_fail(p, "bad literal");
+	keep_flags(c, &flags);
+	item->flags = flags.flags;
+	item->keywords = flags.keywords;
+	item->nkeywords = flags.nkeywords;
+	return true;
+}
+
+/* Sets the reply and returns false when the message cannot be taken. */
+static bool
+admit(struct imap_cmd *c, uint64_t len)
+{
+	struct imap_session *s = c->s;
+	struct append *w = c->data;
+	int rc = 0;
+
+	if (len == 0) /* RFC 3502 6.3.11: cancels the command */
+		imap_no(c, NULL, "An empty message cannot be appended");
+	else if (len > s->server->conf->message_max_bytes)
+		imap_no(c, "TOOBIG", "The message is larger than APPENDLIMIT");
+	else if (w->n == MESSAGES_MAX)
+		imap_no(c, "LIMIT", "At most %d messages can be appended at once", MESSAGES_MAX);
+	else if ((rc = shelf_deliver_probe(s->store, s->account, w->bytes + len)) != 0)
+		imap_err(c, rc);
+	return !c->replied;
+}
+
+/* The parser is at the arguments of one message, the text ends with its literal. */
+static enum imap_step
+message(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct append *w = c->data;
+	struct imap_input *in = s->input;
+	struct shelf_append item = {0};
+	int rc = 0;
+
+	if (!parse_message(c, &item)) {
+		imap_parse_failed(c);
+		return refuse(c);
+	}
+	if (!admit(c, in->literal_len))
+		return refuse(c);
+	rc = shelf_draft_new(s->store, &item.draft);
+	if (rc != 0) {
+		imap_err(c, rc);
+		return refuse(c);
+	}
+	w->items[w->n++] = item;
+	w->bytes += in->literal_len;
+	if (in->literal_sync) {
+		imap_out_str(s, "+ OK\r\n");
+		imap_out_flush(s);
+	}
+	imap_input_stream(in);
+	c->run = octets;
+	return octets(c);
+}
+
+/* ---- Between messages ---------------------------------------------------------------------------------------- */
+
+static enum imap_step
+next_line(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct imap_input *in = s->input;
+	enum imap_got got = imap_input_next(in, s->conn);
+
+	if (got == IMAP_GOT_NOTHING)
+		return IMAP_WANT_INPUT;
+	if (got == IMAP_GOT_UNKNOWABLE) {
+		imap_bye(s, "bad literal", "The size of that literal cannot be read");
+		return imap_bad(c, "bad literal");
+	}
+	if (got == IMAP_GOT_TOO_LONG || in->nul) {
+		imap_bad(c, "%s", in->nul ? "NUL in command" : "the line is too long");
+		c->discard = got == IMAP_GOT_TOO_LONG || (in->announced && !in->literal_sync);
+		return IMAP_DONE;
+	}
+	if (got == IMAP_GOT_LINE && in->text.len == 0) {
+		c->run = appended;
+		return imap_work(c, work, c->data);
+	}
+	c->p.at = in->text.data;
+	c->p.end = in->text.data + in->text.len;
+	if (!imap_parse_sp(&c->p)) {
+		imap_parse_failed(c);
+		return refuse(c);
+	}
+	return message(c);
+}
+
+enum imap_step
+imap_cmd_append(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct append *w = SHELF_ARENA_NEW(&c->arena, struct append);
+	struct shelf_span name = {0};
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	w->store = s->store;
+	w->account = s->account;
+	c->data = w;
+	c->cleanup = cleanup;
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_sp(&c->p)) {
+		imap_parse_failed(c);
+		return refuse(c);
+	}
+	rc = shelf_rd_begin(s->store, s->account, &rd);
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, name, &row);
+	shelf_rd_end(&rd);
+	if (rc == SHELF_ENOMAILBOX)
+		imap_no(c, "TRYCREATE", "There is no such mailbox");
+	else if (rc != 0)
+		imap_err(c, rc);
+	if (rc != 0)
+		return refuse(c);
+	w->mailbox = row.id;
+	return message(c);
+}

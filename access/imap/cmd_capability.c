@@ -1,0 +1,72 @@
+/*
+ * cmd_capability.c - CAPABILITY, and the same list for the greeting and the OK of a login
+ *
+ * The only reader of imap_caps.def.
+ * Sources   RFC 9051 6.1.1, 7.2.2.
+ */
+#include "auth.h"
+#include "conf.h"
+#include "imap_command.h"
+#include "net.h"
+
+enum imap_cap_if {
+	CAP_ALWAYS,
+	CAP_CAN_TLS,     /* TLS can be started and is not running */
+	CAP_PASSWORD,    /* a password may be sent as the connection is */
+	CAP_NO_PASSWORD, /* it may not */
+	CAP_WITH_LIMIT,  /* always, with the largest message */
+};
+
+static const struct cap {
+	const char *name;
+	unsigned states;
+	enum imap_cap_if condition;
+} caps[] = {
+#define IMAP_CAP(name, states, condition, source) {name, states, condition},
+#include "imap_caps.def"
+#undef IMAP_CAP
+};
+
+static bool
+holds(const struct imap_session *s, enum imap_cap_if condition)
+{
+	switch (condition) {
+	case CAP_ALWAYS:
+	case CAP_WITH_LIMIT:
+		return true;
+	case CAP_CAN_TLS:
+		return net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
+	case CAP_PASSWORD:
+		return auth_cleartext_ok(s->server->auth, s->conn);
+	case CAP_NO_PASSWORD:
+		return !auth_cleartext_ok(s->server->auth, s->conn);
+	}
+	return false;
+}
+
+const char *
+imap_caps_text(const struct imap_session *s, struct shelf_arena *arena)
+{
+	struct shelf_buf out = {0};
+	const char *text = NULL;
+	size_t i = 0;
+
+	for (i = 0; i < sizeof caps / sizeof *caps; i++) {
+		if ((caps[i].states & s->state) == 0 || !holds(s, caps[i].condition))
+			continue;
+		shelf_buf_printf(&out, "%s%s", out.len == 0 ? "" : " ", caps[i].name);
+		if (caps[i].condition == CAP_WITH_LIMIT)
+			shelf_buf_printf(&out, "=%llu",
+			    (unsigned long long)s->server->conf->message_max_bytes);
+	}
+	text = shelf_arena_str(arena, shelf_buf_span(&out));
+	shelf_buf_free(&out);
+	return text;
+}
+
+enum imap_step
+imap_cmd_capability(struct imap_cmd *c)
+{
+	imap_untagged(c->s, "CAPABILITY %s", imap_caps_text(c->s, &c->arena));
+	return imap_completed(c);
+}

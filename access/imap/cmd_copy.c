@@ -1,0 +1,114 @@
+/*
+ * cmd_copy.c - COPY, MOVE and their UID forms
+ *
+ * All or nothing, in one transaction of the engine. COPY tells the new UIDs in its OK, MOVE in an
+ * untagged OK before the EXPUNGEs that imap_sync.c writes (RFC 6851 4.3).
+ * Sources   RFC 9051 6.4.7, 6.4.8; RFC 4315 3; RFC 6851; RFC 3501 7.1 (TRYCREATE).
+ */
+#include "imap.h"
+
+struct copy {
+	struct shelf_store *store;
+	uint32_t account, from, to;
+	struct shelf_uidset *uids;
+	struct shelf_copy_result result;
+	bool move;
+	int rc;
+};
+
+static void
+work(void *arg)
+{
+	struct copy *w = arg;
+
+	w->rc = shelf_msg_copy(w->store, w->account, w->from, w->to, w->uids, w->move, &w->result);
+}
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct copy *w = c->data;
+
+	shelf_uidset_free(&w->uids);
+	shelf_uidset_free(&w->result.from_uids);
+	shelf_uidset_free(&w->result.to_uids);
+}
+
+/* "COPYUID 38505 304,319:320 3956:3958" */
+static const char *
+copyuid(struct imap_cmd *c, const struct shelf_copy_result *r)
+{
+	struct shelf_buf text = {0};
+	const char *code = NULL;
+
+	shelf_buf_printf(&text, "COPYUID %u ", r->uidvalidity);
+	shelf_uidset_print(r->from_uids, &text);
+	shelf_buf_add_byte(&text, ' ');
+	shelf_uidset_print(r->to_uids, &text);
+	code = shelf_arena_str(&c->arena, shelf_buf_span(&text));
+	shelf_buf_free(&text);
+	return code;
+}
+
+static enum imap_step
+worked(struct imap_cmd *c)
+{
+	struct copy *w = c->data;
+
+	if (w->rc == SHELF_ENOMAILBOX) /* deleted since it was found */
+		return imap_no(c, "TRYCREATE", "There is no such mailbox");
+	if (w->rc != 0)
+		return imap_err(c, w->rc);
+	if (shelf_uidset_count(w->result.to_uids) == 0)
+		return imap_ok(c, "%s completed, no messages were there", c->name);
+	if (!w->move)
+		return imap_ok_code(c, copyuid(c, &w->result), "%s completed", c->name);
+	imap_untagged(c->s, "OK [%s] Moved", copyuid(c, &w->result));
+	return imap_completed(c);
+}
+
+static enum imap_step
+start(struct imap_cmd *c, bool move)
+{
+	struct imap_session *s = c->s;
+	struct copy *w = SHELF_ARENA_NEW(&c->arena, struct copy);
+	struct shelf_span set = {0}, name = {0};
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
+	    !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	*w = (struct copy){.store = s->store, .account = s->account, .from = s->mailbox, .move = move};
+	w->uids = shelf_uidset_new();
+	w->result.from_uids = shelf_uidset_new();
+	w->result.to_uids = shelf_uidset_new();
+	c->data = w;
+	c->cleanup = cleanup;
+	if (!imap_set_resolve(c, set, c->uid, w->uids))
+		return IMAP_DONE;
+	rc = shelf_rd_begin(s->store, s->account, &rd);
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, name, &row);
+	shelf_rd_end(&rd);
+	if (rc == SHELF_ENOMAILBOX)
+		return imap_no(c, "TRYCREATE", "There is no such mailbox");
+	if (rc != 0)
+		return imap_err(c, rc);
+	w->to = row.id;
+	c->run = worked;
+	return imap_work(c, work, w);
+}
+
+enum imap_step
+imap_cmd_copy(struct imap_cmd *c)
+{
+	return start(c, false);
+}
+
+enum imap_step
+imap_cmd_move(struct imap_cmd *c)
+{
+	return start(c, true);
+}

@@ -1,0 +1,211 @@
+/*
+ * cmd_login.c - LOGIN and AUTHENTICATE
+ *
+ *   LOGIN --------------------------+
+ *   AUTHENTICATE -> exchange -------+-> checking (worker, in auth) -> checked
+ *                    ^ "+" |
+ *                    +-----+ one line of the client
+ *
+ * Passwords live in the command's arena or in the SASL object and are wiped by it; they never reach a
+ * log line or a reply. The reply to a failure is the same for every reason a stranger could exploit.
+ * Sources   RFC 9051 6.2.2, 6.2.3; RFC 4959; RFC 4616.
+ */
+#include "auth.h"
+#include "conf.h"
+#include "imap_command.h"
+#include "imap_input.h"
+#include "net.h"
+
+struct login {
+	struct sasl *sasl;
+	int rc;
+	struct shelf_account account;
+};
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct login *l = c->data;
+
+	sasl_free(&l->sasl);
+}
+
+static void
+too_many(struct imap_session *s)
+{
+	imap_bye(s, "too many failed logins", "Too many failed logins");
+}
+
+static enum imap_step
+refused(struct imap_cmd *c, int rc)
+{
+	struct imap_session *s = c->s;
+
+	if (rc == SHELF_ELIMIT)
+		return imap_no(c, "LIMIT", "Too many connections of this account");
+	if (rc == SHELF_EAUTH || rc == SHELF_EDISABLED) {
+		if (++s->login_failures >= s->server->conf->login_attempts_max)
+			c->after = too_many;
+	}
+	return imap_err(c, rc);
+}
+
+static enum imap_step
+checked(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct login *l = c->data;
+
+	if (l->rc != 0)
+		return refused(c, l->rc);
+	s->account = l->account.id;
+	memcpy(s->account_name, l->account.name, sizeof s->account_name);
+	s->state = IMAP_AUTH;
+	s->login_failures = 0;
+	net_conn_timeout(s->conn, (unsigned)s->server->conf->imap_idle_timeout_s);
+	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
+	    imap_caps_text(s, &c->arena)), "Logged in");
+}
+
+/* auth's answer, on the loop. */
+static void
+answered(void *session, int rc, const struct shelf_account *account)
+{
+	struct imap_session *s = session;
+	struct login *l = s->cmd->data;
+
+	l->rc = rc;
+	if (rc == 0)
+		l->account = *account;
+	imap_dispatch_resume(s);
+}
+
+static enum imap_step
+check(struct imap_cmd *c, struct shelf_span name, struct shelf_span password)
+{
+	c->run = checked;
+	imap_out_flush(c->s);
+	auth_login(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, name, password, answered);
+	return IMAP_WANT_WAKE;
+}
+
+static struct login *
+start(struct imap_cmd *c)
+{
+	c->data = SHELF_ARENA_NEW(&c->arena, struct login);
+	c->cleanup = cleanup;
+	return c->data;
+}
+
+enum imap_step
+imap_cmd_login(struct imap_cmd *c)
+{
+	struct shelf_span name = {0}, password = {0};
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_astring(&c->p, &name) || !imap_parse_sp(&c->p) ||
+	    !imap_parse_astring(&c->p, &password) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	if (!auth_cleartext_ok(c->s->server->auth, c->s->conn))
+		return imap_no(c, "PRIVACYREQUIRED", "Passwords are taken over TLS only");
+	start(c);
+	return check(c, name, password);
+}
+
+/* ---- AUTHENTICATE -------------------------------------------------------------------------------------- */
+
+static enum imap_step exchange(struct imap_cmd *c);
+
+/* RESPONSE: decoded; data NULL: none yet. */
+static enum imap_step
+step(struct imap_cmd *c, struct shelf_span response)
+{
+	struct login *l = c->data;
+	struct shelf_span challenge = {0};
+	struct shelf_buf line = {0};
+
+	switch (sasl_step(l->sasl, response, &challenge)) {
+	case SASL_READY:
+		return check(c, sasl_name(l->sasl), sasl_password(l->sasl));
+	case SASL_BAD:
+		return imap_bad(c, "malformed response");
+	case SASL_CONTINUE:
+		break;
+	}
+	shelf_base64_encode(&line, challenge);
+	imap_out_str(c->s, "+ ");
+	imap_out_span(c->s, shelf_buf_span(&line));
+	imap_out_str(c->s, "\r\n");
+	imap_out_flush(c->s);
+	shelf_buf_free(&line);
+	imap_input_restart(c->s->input, imap_line_max(c->s));
+	c->run = exchange;
+	return IMAP_WANT_INPUT;
+}
+
+static enum imap_step
+step_base64(struct imap_cmd *c, struct shelf_span line)
+{
+	struct shelf_buf decoded = {0};
+	enum imap_step next = IMAP_DONE;
+
+	shelf_buf_reserve(&decoded, line.len + 1); /* one piece, so that it can be wiped */
+	if (!shelf_base64_decode(&decoded, line))
+		next = imap_bad(c, "malformed Base64");
+	else
+		next = step(c, shelf_buf_span(&decoded));
+	explicit_bzero(decoded.data, decoded.cap);
+	shelf_buf_free(&decoded);
+	return next;
+}
+
+static enum imap_step
+exchange(struct imap_cmd *c)
+{
+	struct imap_input *in = c->s->input;
+	struct shelf_span line = {0};
+
+	switch (imap_input_next(in, c->s->conn)) {
+	case IMAP_GOT_NOTHING:
+		return IMAP_WANT_INPUT;
+	case IMAP_GOT_LINE:
+		break;
+	case IMAP_GOT_LITERAL:
+		c->discard = !in->literal_sync;
+		return imap_bad(c, "malformed Base64");
+	case IMAP_GOT_TOO_LONG:
+		c->discard = true;
+		return imap_bad(c, "the line is too long");
+	case IMAP_GOT_UNKNOWABLE:
+		imap_bye(c->s, "bad literal", "The size of that literal cannot be read");
+		return imap_bad(c, "malformed Base64");
+	}
+	line = shelf_buf_span(&in->text);
+	if (line.len == 1 && line.data[0] == '*')
+		return imap_bad(c, "authentication cancelled");
+	return step_base64(c, line);
+}
+
+enum imap_step
+imap_cmd_authenticate(struct imap_cmd *c)
+{
+	struct shelf_span mechanism = {0}, first = {0};
+	bool given = false;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_atom(&c->p, &mechanism))
+		return imap_parse_failed(c);
+	given = imap_try(&c->p, ' ');
+	if (given) {
+		first = shelf_span(c->p.at, (size_t)(c->p.end - c->p.at));
+		c->p.at = c->p.end;
+	}
+	if (!auth_cleartext_ok(c->s->server->auth, c->s->conn))
+		return imap_no(c, "PRIVACYREQUIRED", "Passwords are taken over TLS only");
+	start(c)->sasl = sasl_new(mechanism);
+	if (((struct login *)c->data)->sasl == NULL)
+		return imap_no(c, "CANNOT", "Unknown authentication mechanism");
+	if (!given)
+		return step(c, shelf_span(NULL, 0));
+	if (first.len == 1 && first.data[0] == '=')
+		return step(c, shelf_span("", 0));
+	return step_base64(c, first);
+}

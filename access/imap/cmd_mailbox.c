@@ -1,0 +1,192 @@
+/*
+ * cmd_mailbox.c - CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
+ *
+ * Each is one engine call on a worker; the tagged OK comes behind its commit. A session that deletes
+ * the mailbox it has selected is left with none selected.
+ * Sources   RFC 9051 6.3.4-6.3.8; RFC 6154 3 (USE); RFC 5530 (codes).
+ */
+#include "imap_command.h"
+#include "imap_list.h"
+
+enum op { OP_CREATE, OP_DELETE, OP_RENAME, OP_SUBSCRIBE, OP_UNSUBSCRIBE };
+
+struct change {
+	struct shelf_store *store;
+	uint32_t account;
+	enum op op;
+	struct shelf_span name, to;
+	unsigned use;
+	uint32_t id; /* DELETE: of the mailbox */
+	int rc;
+};
+
+static void
+work(void *arg)
+{
+	struct change *w = arg;
+	uint32_t id = 0;
+
+	switch (w->op) {
+	case OP_CREATE:
+		w->rc = shelf_mailbox_create(w->store, w->account, w->name, w->use, &id);
+		break;
+	case OP_DELETE:
+		w->rc = shelf_mailbox_delete(w->store, w->account, w->name);
+		break;
+	case OP_RENAME:
+		w->rc = shelf_mailbox_rename(w->store, w->account, w->name, w->to);
+		break;
+	case OP_SUBSCRIBE:
+	case OP_UNSUBSCRIBE:
+		w->rc = shelf_mailbox_subscribe(w->store, w->account, w->name,
+		    w->op == OP_SUBSCRIBE);
+		break;
+	}
+}
+
+static enum imap_step
+worked(struct imap_cmd *c)
+{
+	struct change *w = c->data;
+
+	if (w->rc != 0)
+		return imap_err(c, w->rc);
+	if (w->op == OP_DELETE && w->id != 0 && w->id == c->s->mailbox)
+		imap_unselect(c->s);
+	return imap_completed(c);
+}
+
+static struct change *
+new_change(struct imap_cmd *c, enum op op)
+{
+	struct change *w = SHELF_ARENA_NEW(&c->arena, struct change);
+
+	w->store = c->s->store;
+	w->account = c->s->account;
+	w->op = op;
+	c->data = w;
+	c->run = worked;
+	return w;
+}
+
+/* " name" and nothing else. */
+static enum imap_step
+one_name(struct imap_cmd *c, enum op op)
+{
+	struct change *w = new_change(c, op);
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	return imap_work(c, work, w);
+}
+
+/* ---- CREATE ------------------------------------------------------------------------------------------ */
+
+/* " (USE (\Sent \Junk))"; *UNKNOWN for an attribute that is none of ours. */
+static bool
+parse_use(struct imap_parser *p, unsigned *use_out, bool *unknown)
+{
+	struct shelf_span name = {0};
+	unsigned use = 0;
+
+	if (!imap_parse_sp(p) || !imap_parse_open(p))
+		return false;
+	if (!imap_try_word(p, "USE"))
+		return imap_parse_fail(p, "unknown CREATE parameter");
+	if (!imap_parse_sp(p) || !imap_parse_open(p))
+		return false;
+	while (!imap_at(p, ')')) {
+		if (!imap_parse_byte(p, '\\') || !imap_parse_atom(p, &name))
+			return false;
+		use = imap_use_of(name);
+		*unknown = *unknown || use == 0;
+		*use_out |= use;
+		if (!imap_try(p, ' '))
+			break;
+	}
+	return imap_parse_close(p) && imap_parse_close(p);
+}
+
+static int
+find_use(void *arg, const struct shelf_mailbox *mailbox)
+{
+	const struct change *w = arg;
+
+	return (mailbox->special_use & w->use) != 0;
+}
+
+/* Does another mailbox have that use? 1, 0 or an error. */
+static int
+use_taken(struct imap_session *s, struct change *w)
+{
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(s->store, s->account, &rd);
+
+	if (rc == 0)
+		rc = shelf_mailbox_each(rd, find_use, w);
+	shelf_rd_end(&rd);
+	return rc;
+}
+
+enum imap_step
+imap_cmd_create(struct imap_cmd *c)
+{
+	struct change *w = new_change(c, OP_CREATE);
+	bool unknown = false;
+	int rc = 0;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox_new(&c->p, &w->name) ||
+	    (!imap_at_end(&c->p) && !parse_use(&c->p, &w->use, &unknown)) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	if (unknown)
+		return imap_no(c, "USEATTR", "This special use is not supported");
+	if (w->use != 0) {
+		rc = use_taken(c->s, w);
+		if (rc < 0)
+			return imap_err(c, rc);
+		if (rc > 0)
+			return imap_no(c, "USEATTR", "Another mailbox has this special use");
+	}
+	return imap_work(c, work, w);
+}
+
+/* ---- The others --------------------------------------------------------------------------------------- */
+
+enum imap_step
+imap_cmd_delete(struct imap_cmd *c)
+{
+	struct change *w = new_change(c, OP_DELETE);
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	if (shelf_rd_begin(c->s->store, c->s->account, &rd) == 0 &&
+	    shelf_mailbox_find(rd, w->name, &row) == 0)
+		w->id = row.id;
+	shelf_rd_end(&rd);
+	return imap_work(c, work, w);
+}
+
+enum imap_step
+imap_cmd_rename(struct imap_cmd *c)
+{
+	struct change *w = new_change(c, OP_RENAME);
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_sp(&c->p) ||
+	    !imap_parse_mailbox_new(&c->p, &w->to) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	return imap_work(c, work, w);
+}
+
+enum imap_step
+imap_cmd_subscribe(struct imap_cmd *c)
+{
+	return one_name(c, OP_SUBSCRIBE);
+}
+
+enum imap_step
+imap_cmd_unsubscribe(struct imap_cmd *c)
+{
+	return one_name(c, OP_UNSUBSCRIBE);
+}

@@ -1,0 +1,228 @@
+/*
+ * cmd_select.c - SELECT, EXAMINE, UNSELECT, CLOSE
+ *
+ *   find --SELECT--> claim \Recent (worker) --> open --> unseen, in slices --> OK
+ *     +---EXAMINE------------------------------^
+ *
+ * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the new one
+ * (RFC 9051 6.3.2). \Recent is claimed before the snapshot that is shown, so that EXISTS and RECENT
+ * speak of the same messages.
+ * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691.
+ */
+#include <stdlib.h>
+
+#include "imap_command.h"
+#include "imap_sync.h"
+
+enum {
+	CLAIM_TRIES = 3,
+	SLICE_MESSAGES = 16384,
+	UNSEEN_SLICES = 64, /* beyond a million messages OK [UNSEEN] is left out (RFC 3501 6.3.1 allows) */
+};
+
+struct select {
+	bool examine;
+	uint32_t mailbox;
+	struct imap_claim claim;
+	unsigned tries, slices;
+	uint32_t unseen_from;
+};
+
+void
+imap_unselect(struct imap_session *s)
+{
+	shelf_view_close(&s->view);
+	shelf_uidset_free(&s->recent);
+	imap_sync_stop(s);
+	s->mailbox = 0;
+	s->read_only = false;
+	s->keywords_told = 0;
+	if (s->state == IMAP_SELECTED)
+		s->state = IMAP_AUTH;
+}
+
+static enum imap_step
+selected(struct imap_cmd *c)
+{
+	return imap_ok_code(c, c->s->read_only ? "READ-ONLY" : "READ-WRITE", "%s completed", c->name);
+}
+
+/* The number of the first message without \Seen. */
+static enum imap_step
+find_unseen(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct select *sel = c->data;
+	struct shelf_msg m = {0};
+	struct shelf_rd *rd = NULL;
+	unsigned n = 0;
+	int rc = shelf_rd_begin(s->store, s->account, &rd);
+
+	while (rc == 0 && n++ < SLICE_MESSAGES) {
+		rc = shelf_msg_next(rd, s->mailbox, sel->unseen_from, SHELF_MSG_FLAGS, &m);
+		if (rc != 0 || ((m.flags & SHELF_SEEN) == 0 && shelf_view_seq(s->view, m.uid) != 0))
+			break;
+		sel->unseen_from = m.uid + 1;
+	}
+	shelf_rd_end(&rd);
+	if (rc == 0 && n > SLICE_MESSAGES && ++sel->slices < UNSEEN_SLICES)
+		return IMAP_YIELD;
+	if (rc == 0 && n <= SLICE_MESSAGES)
+		imap_untagged(s, "OK [UNSEEN %u] First unseen", shelf_view_seq(s->view, m.uid));
+	return selected(c);
+}
+
+static int
+open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *row)
+{
+	struct imap_session *s = c->s;
+	struct select *sel = c->data;
+	struct shelf_keywords *kw = SHELF_NEW(struct shelf_keywords);
+	int rc = shelf_mailbox_keywords(rd, row->id, kw);
+
+	if (rc == 0)
+		rc = shelf_view_open(rd, row->id, &s->view);
+	if (rc != 0)
+		goto out;
+	s->mailbox = row->id;
+	s->read_only = sel->examine;
+	s->state = IMAP_SELECTED;
+	imap_sync_start(s, shelf_rd_modseq(rd));
+	if (!sel->examine)
+		imap_claim_take(s, &sel->claim);
+	else if (row->recent_from < row->uidnext)
+		shelf_uidset_add_range(s->recent, row->recent_from, row->uidnext - 1);
+	imap_sync_flags(s, kw);
+	imap_untagged(s, "%u EXISTS", shelf_view_count(s->view));
+	imap_untagged(s, "%u RECENT", imap_sync_recent(s));
+	imap_untagged(s, "OK [UIDVALIDITY %u] UIDs valid", row->uidvalidity);
+	imap_untagged(s, "OK [UIDNEXT %u] Predicted next UID", row->uidnext);
+out:
+	free(kw);
+	return rc;
+}
+
+static enum imap_step
+open_mailbox(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct select *sel = c->data;
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	uint32_t unseen = 0;
+	bool again = false;
+	int rc = shelf_rd_begin(s->store, s->account, &rd);
+
+	if (rc == 0)
+		rc = shelf_mailbox_get(rd, sel->mailbox, &row);
+	/* Messages that came between the claim and this snapshot want to be claimed, too. */
+	again = rc == 0 && !sel->examine && sel->claim.rc == 0 && row.recent_from < row.uidnext &&
+	    sel->tries++ < CLAIM_TRIES;
+	if (rc == 0 && !again)
+		rc = open_view(c, rd, &row);
+	unseen = row.unseen;
+	shelf_rd_end(&rd);
+	if (again) {
+		imap_claim_take(s, &sel->claim);
+		return imap_work(c, imap_claim_run, &sel->claim);
+	}
+	if (rc != 0)
+		return imap_err(c, rc);
+	if (unseen == 0)
+		return selected(c);
+	c->run = find_unseen;
+	sel->unseen_from = 1;
+	return find_unseen(c);
+}
+
+static enum imap_step
+start(struct imap_cmd *c, bool examine)
+{
+	struct imap_session *s = c->s;
+	struct select *sel = SHELF_ARENA_NEW(&c->arena, struct select);
+	struct shelf_span name = {0};
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	imap_unselect(s);
+	s->recent = shelf_uidset_new(); /* claims may add to it more than once */
+	rc = shelf_rd_begin(s->store, s->account, &rd);
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, name, &row);
+	shelf_rd_end(&rd);
+	if (rc != 0)
+		return imap_err(c, rc);
+	c->data = sel;
+	c->run = open_mailbox;
+	sel->examine = examine;
+	sel->mailbox = row.id;
+	if (examine)
+		return open_mailbox(c);
+	sel->claim = (struct imap_claim){.store = s->store, .account = s->account, .mailbox = row.id};
+	return imap_work(c, imap_claim_run, &sel->claim);
+}
+
+enum imap_step
+imap_cmd_select(struct imap_cmd *c)
+{
+	return start(c, false);
+}
+
+enum imap_step
+imap_cmd_examine(struct imap_cmd *c)
+{
+	return start(c, true);
+}
+
+enum imap_step
+imap_cmd_unselect(struct imap_cmd *c)
+{
+	imap_unselect(c->s);
+	return imap_completed(c);
+}
+
+/* ---- CLOSE ------------------------------------------------------------------------------------------- */
+
+struct close {
+	struct shelf_store *store;
+	uint32_t account, mailbox;
+	int rc;
+};
+
+static void
+close_work(void *arg)
+{
+	struct close *cl = arg;
+
+	cl->rc = shelf_msg_expunge(cl->store, cl->account, cl->mailbox, NULL, SHELF_EXPUNGE_DELETED,
+	    NULL);
+}
+
+static enum imap_step
+closed(struct imap_cmd *c)
+{
+	struct close *cl = c->data;
+
+	/* A mailbox deleted by another session is closed all the same. */
+	if (cl->rc != 0 && cl->rc != SHELF_ENOMAILBOX)
+		return imap_err(c, cl->rc);
+	return imap_cmd_unselect(c);
+}
+
+enum imap_step
+imap_cmd_close(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct close *cl = NULL;
+
+	if (s->read_only)
+		return imap_cmd_unselect(c);
+	cl = SHELF_ARENA_NEW(&c->arena, struct close);
+	*cl = (struct close){s->store, s->account, s->mailbox, 0};
+	c->data = cl;
+	c->run = closed;
+	return imap_work(c, close_work, cl);
+}

@@ -1,0 +1,175 @@
+/*
+ * cmd_status.c - STATUS and the table of its items
+ *
+ * Every item but RECENT is a field of the mailbox's row, so STATUS costs the same for any size.
+ * Sources   RFC 3501 6.3.10, RFC 9051 6.3.11, RFC 8438 (SIZE), RFC 7889 4 (APPENDLIMIT),
+ *           RFC 9208 4.1.4 (DELETED, DELETED-STORAGE).
+ */
+#include "conf.h"
+#include "imap_status.h"
+
+struct source {
+	struct imap_session *s;
+	struct shelf_rd *rd;
+	const struct shelf_mailbox *row;
+};
+
+typedef int item_fn(const struct source *from, uint64_t *out);
+
+static int
+item_messages(const struct source *from, uint64_t *out)
+{
+	*out = from->row->exists;
+	return 0;
+}
+
+static int
+item_recent(const struct source *from, uint64_t *out)
+{
+	struct shelf_view *view = NULL;
+	int rc = 0;
+
+	*out = 0;
+	if (from->row->recent_from >= from->row->uidnext)
+		return 0;
+	rc = shelf_view_open(from->rd, from->row->id, &view);
+	if (rc == 0)
+		*out = shelf_view_count(view) + 1 - shelf_view_seq_from(view, from->row->recent_from);
+	shelf_view_close(&view);
+	return rc;
+}
+
+static int
+item_uidnext(const struct source *from, uint64_t *out)
+{
+	*out = from->row->uidnext;
+	return 0;
+}
+
+static int
+item_uidvalidity(const struct source *from, uint64_t *out)
+{
+	*out = from->row->uidvalidity;
+	return 0;
+}
+
+static int
+item_unseen(const struct source *from, uint64_t *out)
+{
+	*out = from->row->unseen;
+	return 0;
+}
+
+static int
+item_size(const struct source *from, uint64_t *out)
+{
+	*out = from->row->bytes;
+	return 0;
+}
+
+static int
+item_deleted(const struct source *from, uint64_t *out)
+{
+	*out = from->row->deleted;
+	return 0;
+}
+
+static int
+item_deleted_storage(const struct source *from, uint64_t *out)
+{
+	*out = (from->row->deleted_bytes + 1023) / 1024;
+	return 0;
+}
+
+static int
+item_appendlimit(const struct source *from, uint64_t *out)
+{
+	*out = from->s->server->conf->message_max_bytes;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	item_fn *get;
+} items[] = {
+    {"MESSAGES", item_messages},
+    {"RECENT", item_recent},
+    {"UIDNEXT", item_uidnext},
+    {"UIDVALIDITY", item_uidvalidity},
+    {"UNSEEN", item_unseen},
+    {"SIZE", item_size},
+    {"DELETED", item_deleted},
+    {"DELETED-STORAGE", item_deleted_storage},
+    {"APPENDLIMIT", item_appendlimit},
+};
+enum { ITEMS = sizeof items / sizeof *items };
+
+bool
+imap_status_parse(struct imap_parser *p, unsigned *items_out)
+{
+	struct shelf_span name = {0};
+	unsigned i = 0;
+
+	*items_out = 0;
+	if (!imap_parse_open(p))
+		return false;
+	do {
+		if (!imap_parse_atom(p, &name))
+			return false;
+		for (i = 0; i < ITEMS && !shelf_span_is(name, items[i].name); i++)
+			continue;
+		if (i == ITEMS)
+			return imap_parse_fail(p, "unknown STATUS item");
+		*items_out |= 1U << i;
+	} while (imap_try(p, ' '));
+	return imap_parse_close(p);
+}
+
+int
+imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shelf_mailbox *row,
+    unsigned wanted)
+{
+	const struct source from = {s, rd, row};
+	uint64_t values[ITEMS] = {0};
+	const char *blank = "";
+	unsigned i = 0;
+	int rc = 0;
+
+	for (i = 0; i < ITEMS && rc == 0; i++)
+		if ((wanted >> i & 1) != 0)
+			rc = items[i].get(&from, &values[i]);
+	if (rc != 0)
+		return rc;
+	imap_out_str(s, "* STATUS ");
+	imap_out_mailbox(s, row->name);
+	imap_out_str(s, " (");
+	for (i = 0; i < ITEMS; i++) {
+		if ((wanted >> i & 1) == 0)
+			continue;
+		imap_outf(s, "%s%s %llu", blank, items[i].name, (unsigned long long)values[i]);
+		blank = " ";
+	}
+	imap_out_str(s, ")\r\n");
+	return 0;
+}
+
+enum imap_step
+imap_cmd_status(struct imap_cmd *c)
+{
+	struct shelf_mailbox row = {0};
+	struct shelf_span name = {0};
+	struct shelf_rd *rd = NULL;
+	unsigned wanted = 0;
+	int rc = 0;
+
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_sp(&c->p) ||
+	    !imap_status_parse(&c->p, &wanted) || !imap_parse_end(&c->p))
+		return imap_parse_failed(c);
+	rc = shelf_rd_begin(c->s->store, c->s->account, &rd);
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, name, &row);
+	if (rc == 0)
+		rc = imap_status_print(c->s, rd, &row, wanted);
+	shelf_rd_end(&rd);
+	return rc == 0 ? imap_completed(c) : imap_err(c, rc);
+}

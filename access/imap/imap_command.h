@@ -1,0 +1,34 @@
+/*
+ * imap_command.h - the dispatcher, as imap_session.c and the commands that wait see it
+ */
+#ifndef ACCESS_IMAP_COMMAND_H
+#define ACCESS_IMAP_COMMAND_H
+
+#include "imap.h"
+
+struct imap_dispatch *imap_dispatch_new(void);
+/* Cleans up a running command; nothing more is written. */
+void imap_dispatch_free(struct imap_session *s);
+/* What net calls; each does as much as can be done now. */
+void imap_dispatch_input(struct imap_session *s);
+void imap_dispatch_drained(struct imap_session *s);
+void imap_dispatch_wake(struct imap_session *s);
+/* IMAP_WANT_WAKE is over: imap_work() has come back, or auth_login(). */
+void imap_dispatch_resume(struct imap_session *s);
+/* No input for long: is the session itself busy, so that it is no fault of the client? */
+bool imap_dispatch_busy(struct imap_session *s);
+/* The longest line now. */
+size_t imap_line_max(const struct imap_session *s);
+/* "* BYE text", then the end. */
+void imap_bye(struct imap_session *s, const char *reason, const char *text);
+
+/* imap_reply.c: writes the reply that was set. */
+void imap_reply_write(struct imap_cmd *c);
+
+/* cmd_capability.c: "IMAP4rev1 ID ...", as the session may be told now; in ARENA. */
+const char *imap_caps_text(const struct imap_session *s, struct shelf_arena *arena);
+
+/* cmd_select.c */
+void imap_unselect(struct imap_session *s);
+
+#endif

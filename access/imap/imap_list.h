@@ -1,0 +1,50 @@
+/*
+ * imap_list.h - mailbox names as LIST sees them: patterns, the tree, special uses
+ */
+#ifndef ACCESS_IMAP_LIST_H
+#define ACCESS_IMAP_LIST_H
+
+#include "imap.h"
+
+/* cmd_list.c: "Sent" in any case to SHELF_USE_SENT; 0: none of ours. */
+unsigned imap_use_of(struct shelf_span name);
+
+/* ---- Patterns (imap_pattern.c) ---------------------------------------------------------------------- */
+
+enum { IMAP_PATTERN_MAX = 2 * SHELF_MAILBOX_NAME_MAX + 1 }; /* nothing longer can match a name */
+
+struct imap_pattern;
+/* TEXT as the client sent it (modified UTF-7 with % and *). One that cannot match any name is fine. In
+ * ARENA. STATES_OUT: a measure of what matching costs. */
+struct imap_pattern *imap_pattern_new(struct shelf_arena *arena, struct shelf_span text,
+    size_t *states_out);
+/* Work is bounded by len(name) * len(pattern) / 64, whatever the wildcards. */
+bool imap_pattern_match(const struct imap_pattern *pattern, struct shelf_span name);
+
+/* ---- The tree (imap_tree.c) -------------------------------------------------------------------------- */
+
+/* A name that exists, is subscribed, or has inferiors. */
+struct imap_node {
+	struct shelf_span name;
+	uint32_t id;          /* 0: there is no such mailbox */
+	uint32_t parent;      /* index + 1; 0: top level */
+	unsigned special_use;
+	bool subscribed;
+	bool has_children;    /* that exist */
+	/* set by the command */
+	bool matches, satisfies;
+	bool below;           /* a descendant satisfies */
+	bool below_unmatched; /* a descendant satisfies and is not listed itself */
+};
+
+struct imap_tree {
+	struct imap_node *nodes; /* parents before children, in arena */
+	size_t count;
+};
+/* All names of the account in one snapshot; everything in ARENA. */
+SHELF_CHECK int imap_tree_read(struct imap_session *s, struct shelf_arena *arena,
+    struct imap_tree *out);
+/* Tells parents of what is below them: fills below and below_unmatched. */
+void imap_tree_raise(struct imap_tree *tree);
+
+#endif

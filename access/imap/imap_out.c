@@ -1,0 +1,202 @@
+/*
+ * imap_out.c - printing IMAP's data types
+ *
+ * Output gathers in s->out and goes to net in pieces, so that small responses cost one write. What comes
+ * from clients or messages is printed only through the string functions here: they alone decide
+ * between atom, quoted and literal, and nothing they print can end a line.
+ * Sources   RFC 9051 4, 9.
+ */
+#include "imap.h"
+#include "net.h"
+
+enum { FLUSH_BYTES = 16384, OUT_KEPT_BYTES = 32768 };
+
+void
+imap_out_flush(struct imap_session *s)
+{
+	if (s->out.len > 0 && !net_conn_closing(s->conn))
+		net_conn_write(s->conn, s->out.data, s->out.len);
+	shelf_buf_clear(&s->out);
+	if (s->out.cap > OUT_KEPT_BYTES)
+		shelf_buf_free(&s->out);
+}
+
+bool
+imap_out_full(struct imap_session *s)
+{
+	if (s->out.len >= FLUSH_BYTES)
+		imap_out_flush(s);
+	if (!net_conn_full(s->conn))
+		return false;
+	imap_out_flush(s);
+	return true;
+}
+
+void
+imap_out(struct imap_session *s, const void *data, size_t len)
+{
+	shelf_buf_add(&s->out, data, len);
+}
+
+void
+imap_out_str(struct imap_session *s, const char *str)
+{
+	shelf_buf_add_str(&s->out, str);
+}
+
+void
+imap_out_span(struct imap_session *s, struct shelf_span span)
+{
+	shelf_buf_add_span(&s->out, span);
+}
+
+void
+imap_outf(struct imap_session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	shelf_buf_vprintf(&s->out, fmt, ap);
+	va_end(ap);
+}
+
+void
+imap_untagged(struct imap_session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	shelf_buf_add(&s->out, "* ", 2);
+	va_start(ap, fmt);
+	shelf_buf_vprintf(&s->out, fmt, ap);
+	va_end(ap);
+	shelf_buf_add(&s->out, "\r\n", 2);
+}
+
+/* Can stand between quotes for a client that knows no UTF-8: 7 bits, no line ends, not too long. */
+static bool
+is_quotable(struct shelf_span v)
+{
+	size_t i = 0;
+
+	if (v.len > IMAP_QUOTED_MAX_BYTES)
+		return false;
+	for (i = 0; i < v.len; i++)
+		if (v.data[i] == 0 || v.data[i] == '\r' || v.data[i] == '\n' || v.data[i] > 0x7f)
+			return false;
+	return true;
+}
+
+void
+imap_out_literal(struct imap_session *s, uint64_t len)
+{
+	shelf_buf_printf(&s->out, "{%llu}\r\n", (unsigned long long)len);
+}
+
+void
+imap_out_string(struct imap_session *s, struct shelf_span v)
+{
+	size_t i = 0;
+
+	if (!is_quotable(v)) {
+		imap_out_literal(s, v.len);
+		shelf_buf_add_span(&s->out, v);
+		return;
+	}
+	shelf_buf_add_byte(&s->out, '"');
+	for (i = 0; i < v.len; i++) {
+		if (v.data[i] == '"' || v.data[i] == '\\')
+			shelf_buf_add_byte(&s->out, '\\');
+		shelf_buf_add_byte(&s->out, v.data[i]);
+	}
+	shelf_buf_add_byte(&s->out, '"');
+}
+
+void
+imap_out_nstring(struct imap_session *s, struct shelf_span v)
+{
+	if (v.data == NULL)
+		shelf_buf_add(&s->out, "NIL", 3);
+	else
+		imap_out_string(s, v);
+}
+
+void
+imap_out_astring(struct imap_session *s, struct shelf_span v)
+{
+	bool atom = v.len > 0 && v.len <= IMAP_QUOTED_MAX_BYTES && !shelf_span_is(v, "NIL");
+	size_t i = 0;
+
+	for (i = 0; atom && i < v.len; i++)
+		atom = v.data[i] > 0x20 && v.data[i] < 0x7f &&
+		    strchr("(){%*\"\\]", v.data[i]) == NULL;
+	if (atom)
+		shelf_buf_add_span(&s->out, v);
+	else
+		imap_out_string(s, v);
+}
+
+void
+imap_out_mailbox(struct imap_session *s, struct shelf_span utf8)
+{
+	struct shelf_buf name = {0};
+
+	imap_mutf7_encode(utf8, &name);
+	imap_out_astring(s, shelf_buf_span(&name));
+	shelf_buf_free(&name);
+}
+
+void
+imap_out_uidset(struct imap_session *s, const struct shelf_uidset *set)
+{
+	shelf_uidset_print(set, &s->out);
+}
+
+void
+imap_out_date_time(struct imap_session *s, int64_t utc_s, int16_t zone_min)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	int64_t local = utc_s + (int64_t)zone_min * 60;
+	int64_t days = local / 86400, second = local % 86400;
+	int zone = zone_min < 0 ? -zone_min : zone_min, year = 0;
+	unsigned month = 1, day = 1;
+
+	if (second < 0) {
+		second += 86400;
+		days--;
+	}
+	shelf_civil_from_days(days, &year, &month, &day);
+	shelf_buf_printf(&s->out, "\"%2u-%.3s-%04d %02d:%02d:%02d %c%02d%02d\"", day,
+	    months + (size_t)3 * (month - 1), year, (int)(second / 3600), (int)(second / 60 % 60),
+	    (int)(second % 60), zone_min < 0 ? '-' : '+', zone / 60, zone % 60);
+}
+
+void
+imap_out_flags(struct imap_session *s, const struct shelf_msg *m, const struct shelf_keywords *kw)
+{
+	static const struct {
+		uint32_t flag;
+		const char *name;
+	} flags[] = {{SHELF_ANSWERED, "\\Answered"}, {SHELF_FLAGGED, "\\Flagged"},
+	    {SHELF_DELETED, "\\Deleted"}, {SHELF_SEEN, "\\Seen"}, {SHELF_DRAFT, "\\Draft"}};
+	const char *blank = "(";
+	uint32_t i = 0;
+
+	for (i = 0; i < sizeof flags / sizeof *flags; i++) {
+		if ((m->flags & flags[i].flag) != 0) {
+			shelf_buf_printf(&s->out, "%s%s", blank, flags[i].name);
+			blank = " ";
+		}
+	}
+	if (s->recent != NULL && shelf_uidset_has(s->recent, m->uid)) {
+		shelf_buf_printf(&s->out, "%s\\Recent", blank);
+		blank = " ";
+	}
+	for (i = 0; i < kw->count; i++) {
+		if (shelf_msg_has_keyword(m, i)) {
+			shelf_buf_add_str(&s->out, blank);
+			shelf_buf_add_span(&s->out, kw->name[i]);
+			blank = " ";
+		}
+	}
+	shelf_buf_add_str(&s->out, *blank == '(' ? "()" : ")");
+}

@@ -1,0 +1,139 @@
+/*
+ * imap_seqset.c - sequence sets: text to numbers, numbers to the uids of the session's view
+ *
+ * Work is linear in the text and in the number of runs of the result, never in the size of a range:
+ * "1:4294967295" costs what "1" costs.
+ * Sources   RFC 9051 9 (sequence-set, seq-number), 2.3.1.
+ */
+#include "imap.h"
+
+static bool
+take_number(struct shelf_span text, size_t *pos, uint32_t max, uint32_t *out)
+{
+	size_t start = *pos;
+	uint64_t n = 0;
+
+	if (*pos < text.len && text.data[*pos] == '*') {
+		(*pos)++;
+		*out = max;
+		return true;
+	}
+	while (*pos < text.len && text.data[*pos] >= '0' && text.data[*pos] <= '9')
+		(*pos)++;
+	if (!shelf_span_u64(shelf_span(text.data + start, *pos - start), UINT32_MAX, &n) || n == 0)
+		return false;
+	*out = (uint32_t)n;
+	return true;
+}
+
+/* Numbers above CLIP are left out: whoever repeats "1:4294967295" pays with bytes, not with work. The
+ * highest number named goes to HIGHEST. */
+static int
+parse_set(struct shelf_span text, uint32_t max, uint32_t clip, struct shelf_uidset *out,
+    uint32_t *highest)
+{
+	size_t pos = 0;
+
+	for (;;) {
+		uint32_t first = 0, last = 0, swap = 0;
+
+		if (!take_number(text, &pos, max, &first))
+			return SHELF_ESYNTAX;
+		last = first;
+		if (pos < text.len && text.data[pos] == ':') {
+			pos++;
+			if (!take_number(text, &pos, max, &last))
+				return SHELF_ESYNTAX;
+		}
+		if (first > last) { /* 4:2 is 2:4 */
+			swap = first;
+			first = last;
+			last = swap;
+		}
+		if (first == 0) /* "*" of an empty mailbox is no number */
+			first = 1;
+		if (last > *highest)
+			*highest = last;
+		if (last > clip)
+			last = clip;
+		if (first <= last)
+			shelf_uidset_add_range(out, first, last);
+		if (pos == text.len)
+			return 0;
+		if (text.data[pos++] != ',')
+			return SHELF_ESYNTAX;
+	}
+}
+
+int
+imap_set_numbers(struct shelf_span text, uint32_t max, struct shelf_uidset *out)
+{
+	uint32_t highest = 0;
+
+	return parse_set(text, max, UINT32_MAX, out, &highest);
+}
+
+/* Message numbers to uids. A view's uids lie in order, so a run of numbers lies in a range of uids. */
+static void
+numbers_to_uids(const struct shelf_view *view, const struct shelf_uidset *numbers,
+    const struct shelf_uidset *all, struct shelf_uidset *out)
+{
+	struct shelf_uidset *wanted = NULL;
+	uint32_t first = 0, last = 0, from = 1;
+
+	wanted = shelf_uidset_new();
+	while (from != 0 && shelf_uidset_run(numbers, from, &first, &last)) {
+		shelf_uidset_add_range(wanted, shelf_view_uid(view, first),
+		    shelf_view_uid(view, last));
+		from = last + 1;
+	}
+	shelf_uidset_and(wanted, all);
+	shelf_uidset_or(out, wanted);
+	shelf_uidset_free(&wanted);
+}
+
+int
+imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid, struct shelf_uidset *out)
+{
+	struct shelf_uidset *numbers = NULL, *all = NULL;
+	uint32_t max = uid ? shelf_view_max_uid(s->view) : shelf_view_count(s->view);
+	uint32_t highest = 0;
+	int rc = 0;
+
+	if (text.len == 1 && text.data[0] == '$')
+		return SHELF_EMISSING;
+	numbers = shelf_uidset_new();
+	all = shelf_uidset_new();
+	rc = parse_set(text, max, max, numbers, &highest);
+	if (rc != 0)
+		goto out;
+	shelf_view_uids(s->view, all);
+	if (uid) {
+		shelf_uidset_and(numbers, all);
+		shelf_uidset_or(out, numbers);
+	} else if (max == 0 || highest > max) {
+		rc = SHELF_EINVALID; /* max 0: "*" included */
+	} else {
+		numbers_to_uids(s->view, numbers, all, out);
+	}
+out:
+	shelf_uidset_free(&numbers);
+	shelf_uidset_free(&all);
+	return rc;
+}
+
+bool
+imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct shelf_uidset *out)
+{
+	int rc = imap_set_uids(c->s, text, uid, out);
+
+	if (rc == 0)
+		return true;
+	if (rc == SHELF_EINVALID)
+		imap_bad(c, "there is no message with this number");
+	else if (rc == SHELF_EMISSING)
+		imap_bad(c, "saved search results are not supported");
+	else
+		imap_bad(c, "bad sequence set");
+	return false;
+}

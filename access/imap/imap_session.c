@@ -1,0 +1,132 @@
+/*
+ * imap_session.c - one connection: greeting, time limits, TLS, end
+ *
+ *   open --> NOT_AUTH --LOGIN, AUTHENTICATE--> AUTH <--SELECT, CLOSE--> SELECTED
+ *               |  ^ STARTTLS                    |                          |
+ *               +--+------------ LOGOUT, BYE, time, the peer ---------------+--> close
+ *
+ * What must stay true: everything a session holds is freed in session_close(), which net calls once and
+ * after running work has come back; an account counts as logged in exactly until then.
+ * Sources   RFC 9051 3, 5.4, 7.1.5.
+ */
+#include <stdlib.h>
+
+#include "auth.h"
+#include "conf.h"
+#include "imap_command.h"
+#include "imap_input.h"
+#include "imap_sync.h"
+#include "net.h"
+
+struct imap_server *
+imap_server_new(struct shelf_store *store, const struct conf *conf, struct auth *auth)
+{
+	struct imap_server *server = SHELF_NEW(struct imap_server);
+
+	*server = (struct imap_server){store, conf, auth};
+	return server;
+}
+
+void
+imap_server_free(struct imap_server **server)
+{
+	free(*server);
+	*server = NULL;
+}
+
+static void *
+session_open(struct net_conn *conn, void *server)
+{
+	struct imap_session *s = SHELF_NEW(struct imap_session);
+	struct shelf_arena arena = {0};
+
+	s->server = server;
+	s->store = s->server->store;
+	s->conn = conn;
+	s->state = IMAP_NOT_AUTH;
+	s->opened_ms = shelf_mono_ms();
+	s->input = imap_input_new();
+	imap_input_restart(s->input, imap_line_max(s));
+	s->dispatch = imap_dispatch_new();
+	net_conn_timeout(conn, (unsigned)s->server->conf->login_timeout_s);
+	imap_untagged(s, "OK [CAPABILITY %s] mailshelf ready", imap_caps_text(s, &arena));
+	imap_out_flush(s);
+	shelf_arena_free(&arena);
+	return s;
+}
+
+static void
+session_input(void *session)
+{
+	struct imap_session *s = session;
+	int64_t limit_ms = (int64_t)s->server->conf->login_timeout_s * 1000;
+
+	/* Whoever drips bytes does not get more time for it. */
+	if (s->state == IMAP_NOT_AUTH && shelf_mono_ms() - s->opened_ms > limit_ms)
+		imap_bye(s, "login timeout", "Too slow to log in");
+	else
+		imap_dispatch_input(s);
+}
+
+static void
+session_drained(void *session)
+{
+	imap_dispatch_drained(session);
+}
+
+static void
+session_wake(void *session)
+{
+	imap_dispatch_wake(session);
+}
+
+static void
+session_timeout(void *session)
+{
+	struct imap_session *s = session;
+
+	if (imap_dispatch_busy(s)) {
+		net_conn_timeout(s->conn, (unsigned)(s->state == IMAP_NOT_AUTH ?
+		    s->server->conf->login_timeout_s : s->server->conf->imap_idle_timeout_s));
+		return;
+	}
+	imap_bye(s, s->state == IMAP_NOT_AUTH ? "login timeout" : "idle timeout",
+	    s->state == IMAP_NOT_AUTH ? "Too slow to log in" : "Autologout, idle for too long");
+}
+
+static void
+session_tls_ready(void *session)
+{
+	struct imap_session *s = session;
+
+	/* Nothing said in clear counts any more (RFC 9051 6.2.1). */
+	imap_input_restart(s->input, imap_line_max(s));
+}
+
+static void
+session_close(void *session, const char *reason)
+{
+	struct imap_session *s = session;
+
+	if (s->account != 0)
+		shelf_log(SHELF_LOG_INFO, "imap logout", "account", "%s", s->account_name, "peer",
+		    "%s", net_conn_peer(s->conn), "reason", "%s", reason, NULL);
+	imap_dispatch_free(s);
+	imap_unselect(s);
+	if (s->account != 0)
+		auth_logout(s->server->auth, s->account, SHELF_SERVICE_IMAP);
+	imap_input_free(&s->input);
+	shelf_buf_free(&s->out);
+	free(s);
+}
+
+const struct net_protocol imap_protocol = {
+	.name = "imap",
+	.open = session_open,
+	.input = session_input,
+	.drained = session_drained,
+	.wake = session_wake,
+	.timeout = session_timeout,
+	.tls_ready = session_tls_ready,
+	.close = session_close,
+};

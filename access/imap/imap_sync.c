@@ -1,0 +1,366 @@
+/*
+ * imap_sync.c - the only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH
+ *
+ *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> FLAGS --> REST
+ *            |          (on a worker, when messages are new and \Recent is to be had)
+ *            +--nothing changed--> REST
+ *
+ * What must stay true: message numbers printed are those the client has at that moment; numbers change
+ * only in the step from VANISHED to COUNTS, which is reached only when the caller allows it; each
+ * step prints in pieces and keeps no snapshot while it waits.
+ * Sources   RFC 9051 7.5.1 (when EXPUNGE may be sent), 7.4.1, 7.5.2; RFC 3501 7.3.2 (RECENT).
+ */
+#include <stdlib.h>
+
+#include "imap_command.h"
+#include "imap_sync.h"
+#include "net.h"
+
+enum { TOLD_MAX = 1024, PIECE_MESSAGES = 256, SLICE_MESSAGES = 8192 };
+
+enum phase { PHASE_REST, PHASE_CLAIM, PHASE_VANISHED, PHASE_COUNTS, PHASE_FLAGS };
+
+struct told {
+	uint32_t first, last;      /* with seen NULL: exactly MODSEQ in this range */
+	uint64_t modseq;
+	struct shelf_uidset *seen; /* up to MODSEQ, these */
+};
+
+struct imap_sync {
+	enum phase phase;
+	uint64_t modseq;  /* the account's version at the last refresh */
+	bool kept_back;
+	struct shelf_changes changes;
+	struct imap_claim claim;
+	bool claiming;
+	uint32_t next;    /* uid: where the phase goes on */
+	uint32_t printed; /* EXPUNGEs */
+	struct told *told;
+	size_t ntold;
+};
+
+/* ---- Own changes ----------------------------------------------------------------------------------- */
+
+static struct told *
+new_told(struct imap_sync *y)
+{
+	/* Beyond: the client hears of its own changes, which is allowed. */
+	if (y == NULL || y->ntold == TOLD_MAX)
+		return NULL;
+	if (y->told == NULL)
+		y->told = shelf_alloc(TOLD_MAX * sizeof *y->told);
+	return &y->told[y->ntold++];
+}
+
+void
+imap_sync_told(struct imap_session *s, uint32_t first, uint32_t last, uint64_t modseq)
+{
+	struct told *told = new_told(s->sync);
+
+	if (told != NULL)
+		*told = (struct told){first, last, modseq, NULL};
+}
+
+void
+imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, uint64_t modseq)
+{
+	struct told *told = new_told(s->sync);
+
+	if (told != NULL)
+		*told = (struct told){0, 0, modseq, shelf_uidset_copy(uids)};
+}
+
+static bool
+is_told(const struct imap_sync *y, const struct shelf_msg *m)
+{
+	size_t i = 0;
+
+	for (i = 0; i < y->ntold; i++) {
+		const struct told *t = &y->told[i];
+
+		if (t->seen != NULL ? m->modseq <= t->modseq && shelf_uidset_has(t->seen, m->uid) :
+		    m->modseq == t->modseq && m->uid >= t->first && m->uid <= t->last)
+			return true;
+	}
+	return false;
+}
+
+static void
+forget_told(struct imap_sync *y)
+{
+	size_t i = 0;
+
+	for (i = 0; i < y->ntold; i++)
+		shelf_uidset_free(&y->told[i].seen);
+	y->ntold = 0;
+	free(y->told);
+	y->told = NULL;
+}
+
+/* ---- Start and stop ---------------------------------------------------------------------------------- */
+
+void
+imap_sync_start(struct imap_session *s, uint64_t modseq)
+{
+	s->sync = SHELF_NEW(struct imap_sync);
+	s->sync->modseq = modseq;
+	s->sync->changes.vanished = shelf_uidset_new();
+	s->sync->changes.flagged = shelf_uidset_new();
+}
+
+void
+imap_sync_stop(struct imap_session *s)
+{
+	if (s->sync == NULL)
+		return;
+	forget_told(s->sync);
+	shelf_uidset_free(&s->sync->changes.vanished);
+	shelf_uidset_free(&s->sync->changes.flagged);
+	free(s->sync);
+	s->sync = NULL;
+}
+
+void
+imap_claim_run(void *arg)
+{
+	struct imap_claim *claim = arg;
+
+	claim->rc = shelf_mailbox_claim_recent(claim->store, claim->account, claim->mailbox,
+	    &claim->from, &claim->to);
+}
+
+void
+imap_claim_take(struct imap_session *s, const struct imap_claim *claim)
+{
+	/* A claim that failed (store full) costs the flag, not the session. */
+	if (claim->rc == 0 && claim->from < claim->to)
+		shelf_uidset_add_range(s->recent, claim->from, claim->to - 1);
+}
+
+uint32_t
+imap_sync_recent(const struct imap_session *s)
+{
+	struct shelf_uidset *set = NULL;
+	uint32_t count = 0;
+
+	if (shelf_uidset_min(s->recent) == 0)
+		return 0;
+	set = shelf_uidset_new();
+	shelf_view_uids(s->view, set);
+	shelf_uidset_and(set, s->recent);
+	count = shelf_uidset_count(set);
+	shelf_uidset_free(&set);
+	return count;
+}
+
+/* ---- Keywords -------------------------------------------------------------------------------------------- */
+
+static void
+print_flag_names(struct imap_session *s, const struct shelf_keywords *kw)
+{
+	uint32_t i = 0;
+
+	imap_out_str(s, "\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+	for (i = 0; i < kw->count; i++) {
+		imap_out_str(s, " ");
+		imap_out_span(s, kw->name[i]);
+	}
+}
+
+void
+imap_sync_flags(struct imap_session *s, const struct shelf_keywords *kw)
+{
+	imap_out_str(s, "* FLAGS (");
+	print_flag_names(s, kw);
+	imap_out_str(s, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!s->read_only) {
+		print_flag_names(s, kw);
+		imap_out_str(s, kw->count < SHELF_KEYWORDS_MAX ? " \\*" : "");
+	}
+	imap_outf(s, ")] %s\r\n", s->read_only ? "No flags can be changed" : "Flags permitted");
+	s->keywords_told = kw->count;
+}
+
+void
+imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw)
+{
+	if (kw->count > s->keywords_told)
+		imap_sync_flags(s, kw);
+}
+
+/* ---- Phases ---------------------------------------------------------------------------------------------- */
+
+/* Sees what is new. EXAMINE finds its \Recent in the row, SELECT has to claim them. */
+static int
+refresh(struct imap_session *s, bool may_renumber)
+{
+	struct imap_sync *y = s->sync;
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(s->store, s->account, &rd);
+
+	if (rc != 0)
+		return rc;
+	if (shelf_rd_modseq(rd) == y->modseq && !(y->kept_back && may_renumber)) {
+		shelf_uidset_clear(y->changes.vanished);
+		shelf_uidset_clear(y->changes.flagged);
+		y->changes.added = 0;
+		goto out;
+	}
+	rc = shelf_view_refresh(s->view, rd, may_renumber, &y->changes);
+	if (rc != 0)
+		goto out;
+	y->modseq = shelf_rd_modseq(rd);
+	y->kept_back = y->changes.kept_back;
+	y->phase = PHASE_CLAIM;
+	if (y->changes.added > 0 && s->read_only) {
+		rc = shelf_mailbox_get(rd, s->mailbox, &row);
+		if (rc == 0 && row.recent_from < row.uidnext)
+			shelf_uidset_add_range(s->recent, row.recent_from, row.uidnext - 1);
+	}
+out:
+	shelf_rd_end(&rd);
+	return rc;
+}
+
+static enum imap_step
+claim(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct imap_sync *y = s->sync;
+
+	if (!y->claiming && y->changes.added > 0 && !s->read_only) {
+		y->claiming = true;
+		y->claim = (struct imap_claim){.store = s->store, .account = s->account,
+		    .mailbox = s->mailbox};
+		return imap_work(c, imap_claim_run, &y->claim);
+	}
+	if (y->claiming)
+		imap_claim_take(s, &y->claim);
+	y->claiming = false;
+	y->next = 1;
+	y->printed = 0;
+	y->phase = PHASE_VANISHED;
+	return IMAP_DONE;
+}
+
+static enum imap_step
+vanished(struct imap_session *s)
+{
+	struct imap_sync *y = s->sync;
+	uint32_t uid = 0, pieces = 0;
+
+	for (; y->next != 0 && (uid = shelf_uidset_next(y->changes.vanished, y->next)) != 0;
+	    y->next = uid + 1) {
+		if (++pieces % PIECE_MESSAGES == 0 && imap_out_full(s))
+			return IMAP_WANT_OUTPUT;
+		/* Numbers are those before the refresh; each line moves the later ones down. */
+		imap_untagged(s, "%u EXPUNGE", shelf_view_seq(s->view, uid) - y->printed);
+		y->printed++;
+	}
+	shelf_uidset_andnot(s->recent, y->changes.vanished);
+	shelf_view_commit(s->view);
+	y->phase = PHASE_COUNTS;
+	return IMAP_DONE;
+}
+
+static void
+counts(struct imap_session *s)
+{
+	struct imap_sync *y = s->sync;
+
+	if (y->changes.added > 0) {
+		imap_untagged(s, "%u EXISTS", shelf_view_count(s->view));
+		imap_untagged(s, "%u RECENT", imap_sync_recent(s));
+	}
+	y->next = 1;
+	y->phase = PHASE_FLAGS;
+}
+
+/* From y->next on, as long as the client keeps up: 1 more is left, 0 done, or an error. */
+static int
+print_flags(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords *kw)
+{
+	struct imap_session *s = c->s;
+	struct imap_sync *y = s->sync;
+	struct shelf_msg m = {0};
+	uint32_t uid = 0, pieces = 0;
+	int rc = 0;
+
+	for (; y->next != 0 && (uid = shelf_uidset_next(y->changes.flagged, y->next)) != 0;
+	    y->next = uid + 1) {
+		if (++pieces > SLICE_MESSAGES || (pieces % PIECE_MESSAGES == 0 && imap_out_full(s)))
+			return 1;
+		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
+		if (rc != 0 && rc != SHELF_ENOMESSAGE)
+			return rc;
+		if (rc != 0 || m.uid != uid || is_told(y, &m))
+			continue;
+		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, uid));
+		if (c->uid)
+			imap_outf(s, "UID %u ", uid);
+		imap_out_str(s, "FLAGS ");
+		imap_out_flags(s, &m, kw);
+		imap_out_str(s, ")\r\n");
+	}
+	return 0;
+}
+
+static enum imap_step
+flags(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct shelf_keywords *kw = NULL;
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	if (shelf_uidset_min(s->sync->changes.flagged) == 0)
+		goto done;
+	if (imap_out_full(s))
+		return IMAP_WANT_OUTPUT;
+	kw = SHELF_NEW(struct shelf_keywords);
+	rc = shelf_rd_begin(s->store, s->account, &rd);
+	if (rc == 0)
+		rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
+	if (rc == 0) {
+		imap_sync_keywords(s, kw);
+		rc = print_flags(c, rd, kw);
+	}
+	shelf_rd_end(&rd);
+	free(kw);
+	if (rc == 1)
+		return imap_out_full(s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+done:
+	/* An error here (mailbox just deleted) is found by the next refresh. */
+	forget_told(s->sync);
+	s->sync->phase = PHASE_REST;
+	return IMAP_DONE;
+}
+
+enum imap_step
+imap_sync(struct imap_cmd *c, bool may_renumber)
+{
+	struct imap_session *s = c->s;
+	enum imap_step step = IMAP_DONE;
+	int rc = 0;
+
+	if (s->view == NULL)
+		return IMAP_DONE;
+	if (s->sync->phase == PHASE_REST) {
+		rc = refresh(s, may_renumber);
+		/* RFC 2180 3.2 leaves little else: numbers of a mailbox that is gone mean nothing. */
+		if (rc == SHELF_ENOMAILBOX || rc == SHELF_ENOACCOUNT)
+			s->mailbox_gone = true;
+		if (rc != 0 || s->sync->phase == PHASE_REST) {
+			forget_told(s->sync);
+			return IMAP_DONE;
+		}
+	}
+	if (s->sync->phase == PHASE_CLAIM && (step = claim(c)) != IMAP_DONE)
+		return step;
+	if (s->sync->phase == PHASE_VANISHED && (step = vanished(s)) != IMAP_DONE)
+		return step;
+	if (s->sync->phase == PHASE_COUNTS)
+		counts(s);
+	return flags(c);
+}
