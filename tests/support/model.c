@@ -436,17 +436,15 @@ apply_delete(struct model *m, const struct model_op *op)
 static int
 apply_rename(struct model *m, const struct model_op *op)
 {
-	struct model_box *box = model_find(m, op->box), *to;
+	struct model_box *box = model_find(m, op->box);
 	char rest[MODEL_NAME_MAX];
 
 	if (model_find(m, op->to) != NULL)
 		return SHELF_EEXISTS;
 	if (strcmp(op->box, "INBOX") == 0) {
-		to = add_box(m, op->to);
-		box = model_find(m, "INBOX");
-		for (size_t i = 0; i < box->count; i++)
-			add_msg(to, box->msg[i]);
-		box->count = 0;
+		/* The mailbox goes with its uids; INBOX is a new one. Inferiors stay. */
+		snprintf(box->name, sizeof box->name, "%s", op->to);
+		add_box(m, "INBOX");
 		return 0;
 	}
 	for (size_t i = 0; i < m->count; i++) {
