@@ -79,8 +79,6 @@ login_done(void *session, int rc, const struct shelf_account *account)
 		s->state = POP3_TRANSACTION;
 		net_conn_deadline(s->conn, 0);
 		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
-		shelf_log(SHELF_LOG_INFO, "pop3 login", "account", "%s", s->account_name, "peer",
-		    "%s", net_conn_peer(s->conn), "tls", "%s", net_conn_tls_text(s->conn), NULL);
 		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
 		    (unsigned long long)pop3_maildrop_bytes(s));
 	}

@@ -224,7 +224,7 @@ close_session(void *session, const char *reason)
 		auth_logout(s->server->auth, s->account, SHELF_SERVICE_POP3);
 		shelf_log(SHELF_LOG_INFO, "pop3 logout", "account", "%s", s->account_name, "peer",
 		    "%s", net_conn_peer(s->conn), "retrieved", "%u", s->retrieved, "reason", "%s",
-		    reason, NULL);
+		    reason, "conn", "%llu", net_conn_id(s->conn), NULL);
 	}
 	pop3_stream_end(s);
 	pop3_maildrop_close(s);
