@@ -1,0 +1,287 @@
+/* test_mailbox.c - names, create, delete, rename, subscriptions, \Recent */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store_rig.h"
+
+static struct rig r;
+
+static void
+setup(void)
+{
+	rig_open(&r, NULL);
+}
+
+static void
+teardown(void)
+{
+	rig_close(&r);
+}
+
+static int
+create(const char *name)
+{
+	return shelf_mailbox_create(r.store, r.joe, shelf_span_str(name), 0, NULL);
+}
+
+static int
+rename_box(const char *from, const char *to)
+{
+	return shelf_mailbox_rename(r.store, r.joe, shelf_span_str(from), shelf_span_str(to));
+}
+
+static int
+delete_box(const char *name)
+{
+	return shelf_mailbox_delete(r.store, r.joe, shelf_span_str(name));
+}
+
+static int
+list_one(void *arg, const struct shelf_mailbox *m)
+{
+	struct shelf_buf *b = arg;
+
+	shelf_buf_printf(b, "%s%.*s%s%s", b->len > 0 ? " " : "", (int)m->name.len, (const char *)m->name.data,
+	    m->exists_now ? "" : "?", m->subscribed ? "+" : "");
+	return 0;
+}
+
+/* All names in order: "?" no mailbox, "+" subscribed. */
+static void
+expect_list(const char *want)
+{
+	struct shelf_buf b = {0};
+	struct shelf_rd *rd;
+
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	ck_assert_int_eq(shelf_mailbox_each(rd, list_one, &b), 0);
+	shelf_rd_end(&rd);
+	ck_assert_str_eq(shelf_buf_cstr(&b), want);
+	shelf_buf_free(&b);
+}
+
+static uint32_t
+id_of(const char *name)
+{
+	struct shelf_mailbox m = {0};
+	struct shelf_rd *rd;
+	int rc;
+
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	rc = shelf_mailbox_find(rd, shelf_span_str(name), &m);
+	shelf_rd_end(&rd);
+	return rc == 0 ? m.id : 0;
+}
+
+static const struct {
+	const char *name;
+	const char *canonical; /* NULL: refused */
+} names[] = {
+    {"a", "a"}, {"a/b/c", "a/b/c"}, {"inbox", "INBOX"}, {"iNbOx/sub", "INBOX/sub"}, {"inboxes", "inboxes"},
+    {"Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"}, {"a b", "a b"}, {"", NULL}, {"/a", NULL}, {"a/", NULL},
+    {"a//b", NULL}, {"a%", NULL}, {"*", NULL}, {"a\tb", NULL}, {"\xff", NULL}, {"a\x7f", NULL},
+    {"\xc2\x85", NULL}, {"../../etc", "../../etc"},
+};
+
+START_TEST(names_are_checked)
+{
+	struct shelf_buf out = {0};
+	int rc = shelf_mailbox_canonical(shelf_span_str(names[_i].name), &out);
+
+	if (names[_i].canonical == NULL) {
+		ck_assert_int_eq(rc, SHELF_ENAME);
+	} else {
+		ck_assert_int_eq(rc, 0);
+		ck_assert_str_eq(shelf_buf_cstr(&out), names[_i].canonical);
+	}
+	shelf_buf_free(&out);
+}
+END_TEST
+
+START_TEST(long_and_deep_names)
+{
+	char long_a[SHELF_MAILBOX_NAME_MAX + 2], long_b[SHELF_MAILBOX_NAME_MAX + 2], deep[200];
+
+	memset(long_a, 'x', sizeof(long_a));
+	long_a[SHELF_MAILBOX_NAME_MAX] = '\0';
+	memcpy(long_b, long_a, sizeof(long_a));
+	long_b[SHELF_MAILBOX_NAME_MAX - 1] = 'y';
+	ck_assert_int_eq(create(long_a), 0);
+	ck_assert_int_eq(create(long_b), 0);
+	ck_assert_int_eq(create(long_a), SHELF_EEXISTS);
+	ck_assert_uint_ne(id_of(long_a), id_of(long_b));
+	ck_assert_uint_ne(id_of(long_a), 0);
+	long_a[SHELF_MAILBOX_NAME_MAX] = 'x';
+	long_a[SHELF_MAILBOX_NAME_MAX + 1] = '\0';
+	ck_assert_int_eq(create(long_a), SHELF_ENAME);
+	for (int i = 0; i < 32; i++)
+		memcpy(deep + 2 * i, "d/", 2);
+	deep[63] = '\0';
+	ck_assert_int_eq(create(deep), 0);
+	memcpy(deep + 63, "/d", 3);
+	ck_assert_int_eq(create(deep), SHELF_ENAME);
+	/* Long names are found by their long parent. */
+	long_b[300] = '/';
+	ck_assert_int_eq(create(long_b), 0);
+	long_b[300] = '\0';
+	ck_assert_int_eq(delete_box(long_b), SHELF_ECHILDREN);
+	ck_assert_int_eq(rename_box(long_b, "short"), 0);
+	ck_assert_uint_eq(id_of(long_b), 0);
+}
+END_TEST
+
+START_TEST(create_delete_and_uidvalidity)
+{
+	uint32_t first, second;
+
+	ck_assert_int_eq(create("work"), 0);
+	first = rig_mailbox(&r, r.joe, id_of("work")).uidvalidity;
+	ck_assert_int_eq(create("work"), SHELF_EEXISTS);
+	ck_assert_int_eq(create("inbox"), SHELF_EEXISTS);
+	ck_assert_int_eq(create("work/today"), 0);
+	rig_fill(&r, r.joe, id_of("work"), 3);
+	ck_assert_int_eq(delete_box("work"), 0);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).used_messages, 0);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).held_messages, 3);
+	ck_assert_int_eq(delete_box("work"), SHELF_ECHILDREN);
+	ck_assert_int_eq(delete_box("nowhere"), SHELF_ENOMAILBOX);
+	ck_assert_int_eq(delete_box("INBOX"), SHELF_ECANNOT);
+	expect_list("INBOX work/today");
+	ck_assert_int_eq(create("work"), 0);
+	second = rig_mailbox(&r, r.joe, id_of("work")).uidvalidity;
+	ck_assert_uint_gt(second, first);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, id_of("work")).exists, 0);
+}
+END_TEST
+
+START_TEST(rename_moves_inferiors_and_keeps_ids)
+{
+	uint32_t id, sub;
+
+	ck_assert_int_eq(create("a"), 0);
+	ck_assert_int_eq(create("a/b"), 0);
+	ck_assert_int_eq(create("ab"), 0);
+	ck_assert_int_eq(create("x"), 0);
+	id = id_of("a");
+	sub = id_of("a/b");
+	ck_assert_int_eq(rename_box("a", "x"), SHELF_EEXISTS);
+	ck_assert_int_eq(rename_box("a", "a/b/c"), SHELF_ENAME);
+	ck_assert_int_eq(rename_box("nowhere", "y"), SHELF_ENOMAILBOX);
+	ck_assert_int_eq(rename_box("a", "new/a"), 0);
+	expect_list("INBOX ab new/a new/a/b x");
+	ck_assert_uint_eq(id_of("new/a"), id);
+	ck_assert_uint_eq(id_of("new/a/b"), sub);
+	/* A name that only has inferiors can be renamed too. */
+	ck_assert_int_eq(rename_box("new", "old"), 0);
+	expect_list("INBOX ab old/a old/a/b x");
+	/* An inferior whose new name is taken stops all of it. */
+	ck_assert_int_eq(create("z/b"), 0);
+	ck_assert_int_eq(rename_box("old/a", "z"), SHELF_EEXISTS);
+	expect_list("INBOX ab old/a old/a/b x z/b");
+}
+END_TEST
+
+START_TEST(rename_of_inbox_leaves_an_empty_inbox)
+{
+	uint32_t old_validity = rig_mailbox(&r, r.joe, r.inbox).uidvalidity;
+
+	ck_assert_int_eq(create("INBOX/sub"), 0);
+	rig_fill(&r, r.joe, r.inbox, 5);
+	ck_assert_int_eq(rename_box("inbox", "2020"), 0);
+	expect_list("INBOX 2020 INBOX/sub");
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, id_of("2020")).exists, 5);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, id_of("INBOX")).exists, 0);
+	ck_assert_uint_gt(rig_mailbox(&r, r.joe, id_of("INBOX")).uidvalidity, old_validity);
+}
+END_TEST
+
+START_TEST(subscriptions_outlive_mailboxes)
+{
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("later"), true), 0);
+	ck_assert_int_eq(create("now"), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("now"), true), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("inbox"), true), 0);
+	expect_list("INBOX+ later?+ now+");
+	ck_assert_int_eq(delete_box("now"), 0);
+	ck_assert_int_eq(create("later"), 0);
+	expect_list("INBOX+ later+ now?+");
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("now"), false), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("never"), false), 0);
+	expect_list("INBOX+ later+");
+}
+END_TEST
+
+START_TEST(special_use_is_given_once)
+{
+	struct shelf_span sent = shelf_span_str("Sent"), other = shelf_span_str("Other");
+
+	ck_assert_int_eq(shelf_mailbox_create(r.store, r.joe, sent, SHELF_USE_SENT, NULL), 0);
+	ck_assert_int_eq(
+	    shelf_mailbox_create(r.store, r.joe, other, SHELF_USE_SENT, NULL), SHELF_EEXISTS);
+	ck_assert_uint_eq(id_of("Other"), 0);
+	ck_assert_int_eq(create("Other"), 0);
+	ck_assert_int_eq(
+	    shelf_mailbox_set_use(r.store, r.joe, other, SHELF_USE_SENT), SHELF_EEXISTS);
+	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, sent, 0), 0);
+	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, other, SHELF_USE_SENT), 0);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, id_of("Other")).special_use, SHELF_USE_SENT);
+	/* A deleted mailbox gives its use back. */
+	ck_assert_int_eq(delete_box("Other"), 0);
+	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, sent, SHELF_USE_SENT), 0);
+}
+END_TEST
+
+START_TEST(recent_is_told_to_one_session)
+{
+	uint32_t from, to;
+	uint64_t modseq;
+
+	rig_fill(&r, r.joe, r.inbox, 3);
+	modseq = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, r.inbox, &from, &to), 0);
+	ck_assert(from == 1 && to == 4);
+	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, r.inbox, &from, &to), 0);
+	ck_assert(from == 4 && to == 4);
+	rig_fill(&r, r.joe, r.inbox, 2);
+	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, r.inbox, &from, &to), 0);
+	ck_assert(from == 4 && to == 6);
+	ck_assert_uint_eq(rig_modseq(&r, r.joe), modseq + 1);
+}
+END_TEST
+
+START_TEST(mailboxes_have_a_limit)
+{
+	char name[32];
+
+	for (unsigned i = 1; i < SHELF_MAILBOXES_MAX; i++) {
+		snprintf(name, sizeof(name), "m%u", i);
+		ck_assert_int_eq(create(name), 0);
+	}
+	ck_assert_int_eq(create("one-too-many"), SHELF_ELIMIT);
+	ck_assert_int_eq(delete_box("m1"), 0);
+	ck_assert_int_eq(create("fits-again"), 0);
+}
+END_TEST
+
+Suite *suite_mailbox(void);
+Suite *
+suite_mailbox(void)
+{
+	Suite *s = suite_create("mailbox");
+	TCase *tc = tcase_create("mailbox");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, names_are_checked, 0, (int)(sizeof(names) / sizeof(*names)));
+	tcase_add_test(tc, long_and_deep_names);
+	tcase_add_test(tc, create_delete_and_uidvalidity);
+	tcase_add_test(tc, rename_moves_inferiors_and_keeps_ids);
+	tcase_add_test(tc, rename_of_inbox_leaves_an_empty_inbox);
+	tcase_add_test(tc, subscriptions_outlive_mailboxes);
+	tcase_add_test(tc, special_use_is_given_once);
+	tcase_add_test(tc, recent_is_told_to_one_session);
+	tcase_add_test(tc, mailboxes_have_a_limit);
+	suite_add_tcase(s, tc);
+	return s;
+}
