@@ -171,6 +171,7 @@ main(int argc, char **argv)
 	struct inputs in = {0};
 	struct shelf_buf b = {0};
 	unsigned long mutations = 1000;
+	size_t files;
 	int c;
 
 	program = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
@@ -193,6 +194,7 @@ main(int argc, char **argv)
 		collect(&in, argv + optind);
 	for (size_t i = 0; i < in.count; i++)
 		play(in.list[i].data, in.list[i].len);
+	files = in.count;
 	if (in.count == 0) {
 		in.list = SHELF_NEW(struct shelf_buf);
 		in.count = 1;
@@ -208,7 +210,7 @@ main(int argc, char **argv)
 			mutate(&b, &in);
 		play(b.data, b.len);
 	}
-	printf("%s: %zu files, %lu mutations\n", program, in.count, mutations);
+	printf("%s: %zu files, %lu mutations\n", program, files, mutations);
 	for (size_t i = 0; i < in.count; i++)
 		shelf_buf_free(&in.list[i]);
 	free(in.list);

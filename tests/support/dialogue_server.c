@@ -42,9 +42,8 @@ dialogue_server_new(void)
 {
 	static const char *const settings[][2] = {
 	    {"hostname", "mail.example.org"},
-	    {"local_domains", "example.org"},
+	    {"local_domains", "example.org mail.example.org localhost"},
 	    {"login_fail_delay_ms", "0"},
-	    {"log_level", "error"},
 	};
 	struct dialogue_server *s = SHELF_NEW(struct dialogue_server);
 
