@@ -23,14 +23,17 @@ struct net_tls {
 static int
 no_password(char *buf, int size, int rwflag, void *arg)
 {
+	*(bool *)arg = true;
 	return -1;
 }
 
+/* The first error of the queue is the cause, the later ones say who met it. */
 static void
 tell(char *error, size_t error_len, const char *file, const char *what)
 {
-	unsigned long code = ERR_peek_last_error();
-	const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
+	unsigned long code = ERR_peek_error();
+	const char *reason = code == 0 ? NULL : ERR_SYSTEM_ERROR(code) ?
+	    strerror((int)ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
 	if (reason != NULL)
 		snprintf(error, error_len, "%s: %s: %s", file, what, reason);
@@ -61,7 +64,6 @@ new_context(void)
 	    SSL_MODE_RELEASE_BUFFERS);
 	/* Tickets carry resumed sessions; a cache would only hold memory. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_default_passwd_cb(ctx, no_password);
 	return ctx;
 }
 
@@ -70,6 +72,7 @@ net_tls_new(const char *cert_file, const char *key_file, char *error, size_t err
 {
 	struct net_tls *tls = NULL;
 	SSL_CTX *ctx = NULL;
+	bool encrypted = false;
 
 	ERR_clear_error();
 	ctx = new_context();
@@ -77,13 +80,16 @@ net_tls_new(const char *cert_file, const char *key_file, char *error, size_t err
 		tell(error, error_len, cert_file, "TLS is not available");
 		goto fail;
 	}
+	SSL_CTX_set_default_passwd_cb(ctx, no_password);
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, &encrypted);
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1) {
 		tell(error, error_len, cert_file, "certificate not usable");
 		goto fail;
 	}
 	if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1 &&
 	    !is_mismatch(ERR_peek_last_error())) {
-		tell(error, error_len, key_file, "private key not usable");
+		tell(error, error_len, key_file, encrypted ?
+		    "private key not usable, it is encrypted" : "private key not usable");
 		goto fail;
 	}
 	ERR_clear_error();
@@ -94,6 +100,7 @@ net_tls_new(const char *cert_file, const char *key_file, char *error, size_t err
 		    cert_file);
 		goto fail;
 	}
+	SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
 	tls = SHELF_NEW(struct net_tls);
 	tls->ctx = ctx;
 	atomic_store(&tls->refs, 1);

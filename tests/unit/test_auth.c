@@ -184,11 +184,13 @@ set_up(void)
 		{.name = shelf_span_str("off"), .password = shelf_span_str("secret")},
 		{.name = shelf_span_str("mute")},
 	};
+	/* Small: ThreadSanitizer leaves little address space. */
+	struct shelf_store_params params = {.partitions = 1, .map_bytes = 64 << 20};
 	uint32_t ids[3];
 
 	support_tmpdir(dir, sizeof(dir));
 	ck_assert_int_eq(rmdir(dir), 0);
-	ck_assert_int_eq(shelf_store_create(dir, NULL), 0);
+	ck_assert_int_eq(shelf_store_create(dir, &params), 0);
 	ck_assert_int_eq(shelf_store_open(dir, 0, &store), 0);
 	ck_assert_int_eq(shelf_account_add(store, accounts, 3, NULL, ids), 0);
 	ck_assert_int_eq(shelf_account_set_services(store, ids[1], SHELF_SERVICE_ALL, true), 0);

@@ -2,9 +2,12 @@
  * test_net_tls.c - TLS from the start, STARTTLS and what may come behind it, certificates
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <openssl/ec.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include <mailshelf/mem.h>
@@ -125,6 +128,19 @@ START_TEST(old_tls_is_refused)
 }
 END_TEST
 
+/* Reading it would have to ask for a password; a daemon must not. */
+static void
+encrypt_key(const char *file)
+{
+	FILE *out = fopen(file, "w");
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+
+	ck_assert_ptr_nonnull(out);
+	ck_assert_int_eq(PEM_write_PKCS8PrivateKey(out, key, EVP_aes_128_cbc(), "x", 1, NULL, NULL), 1);
+	fclose(out);
+	EVP_PKEY_free(key);
+}
+
 START_TEST(tls_files_that_do_not_do)
 {
 	char cert[64], key[64], other_cert[64], other_key[64], error[512] = "";
@@ -139,6 +155,9 @@ START_TEST(tls_files_that_do_not_do)
 	ck_assert_ptr_null(net_tls_new(cert, other_key, error, sizeof(error)));
 	ck_assert_ptr_nonnull(strstr(error, "does not belong to the certificate"));
 	ck_assert_ptr_null(net_tls_new(key, key, error, sizeof(error)));
+	encrypt_key(other_key);
+	ck_assert_ptr_null(net_tls_new(other_cert, other_key, error, sizeof(error)));
+	ck_assert_msg(strstr(error, "encrypted") != NULL, "%s", error);
 	tls = net_tls_new(cert, key, error, sizeof(error));
 	ck_assert_ptr_nonnull(tls);
 	net_tls_unref(&tls);
