@@ -157,6 +157,8 @@ SHELF_CHECK int imap_section_write(struct imap_fetch *f, struct imap_fetch_item 
 /* Pure printing, into the session's output. */
 void imap_print_envelope(struct imap_session *s, const struct mime_envelope *e);
 void imap_print_structure(struct imap_session *s, const struct mime_part *part, bool extended);
+/* By kind, or by name although its inside is not known (encoded, too deep). */
+bool imap_is_message(const struct mime_part *part);
 
 #define IMAP_FETCH_ITEM(name, parse, print, needs, source) \
 	imap_fetch_parse_fn imap_fetch_parse_##parse;      \

@@ -64,6 +64,15 @@ nth_child(const struct mime_part *part, uint32_t n)
 	return c;
 }
 
+/* What BODYSTRUCTURE shows where the syntax asks for a part and there is none (imap_fetch_structure.c). */
+static const struct mime_part nothing;
+
+static const struct mime_part *
+part_within(const struct mime_part *part, uint32_t n)
+{
+	return part->child == NULL && n == 1 ? &nothing : nth_child(part, n);
+}
+
 /*
  * RFC 9051 6.4.5.1: numbers count the parts of a multipart; a message that is no multipart has the one
  * part 1, itself; behind a message/rfc822 part the numbers go on inside that message.
@@ -75,15 +84,15 @@ find_part(const struct imap_section *section, const struct mime_part *root)
 	bool at_message = true; /* PART is a message whose parts are to be counted */
 
 	for (size_t i = 0; i < section->npath && part != NULL; i++) {
-		if (!at_message && part->kind == MIME_MESSAGE) {
+		uint32_t n = section->path[i];
+
+		if (!at_message && part->kind == MIME_MESSAGE && part->child != NULL) {
 			part = part->child;
 			at_message = true;
-			if (part == NULL)
-				return NULL;
 		}
-		if (part->kind == MIME_MULTIPART)
-			part = nth_child(part, section->path[i]);
-		else if (!at_message || section->path[i] != 1)
+		if (part->kind == MIME_MULTIPART || (!at_message && imap_is_message(part)))
+			part = part_within(part, n);
+		else if (!at_message || n != 1)
 			return NULL;
 		at_message = false;
 	}

@@ -120,8 +120,8 @@ print_multipart(struct imap_session *s, const struct mime_part *part, bool exten
 	imap_out_str(s, ")");
 }
 
-static bool
-is_message(const struct mime_part *part)
+bool
+imap_is_message(const struct mime_part *part)
 {
 	return part->kind == MIME_MESSAGE || (shelf_span_is(part->type, "message") &&
 	    (shelf_span_is(part->subtype, "rfc822") || shelf_span_is(part->subtype, "global")));
@@ -155,9 +155,9 @@ print_single(struct imap_session *s, const struct mime_part *part, bool extended
 	imap_out_str(s, " ");
 	imap_out_string(s, part->encoding.data != NULL ? part->encoding : shelf_span_str("7BIT"));
 	imap_outf(s, " %" PRIu64, part->body_len);
-	if (is_message(part))
+	if (imap_is_message(part))
 		print_inner_message(s, part, extended);
-	if (is_message(part) || shelf_span_is(part->type, "text"))
+	if (imap_is_message(part) || shelf_span_is(part->type, "text"))
 		imap_outf(s, " %" PRIu64, part->lines);
 	if (extended) {
 		imap_out_str(s, " ");

@@ -253,6 +253,38 @@ START_TEST(section_of_bare_message)
 }
 END_TEST
 
+/* Parts that BODYSTRUCTURE has to invent are empty, not missing. */
+START_TEST(section_of_nothing)
+{
+	static const struct {
+		const char *message, *section;
+		bool nil;
+	} rows[] = {
+	    {"Content-Type: multipart/mixed; boundary=b\r\n\r\nno part\r\n", "1]", false},
+	    {"Content-Type: multipart/mixed; boundary=b\r\n\r\nno part\r\n", "1.MIME]", false},
+	    {"Content-Type: multipart/mixed; boundary=b\r\n\r\nno part\r\n", "1.HEADER]", true},
+	    {"Content-Type: multipart/mixed; boundary=b\r\n\r\nno part\r\n", "2]", true},
+	    {"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n",
+	        "1.1]", false},
+	    {"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==\r\n",
+	        "1.2]", true},
+	};
+	struct shelf_arena arena = {0};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct imap_fetch_item item;
+		struct imap_slice slice = {0};
+
+		ck_assert(parse(rows[i].section, &arena, &item));
+		imap_section_resolve(&item.section, scan(rows[i].message, &arena),
+		    strlen(rows[i].message), &slice);
+		ck_assert_msg(slice.nil == rows[i].nil, "row %zu", i);
+		ck_assert_uint_eq(slice.len, 0);
+	}
+	shelf_arena_free(&arena);
+}
+END_TEST
+
 /* ---- The header filter ------------------------------------------------------------------------------- */
 
 static const char *const headers[] = {
@@ -333,6 +365,7 @@ suite_imap_section(void)
 	tcase_add_loop_test(tc, item_list, 0, (int)(sizeof lists / sizeof *lists));
 	tcase_add_loop_test(tc, section_range, 0, (int)(sizeof ranges / sizeof *ranges));
 	tcase_add_test(tc, section_of_bare_message);
+	tcase_add_test(tc, section_of_nothing);
 	tcase_add_loop_test(tc, header_fields, 0, (int)(sizeof headers / sizeof *headers));
 	suite_add_tcase(suite, tc);
 	return suite;
