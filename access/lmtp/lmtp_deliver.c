@@ -153,8 +153,8 @@ tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, i
 {
 	shelf_log(rc == 0 ? SHELF_LOG_INFO : SHELF_LOG_WARN, "lmtp delivery", "account", "%s",
 	    rcpt->name, "from", "%s", sender, "bytes", "%llu", (unsigned long long)s->received,
-	    "peer", "%s", net_conn_peer(s->conn), "result", "%s", rc == 0 ? "stored" : shelf_err_name(rc),
-	    "conn", "%llu", net_conn_id(s->conn), NULL);
+	    "peer", "%s", net_conn_peer(s->conn), "result", "%s",
+	    rc == 0 ? "stored" : shelf_err_name(rc), "conn", "%llu", net_conn_id(s->conn), NULL);
 	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc));
 }
 
