@@ -132,7 +132,7 @@ arrows: ## Libraries and includes stay in their rooms
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
 	@tests/support/lint.sh
 docs: ## The tables of docs/ that are made from the .def files
-	@tests/support/docs.sh
+	@python3 tests/support/docs.py
 ci: ## What CI runs, word for word
 	$(MAKE) check
 	$(MAKE) demo DEMO_EXIT=1
