@@ -71,12 +71,12 @@ $B/libmailshelf.a: $(call objs,$(ENGINE))
 $B/libaccess.a: $(call objs,$(ACCESS))
 	@rm -f $@ && $(AR) rcs $@ $^
 
-link = $(CC) $(OPT_$(MODE)) $(LINK_$(MODE)) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS)
+link = @echo "  LD   $(@F)" && $(CC) $(OPT_$(MODE)) $(LINK_$(MODE)) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS)
 $B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libmailshelf.a
 	$(link) $(LIBS_engine) -lz
-$B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS)) $B/libaccess.a $B/libmailshelf.a
+$B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS)) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
 	$(link) $(LIBS_access) $(LIBS_engine) -lz $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)

@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <openssl/ec.h>
@@ -86,6 +87,83 @@ START_TEST(starttls_with_clear_text_after_it_ends)
 	ck_assert_str_eq(rig_reason(&rig, 1), "TLS handshake failed");
 	ck_assert_int_eq(rig.tls_up, 0);
 	client_close(&c);
+	rig_stop(&rig);
+}
+END_TEST
+
+/* However the clear text behind the command is cut into packets. */
+START_TEST(starttls_injection_in_two_packets)
+{
+	static const char text[] = "tls\r\necho injected\r\n";
+	char first[sizeof(text)] = "";
+	const char *line;
+	struct client c;
+
+	rig_start(&rig, 1, true, false);
+	for (size_t cut = 1; cut < sizeof(text) - 1; cut++) {
+		c = client_greeted(client_pair(&rig));
+		memcpy(first, text, cut);
+		first[cut] = '\0';
+		client_send(&c, first);
+		usleep((cut % 3) * 1000);
+		send(c.fd, text + cut, sizeof(text) - 1 - cut, MSG_NOSIGNAL);
+		ck_assert_str_eq(client_line(&c), "go");
+		/* What else comes is an alert of TLS at most. */
+		line = client_line(&c);
+		ck_assert_ptr_null(strstr(line, "injected"));
+		client_rest(&c);
+		client_close(&c);
+	}
+	rig_wait(&rig.closed, (int)sizeof(text) - 2);
+	ck_assert_int_eq(rig.tls_up, 0);
+	rig_stop(&rig);
+}
+END_TEST
+
+struct wire {
+	int from, to;
+};
+
+/* Carries every byte by itself. */
+static void *
+carry(void *arg)
+{
+	const struct wire *wire = arg;
+	char c;
+
+	while (recv(wire->from, &c, 1, 0) == 1 && send(wire->to, &c, 1, MSG_NOSIGNAL) == 1)
+		;
+	shutdown(wire->to, SHUT_WR);
+	return NULL;
+}
+
+START_TEST(tls_in_single_bytes)
+{
+	struct wire there, back;
+	pthread_t threads[2];
+	struct client server, c = {0};
+	int fds[2];
+
+	rig_start(&rig, 1, true, true);
+	server = client_pair(&rig);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	there = (struct wire){fds[1], server.fd};
+	back = (struct wire){server.fd, fds[1]};
+	pthread_create(&threads[0], NULL, carry, &there);
+	pthread_create(&threads[1], NULL, carry, &back);
+	c.fd = fds[0];
+	ck_assert(client_tls(&c));
+	c = client_greeted(c);
+	client_send(&c, "work 5\r\nbig 40000\r\nquit\r\n");
+	ck_assert_str_eq(client_line(&c), "worked");
+	ck_assert(client_bytes(&c, 40000));
+	ck_assert_str_eq(client_line(&c), "bye");
+	ck_assert_int_eq(client_rest(&c), 0);
+	client_close(&c);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	client_close(&server);
+	close(fds[1]);
 	rig_stop(&rig);
 }
 END_TEST
@@ -219,6 +297,8 @@ suite_net_tls(void)
 	tcase_add_test(tc, starttls);
 	tcase_add_test(tc, starttls_with_input_behind_it_ends);
 	tcase_add_test(tc, starttls_with_clear_text_after_it_ends);
+	tcase_add_test(tc, starttls_injection_in_two_packets);
+	tcase_add_test(tc, tls_in_single_bytes);
 	tcase_add_test(tc, silent_handshake_is_cut);
 	tcase_add_test(tc, old_tls_is_refused);
 	tcase_add_test(tc, tls_files_that_do_not_do);
