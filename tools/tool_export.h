@@ -34,7 +34,8 @@ struct export_writer {
 	int64_t mtime_s;
 	int64_t start_s;            /* of the export, in Maildir names */
 	int64_t message_at;         /* mbox: where the message began */
-	bool cr, line_start;        /* of the conversion: a CR is held back; */
+	bool cr, cr_twice;          /* of the conversion: a CR is held back, behind another one */
+	bool line_start;
 	unsigned matched;           /* so many bytes of "From " are held back */
 	char *letters[26];          /* Maildir: keyword of each letter */
 	uint64_t keywords_lost;
@@ -42,7 +43,7 @@ struct export_writer {
 
 bool export_writer_init(struct export_writer *w, const char *format);
 void export_writer_free(struct export_writer *w);
-/* CRLF becomes LF; MBOX: lines that begin with ">*From " get one more ">". LAST: nothing follows. */
+/* CRLF becomes LF, unless another CR precedes it; MBOX: lines that begin with ">*From " get one more ">". LAST: nothing follows. */
 void export_convert(struct export_writer *w, struct shelf_span in, bool mbox, bool last,
     struct shelf_buf *out);
 /* DIR and the levels of a mailbox name as path: what a file system would misread is "%2E". */

@@ -145,8 +145,10 @@ export_convert(struct export_writer *w, struct shelf_span in, bool mbox, bool la
 	for (size_t i = 0; i < in.len; i++) {
 		uint8_t c = in.data[i];
 
-		if (w->cr && c != '\n')
+		/* CR CR LF stays whole: its LF alone would come back as CR LF. */
+		if (w->cr && (c != '\n' || w->cr_twice))
 			convert_byte(w, '\r', mbox, out);
+		w->cr_twice = w->cr && c == '\r';
 		w->cr = c == '\r';
 		if (!w->cr)
 			convert_byte(w, c, mbox, out);
@@ -163,7 +165,7 @@ export_convert(struct export_writer *w, struct shelf_span in, bool mbox, bool la
 static void
 convert_begin(struct export_writer *w)
 {
-	w->cr = false;
+	w->cr = w->cr_twice = false;
 	w->line_start = true;
 	w->matched = 0;
 }
