@@ -55,10 +55,13 @@ search_match_feed(struct search_match *m, const uint32_t *folded, size_t n)
 	if (m->found)
 		return;
 	for (size_t i = 0; i < n; i++) {
-		uint32_t c = folded[i];
+		uint32_t c;
 
-		if (at == 0 && c != first)
-			continue;
+		while (at == 0 && i < n && folded[i] != first)
+			i++;
+		if (i == n)
+			break;
+		c = folded[i];
 		while (at > 0 && c != m->pattern[at])
 			at = m->fail[at - 1];
 		if (c == m->pattern[at] && ++at == m->len) {

@@ -147,6 +147,19 @@ read_header(struct search_pass *pass, const struct search_segment *segment, int 
 	return piece.len == 0 || pass->header.len >= len; /* shorter than promised: take what is there */
 }
 
+static bool
+is_asked(const struct search_plan *plan, struct shelf_span name)
+{
+	for (size_t i = 0; i < plan->nleaf; i++) {
+		const struct search_node *leaf = plan->leaf[i];
+
+		if (leaf->kind == SHELF_KEY_HEADER && is_open(leaf) &&
+		    shelf_span_ieq(leaf->key->name, name))
+			return true;
+	}
+	return false;
+}
+
 /* The field as people see it goes to the keys that ask for it by name. */
 static void
 ask_field(struct search_pass *pass, struct search_plan *plan, const struct mime_field *field,
@@ -193,6 +206,8 @@ search_header(struct search_pass *pass, struct search_plan *plan,
 
 	/* ask_field uses the same room, so it has its turn first and for itself. */
 	while (segment->part == pass->root && mime_field_next(header, &pos, &field)) {
+		if (!is_asked(plan, field.name))
+			continue;
 		shelf_buf_clear(&pass->decoded);
 		mime_header_utf8(mime_unfold(field.value, &arena), &pass->decoded);
 		ask_field(pass, plan, &field, shelf_buf_span(&pass->decoded));

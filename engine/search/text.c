@@ -81,6 +81,27 @@ utf8_byte(struct search_text *t, uint8_t c)
 	}
 }
 
+/* Most text is this. Takes ASCII from the front of BYTES; the number of bytes taken. */
+static size_t
+ascii_run(struct search_text *t, struct shelf_span bytes)
+{
+	size_t room, n = 0;
+
+	if (t->n == SEARCH_TEXT_POINTS)
+		search_text_flush(t);
+	room = SEARCH_TEXT_POINTS - t->n;
+	if (room > bytes.len)
+		room = bytes.len;
+	while (n < room && bytes.data[n] < 0x80) {
+		uint8_t c = bytes.data[n];
+
+		t->folded[t->n + n] = c + ((uint8_t)(c - 'A') < 26 ? 32u : 0u);
+		n++;
+	}
+	t->n += n;
+	return n;
+}
+
 /* ---- Other charsets -------------------------------------------------------------------------- */
 
 static void
@@ -157,11 +178,14 @@ search_text_feed(struct search_text *t, struct shelf_span bytes)
 		convert(t, bytes, false);
 		return;
 	}
-	for (size_t i = 0; i < bytes.len; i++) {
-		if (t->nheld == 0 && bytes.data[i] < 0x80)
-			put(t, bytes.data[i]);
-		else
-			utf8_byte(t, bytes.data[i]);
+	while (bytes.len > 0) {
+		size_t n = t->nheld == 0 ? ascii_run(t, bytes) : 0;
+
+		if (n == 0) {
+			utf8_byte(t, bytes.data[0]);
+			n = 1;
+		}
+		bytes = shelf_span(bytes.data + n, bytes.len - n);
 	}
 }
 
