@@ -67,6 +67,31 @@ worked(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
+/*
+ * With message numbers the client means messages it believes to be there: when one is gone the command
+ * is refused as a whole (RFC 2180 4.4.1) and the reply brings the EXPUNGE. Uids not there are passed
+ * over (RFC 9051 6.4.9).
+ */
+static int
+find_all(struct imap_cmd *c, struct shelf_rd *rd)
+{
+	struct copy *w = c->data;
+	struct shelf_view *now = NULL;
+	struct shelf_uidset *present = NULL;
+	uint32_t missing = 0;
+	int rc = c->uid ? 0 : shelf_view_open(rd, w->from, &now);
+
+	if (rc != 0 || c->uid)
+		return rc;
+	present = shelf_uidset_new();
+	shelf_view_uids(now, present);
+	shelf_uidset_and(present, w->uids);
+	missing = shelf_uidset_count(w->uids) - shelf_uidset_count(present);
+	shelf_uidset_free(&present);
+	shelf_view_close(&now);
+	return missing == 0 ? 0 : SHELF_ENOMESSAGE;
+}
+
 static enum imap_step
 start(struct imap_cmd *c, bool move)
 {
@@ -91,6 +116,8 @@ start(struct imap_cmd *c, bool move)
 	rc = shelf_rd_begin(s->store, s->account, &rd);
 	if (rc == 0)
 		rc = shelf_mailbox_find(rd, name, &row);
+	if (rc == 0)
+		rc = find_all(c, rd);
 	shelf_rd_end(&rd);
 	if (rc == SHELF_ENOMAILBOX)
 		return imap_no(c, "TRYCREATE", "There is no such mailbox");
