@@ -198,7 +198,7 @@ static void
 welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 {
 	struct net_loop *loop = listener->loops[listener->next_loop];
-	struct net_conn_params params = listener->params.conn;
+	struct net_conn_params params;
 	struct net_conn *conn;
 	struct net_peer peer;
 	const char *refused;
@@ -212,7 +212,8 @@ welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 	}
 	listener->next_loop = (listener->next_loop + 1) % listener->nloops;
 	pthread_mutex_lock(&listener->lock);
-	params.tls = net_tls_ref(listener->params.conn.tls);
+	params = listener->params.conn;
+	net_tls_ref(params.tls);
 	pthread_mutex_unlock(&listener->lock);
 	conn = net_conn_new(loop, fd, text, &params, listener, peer);
 	net_tls_unref(&params.tls);
