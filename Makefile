@@ -82,6 +82,8 @@ $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
+$B/bench_engine: $B/bench/bench_engine.o $B/libmailshelf.a
+	$(link) $(LIBS_engine)
 # One program per tests/fuzz/fuzz_NAME.c: with libFuzzer, or with a main that plays the corpus.
 $B/libtools.a: $(call objs,$(TOOLS))
 	@rm -f $@ && $(AR) rcs $@ $^
@@ -127,6 +129,9 @@ clients: ## Only the tests with real mail clients (ARGS="mbsync")
 fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
 	@$(MAKE) MODE=fuzz CC=clang fuzz-programs
 	@$(RUN) SECONDS_EACH=$(SECONDS_EACH) tests/support/fuzz.sh $(or $(NAME),$(FUZZERS))
+bench: ## What the store does per second on this disk, as ratios (DIR=..., MESSAGES=1000000)
+	@$(MAKE) --no-print-directory MODE=release $(BUILD)/release/bench_engine
+	$(BUILD)/release/bench_engine $(or $(DIR),$(BUILD)/bench-store) $(or $(MESSAGES),100000)
 arrows: ## Libraries and includes stay in their rooms
 	@tests/support/arrows.sh
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
@@ -152,7 +157,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash clients fuzz \
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash clients fuzz bench \
         arrows lint docs ci deps-build deps-test deps-demo deps-fuzz demo install
 .SECONDARY:
 .DELETE_ON_ERROR:
