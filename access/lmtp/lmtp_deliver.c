@@ -151,7 +151,11 @@ outcome(const struct job *job, uint32_t account)
 static void
 tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, int rc)
 {
-	shelf_log(rc == 0 ? SHELF_LOG_INFO : SHELF_LOG_WARN, "lmtp delivery", "account", "%s",
+	enum shelf_err_class class = shelf_err_class_of(rc);
+	bool trouble = class != SHELF_CLASS_OK && class != SHELF_CLASS_REFUSED &&
+	    class != SHELF_CLASS_MISSING && class != SHELF_CLASS_CALLER;
+
+	shelf_log(trouble ? SHELF_LOG_WARN : SHELF_LOG_INFO, "lmtp delivery", "account", "%s",
 	    rcpt->name, "from", "%s", sender, "bytes", "%llu", (unsigned long long)s->received,
 	    "peer", "%s", net_conn_peer(s->conn), "result", "%s",
 	    rc == 0 ? "stored" : shelf_err_name(rc), "conn", "%llu", net_conn_id(s->conn), NULL);

@@ -132,8 +132,10 @@ pop3_cmd_pass(struct pop3_session *s, const struct pop3_args *args)
 static void
 list_mechanisms(struct pop3_session *s)
 {
+	bool usable = auth_cleartext_ok(s->server->auth, s->conn);
+
 	pop3_ok(s, "Mechanisms follow");
-	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
+	for (size_t i = 0; usable && i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
 		net_conn_printf(s->conn, "%s\r\n", mechanisms[i]);
 	net_conn_printf(s->conn, ".\r\n");
 }
