@@ -44,13 +44,16 @@ seconds(void)
 static struct shelf_draft *
 make_draft(unsigned n)
 {
-	static const char words[] = "the letter about shelves and boxes was carried home by post on a ";
+	static const char words[] =
+	    "the letter about shelves and boxes was carried home by post on a ";
 	struct shelf_buf b = {0};
 	struct shelf_draft *d;
 	unsigned r = n * 2654435761u;
 
-	shelf_buf_printf(&b, "From: sender%u@example.org\r\nTo: reader@example.net\r\n"
-	    "Subject: message %u\r\nMessage-ID: <%u.%u@example.org>\r\n\r\n", r % 97, n, n, r);
+	shelf_buf_printf(&b,
+			 "From: sender%u@example.org\r\nTo: reader@example.net\r\n"
+			 "Subject: message %u\r\nMessage-ID: <%u.%u@example.org>\r\n\r\n",
+			 r % 97, n, n, r);
 	while (b.len < BODY_BYTES) {
 		r = r * 1664525u + 1013904223u;
 		shelf_buf_printf(&b, "%.*s%u\r\n", (int)(20 + r % 44), words + r % 20, r >> 7);
@@ -133,7 +136,7 @@ report_delivery(double limit)
 	static const unsigned threads[] = {1, 8, 32};
 
 	printf("\ndelivery of %d bytes, durable\n%8s %12s %10s %14s %14s\n", BODY_BYTES, "writers",
-	    "messages/s", "MB/s", "of the limit", "updates/flush");
+	       "messages/s", "MB/s", "of the limit", "updates/flush");
 	for (size_t i = 0; i < sizeof(threads) / sizeof(*threads); i++) {
 		struct shelf_store_stats before, after;
 		double rate;
@@ -141,9 +144,10 @@ report_delivery(double limit)
 		must(shelf_store_stats(store, &before), "stats");
 		rate = deliver_rate(threads[i]);
 		must(shelf_store_stats(store, &after), "stats");
-		printf("%8u %12.0f %10.1f %13.2fx %14.1f\n", threads[i], rate, rate * BODY_BYTES / 1e6,
-		    rate / limit, (double)(after.updates - before.updates) /
-			(double)(after.commits - before.commits));
+		printf("%8u %12.0f %10.1f %13.2fx %14.1f\n", threads[i], rate,
+		       rate * BODY_BYTES / 1e6, rate / limit,
+		       (double)(after.updates - before.updates) /
+			   (double)(after.commits - before.commits));
 	}
 }
 
@@ -182,7 +186,8 @@ struct costs { /* milliseconds */
 static double
 flag_some(uint32_t mailbox, uint32_t first, uint32_t last, enum shelf_flag_op op)
 {
-	struct shelf_flag_change change = {.op = op, .flags = SHELF_FLAGGED, .unchanged_since = UINT64_MAX};
+	struct shelf_flag_change change = {
+	    .op = op, .flags = SHELF_FLAGGED, .unchanged_since = UINT64_MAX};
 	struct shelf_uidset *uids = shelf_uidset_new();
 	double start = seconds();
 
@@ -211,7 +216,8 @@ median(double *v)
 static struct costs
 measure(uint32_t mailbox, unsigned size)
 {
-	double status[ROUNDS], open_ms[ROUNDS], append[ROUNDS], flag[ROUNDS], refresh[ROUNDS], all[ROUNDS];
+	double status[ROUNDS], open_ms[ROUNDS], append[ROUNDS], flag[ROUNDS], refresh[ROUNDS],
+	    all[ROUNDS];
 	struct shelf_changes ch = {.vanished = shelf_uidset_new(), .flagged = shelf_uidset_new()};
 	struct shelf_draft *d = make_draft(2);
 
@@ -237,7 +243,8 @@ measure(uint32_t mailbox, unsigned size)
 		flag[r] = 0;
 		for (uint32_t i = 1; i <= 10; i++)
 			flag[r] += flag_some(mailbox, i * (size / 11), i * (size / 11),
-			    r % 2 ? SHELF_FLAGS_REMOVE : SHELF_FLAGS_ADD) / 10;
+					     r % 2 ? SHELF_FLAGS_REMOVE : SHELF_FLAGS_ADD) /
+				   10;
 		t = seconds();
 		must(shelf_rd_begin(store, account[0], &rd), "read");
 		must(shelf_view_refresh(view, rd, true, &ch), "refresh");
@@ -252,8 +259,8 @@ measure(uint32_t mailbox, unsigned size)
 	shelf_draft_free(&d);
 	shelf_uidset_free(&ch.vanished);
 	shelf_uidset_free(&ch.flagged);
-	return (struct costs){median(status), median(open_ms), median(append), median(flag), median(refresh),
-	    median(all)};
+	return (struct costs){median(status), median(open_ms), median(append),
+			      median(flag),   median(refresh), median(all)};
 }
 
 static void
@@ -262,20 +269,22 @@ report_growth(unsigned largest)
 	struct costs first = {0}, last = {0};
 	uint32_t mailbox;
 
-	must(shelf_mailbox_create(store, account[0], shelf_span_str("growing"), 0, &mailbox), "create");
-	printf("\none mailbox, milliseconds (median of %d)\n%10s %9s %9s %9s %9s %9s %9s\n", ROUNDS, "messages",
-	    "status", "open", "append", "flag", "resync10", "flag all");
+	must(shelf_mailbox_create(store, account[0], shelf_span_str("growing"), 0, &mailbox),
+	     "create");
+	printf("\none mailbox, milliseconds (median of %d)\n%10s %9s %9s %9s %9s %9s %9s\n", ROUNDS,
+	       "messages", "status", "open", "append", "flag", "resync10", "flag all");
 	for (unsigned size = 10000; size <= largest; size *= 10) {
 		grow(mailbox, size);
 		last = measure(mailbox, size);
 		if (size == 10000)
 			first = last;
-		printf("%10u %9.4f %9.3f %9.3f %9.3f %9.3f %9.2f\n", size, last.status, last.open, last.append,
-		    last.flag, last.refresh, last.flag_all);
+		printf("%10u %9.4f %9.3f %9.3f %9.3f %9.3f %9.2f\n", size, last.status, last.open,
+		       last.append, last.flag, last.refresh, last.flag_all);
 	}
-	printf("%10s %8.1fx %8.1fx %8.1fx %8.1fx %8.1fx %8.1fx\n", "growth", last.status / first.status,
-	    last.open / first.open, last.append / first.append, last.flag / first.flag,
-	    last.refresh / first.refresh, last.flag_all / first.flag_all);
+	printf("%10s %8.1fx %8.1fx %8.1fx %8.1fx %8.1fx %8.1fx\n", "growth",
+	       last.status / first.status, last.open / first.open, last.append / first.append,
+	       last.flag / first.flag, last.refresh / first.refresh,
+	       last.flag_all / first.flag_all);
 }
 
 int
@@ -288,7 +297,8 @@ main(int argc, char **argv)
 	double limit;
 
 	if (argc < 2 || argc > 3 || largest < 10000 || largest > 10000000) {
-		fputs("usage: bench_engine DIR [MESSAGES]    10000 <= MESSAGES <= 10000000\n", stderr);
+		fputs("usage: bench_engine DIR [MESSAGES]    10000 <= MESSAGES <= 10000000\n",
+		      stderr);
 		return EX_USAGE;
 	}
 	dir = argv[1];

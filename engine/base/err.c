@@ -7,8 +7,8 @@ shelf_err_text(int err)
 	switch (err) {
 	case SHELF_OK:
 		return "ok";
-#define SHELF_ERROR(name, number, class, text)                                                         \
-	case SHELF_E##name:                                                                            \
+#define SHELF_ERROR(name, number, class, text)                                                     \
+	case SHELF_E##name:                                                                        \
 		return text;
 #include <mailshelf/err.def>
 #undef SHELF_ERROR
@@ -22,8 +22,8 @@ shelf_err_name(int err)
 	switch (err) {
 	case SHELF_OK:
 		return "OK";
-#define SHELF_ERROR(name, number, class, text)                                                         \
-	case SHELF_E##name:                                                                            \
+#define SHELF_ERROR(name, number, class, text)                                                     \
+	case SHELF_E##name:                                                                        \
 		return #name;
 #include <mailshelf/err.def>
 #undef SHELF_ERROR
@@ -37,8 +37,8 @@ shelf_err_class_of(int err)
 	switch (err) {
 	case SHELF_OK:
 		return SHELF_CLASS_OK;
-#define SHELF_ERROR(name, number, class, text)                                                         \
-	case SHELF_E##name:                                                                            \
+#define SHELF_ERROR(name, number, class, text)                                                     \
+	case SHELF_E##name:                                                                        \
 		return SHELF_CLASS_##class;
 #include <mailshelf/err.def>
 #undef SHELF_ERROR

@@ -28,8 +28,8 @@ add_value(struct shelf_buf *line, struct shelf_span v)
 	bool quote = v.len == 0;
 
 	for (size_t i = 0; i < v.len && !quote; i++)
-		quote = v.data[i] <= ' ' || v.data[i] == '"' || v.data[i] == '=' || v.data[i] >= 0x7f ||
-		    v.data[i] == '\\';
+		quote = v.data[i] <= ' ' || v.data[i] == '"' || v.data[i] == '=' ||
+			v.data[i] >= 0x7f || v.data[i] == '\\';
 	if (quote)
 		shelf_buf_add_json(line, v);
 	else
@@ -44,8 +44,9 @@ add_time(struct shelf_buf *line)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	shelf_buf_printf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1,
-	    tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000);
+	shelf_buf_printf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900,
+			 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+			 now.tv_nsec / 1000000);
 }
 
 void

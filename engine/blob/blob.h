@@ -27,7 +27,7 @@ enum {
 
 struct blob_row {
 	uint32_t refs;
-	uint64_t size;   /* of the message */
+	uint64_t size;	 /* of the message */
 	uint64_t stored; /* compressed */
 	uint32_t nframes;
 	uint8_t hash[BLOB_HASH_BYTES]; /* SHA-256 of the message, cut */
@@ -67,7 +67,7 @@ SHELF_CHECK int blob_unref(struct kv_txn *txn, uint64_t blob);
 SHELF_CHECK int blob_get(struct kv_view *view, uint64_t blob, struct blob_row *row_out);
 /* Decompresses frame N into OUT (cleared first). SHELF_ECORRUPT when bytes or checksum are wrong. */
 SHELF_CHECK int blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row,
-    uint32_t n, struct shelf_buf *out);
+				uint32_t n, struct shelf_buf *out);
 /* The derived data, into OUT. SHELF_EMISSING. */
 SHELF_CHECK int blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out);
 SHELF_CHECK int blob_row_decode(struct shelf_span value, struct blob_row *row_out);

@@ -184,7 +184,8 @@ stage_begin(struct kv_txn *txn, void *arg)
 }
 
 int
-blob_put_chunks(struct kv_txn *txn, const struct blob_draft *d, uint64_t id, uint32_t from, uint32_t to)
+blob_put_chunks(struct kv_txn *txn, const struct blob_draft *d, uint64_t id, uint32_t from,
+		uint32_t to)
 {
 	uint8_t bytes[BLOB_CHUNK_BYTES];
 	int rc;

@@ -16,14 +16,14 @@ enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S' };
 struct blob_draft {
 	struct kv_db *db;
 	char *dir;
-	struct shelf_buf raw;        /* of the frame being filled */
-	struct shelf_buf packed;     /* compressed frames, until they move to FD */
-	int fd;                      /* temporary file, or -1 */
-	uint64_t stored;             /* compressed bytes in all */
+	struct shelf_buf raw;	 /* of the frame being filled */
+	struct shelf_buf packed; /* compressed frames, until they move to FD */
+	int fd;			 /* temporary file, or -1 */
+	uint64_t stored;	 /* compressed bytes in all */
 	uint64_t size;
 	uint32_t frame_bytes[BLOB_FRAMES_MAX];
 	uint32_t nframes;
-	void *sha;                   /* running digest until the end */
+	void *sha; /* running digest until the end */
 	uint8_t hash[BLOB_HASH_BYTES];
 	struct shelf_buf derived;
 	/* Per shard, touched by that shard's committer only (and by blob_draft_stage before it). */
@@ -46,10 +46,11 @@ blob_key_span(const struct blob_key *k)
 }
 
 /* Stored bytes of the draft, from memory or file. */
-SHELF_CHECK int blob_draft_read(const struct blob_draft *draft, uint64_t offset, void *out, size_t len);
+SHELF_CHECK int blob_draft_read(const struct blob_draft *draft, uint64_t offset, void *out,
+				size_t len);
 /* Chunks FROM .. TO - 1 of the draft, inside an update. */
 SHELF_CHECK int blob_put_chunks(struct kv_txn *txn, const struct blob_draft *draft, uint64_t id,
-    uint32_t from, uint32_t to);
+				uint32_t from, uint32_t to);
 /* Next id of the shard, inside an update. */
 SHELF_CHECK int blob_new_id(struct kv_txn *txn, uint64_t *id_out);
 

@@ -137,7 +137,8 @@ put_derived(struct kv_txn *txn, const struct blob_draft *d, uint64_t id)
 		size_t len = left < BLOB_CHUNK_BYTES ? left : BLOB_CHUNK_BYTES;
 		struct blob_key key = blob_chunk_key(id, n);
 
-		rc = kv_put(txn, KV_DERIVED, blob_key_span(&key), shelf_span(d->derived.data + offset, len));
+		rc = kv_put(txn, KV_DERIVED, blob_key_span(&key),
+			    shelf_span(d->derived.data + offset, len));
 		offset += len;
 	}
 	return rc;
@@ -146,7 +147,8 @@ put_derived(struct kv_txn *txn, const struct blob_draft *d, uint64_t id)
 static int
 put_blob(struct kv_txn *txn, const struct blob_draft *d, uint64_t id)
 {
-	struct blob_row row = {.refs = 1, .size = d->size, .stored = d->stored, .nframes = d->nframes};
+	struct blob_row row = {
+	    .refs = 1, .size = d->size, .stored = d->stored, .nframes = d->nframes};
 	struct shelf_buf frames = {0};
 	int rc;
 

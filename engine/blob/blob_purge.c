@@ -24,8 +24,8 @@ remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *le
 		struct shelf_span key, value;
 		struct blob_key victim;
 		struct kv_scan scan;
-		int rc = kv_scan_open(kv_txn_view(txn), table, blob_key_span(&prefix), shelf_span(NULL, 0),
-		    &scan);
+		int rc = kv_scan_open(kv_txn_view(txn), table, blob_key_span(&prefix),
+				      shelf_span(NULL, 0), &scan);
 
 		if (rc != 0)
 			return rc;

@@ -4,7 +4,7 @@
 /* Stored bytes [offset, offset + len) of a blob, from its chunks. */
 static int
 read_stored(struct kv_view *view, enum kv_table table, uint64_t blob, uint64_t offset, uint64_t len,
-    struct shelf_buf *out)
+	    struct shelf_buf *out)
 {
 	struct shelf_span value;
 	int rc;
@@ -30,7 +30,7 @@ read_stored(struct kv_view *view, enum kv_table table, uint64_t blob, uint64_t o
 
 int
 blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row, uint32_t n,
-    struct shelf_buf *out)
+		struct shelf_buf *out)
 {
 	struct shelf_buf packed = {0};
 	uint64_t offset = 0, len = row->stored;
@@ -79,7 +79,8 @@ blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out)
 	if (rc == 0 && packed.len == 0)
 		rc = SHELF_EMISSING;
 	else if (rc == 0 && packed.data[0] == 1)
-		rc = blob_zstd_unpack(shelf_span(packed.data + 1, packed.len - 1), DERIVED_MAX, out);
+		rc =
+		    blob_zstd_unpack(shelf_span(packed.data + 1, packed.len - 1), DERIVED_MAX, out);
 	else if (rc == 0 && packed.data[0] == 0)
 		shelf_buf_add(out, packed.data + 1, packed.len - 1);
 	else if (rc == 0)

@@ -96,7 +96,7 @@ blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct shelf_buf *ou
 	if ((d = take_unpacker()) == NULL)
 		return SHELF_ENOMEM;
 	n = ZSTD_decompressDCtx(d, shelf_buf_reserve(out, (size_t)size), (size_t)size, packed.data,
-	    packed.len);
+				packed.len);
 	give_unpacker(d);
 	if (ZSTD_isError(n) || n != size)
 		return SHELF_ECORRUPT;

@@ -47,7 +47,7 @@ static inline unsigned
 index_bits_count(const struct index_bits *b)
 {
 	return (unsigned)(__builtin_popcountll(b->word[0]) + __builtin_popcountll(b->word[1]) +
-	    __builtin_popcountll(b->word[2]) + __builtin_popcountll(b->word[3]));
+			  __builtin_popcountll(b->word[2]) + __builtin_popcountll(b->word[3]));
 }
 static inline bool
 index_bits_any(const struct index_bits *b)
@@ -62,8 +62,8 @@ struct index_page {
 	uint32_t page;
 	uint64_t max_modseq; /* also of removals, so it may exceed every modseq below */
 	struct index_bits exists;
-	struct index_bits used;              /* of flag numbers 0..255: which columns have any bit */
-	uint8_t used_high;                   /* of flag numbers 256..263 */
+	struct index_bits used; /* of flag numbers 0..255: which columns have any bit */
+	uint8_t used_high;	/* of flag numbers 256..263 */
 	struct index_bits flag[INDEX_FLAGS]; /* all zero where not used */
 	uint64_t modseq[INDEX_PAGE_UIDS];    /* where exists */
 };
@@ -88,7 +88,7 @@ void index_page_remove(struct index_page *p, unsigned n);
 
 /* An empty page when there is none. SHELF_ECORRUPT. */
 SHELF_CHECK int index_page_get(struct kv_view *view, uint32_t mailbox, uint32_t page,
-    struct index_page *out);
+			       struct index_page *out);
 /* An empty page is removed. */
 SHELF_CHECK int index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p);
 
@@ -105,7 +105,7 @@ struct index_head {
  */
 typedef int index_head_fn(void *arg, const struct index_head *head);
 SHELF_CHECK int index_page_each(struct kv_view *view, uint32_t mailbox, uint32_t from, uint32_t to,
-    index_head_fn *fn, void *arg);
+				index_head_fn *fn, void *arg);
 
 struct index_summary {
 	uint32_t range; /* uid >> 16 */
@@ -113,10 +113,11 @@ struct index_summary {
 	uint64_t max_modseq;
 };
 SHELF_CHECK int index_summary_get(struct kv_view *view, uint32_t mailbox, uint32_t range,
-    struct index_summary *out); /* zeros when there is none */
-SHELF_CHECK int index_summary_put(struct kv_txn *txn, uint32_t mailbox, const struct index_summary *s);
+				  struct index_summary *out); /* zeros when there is none */
+SHELF_CHECK int index_summary_put(struct kv_txn *txn, uint32_t mailbox,
+				  const struct index_summary *s);
 typedef int index_summary_fn(void *arg, const struct index_summary *summary);
 SHELF_CHECK int index_summary_each(struct kv_view *view, uint32_t mailbox, uint32_t from,
-    index_summary_fn *fn, void *arg);
+				   index_summary_fn *fn, void *arg);
 
 #endif

@@ -74,7 +74,7 @@ mark_used(struct index_page *p, unsigned flag, bool on)
 	else if (on)
 		p->used_high |= (uint8_t)(1u << (flag - 256));
 	else
-		p->used_high &= (uint8_t)~(1u << (flag - 256));
+		p->used_high &= (uint8_t) ~(1u << (flag - 256));
 }
 
 void
@@ -130,7 +130,8 @@ add_column(struct shelf_buf *b, unsigned flag, const struct index_bits *bits)
 		return;
 	}
 	shelf_buf_add_byte(b, (uint8_t)n);
-	for (unsigned i = index_bits_next(bits, 0); i < INDEX_PAGE_UIDS; i = index_bits_next(bits, i + 1))
+	for (unsigned i = index_bits_next(bits, 0); i < INDEX_PAGE_UIDS;
+	     i = index_bits_next(bits, i + 1))
 		shelf_buf_add_byte(b, (uint8_t)i);
 }
 
@@ -146,8 +147,11 @@ encode(const struct index_page *p, struct shelf_buf *b)
 		base = p->modseq[i] < base ? p->modseq[i] : base;
 		top = p->modseq[i] > top ? p->modseq[i] : top;
 	}
-	width = top - base == 0 ? 0 : top - base < 256 ? 1 : top - base < 65536 ? 2 :
-	    top - base <= UINT32_MAX ? 4 : 8;
+	width = top - base == 0		   ? 0
+		: top - base < 256	   ? 1
+		: top - base < 65536	   ? 2
+		: top - base <= UINT32_MAX ? 4
+					   : 8;
 	for (unsigned f = 0; f < INDEX_FLAGS; f++)
 		ncolumns += index_page_flag_used(p, f);
 	base_add_le(b, FORMAT, 1);
@@ -260,7 +264,9 @@ index_page_get(struct kv_view *view, uint32_t mailbox, uint32_t page, struct ind
 		if (rc == 0)
 			shelf_buf_add_span(&whole, value);
 	}
-	rc = rc == 0 ? decode(shelf_buf_span(&whole), p) : rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+	rc = rc == 0		    ? decode(shelf_buf_span(&whole), p)
+	     : rc == SHELF_EMISSING ? SHELF_ECORRUPT
+				    : rc;
 	shelf_buf_free(&whole);
 	return rc;
 }
@@ -287,7 +293,8 @@ index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p)
 	for (unsigned n = 0; n < parts && rc == 0; n++) {
 		size_t offset = (size_t)n * KV_VALUE_MAX, left = whole.len - offset;
 
-		rc = kv_put(txn, KV_FPAGE, page_key(key, mailbox, p->page, (uint8_t)n),
+		rc = kv_put(
+		    txn, KV_FPAGE, page_key(key, mailbox, p->page, (uint8_t)n),
 		    shelf_span(whole.data + offset, left < KV_VALUE_MAX ? left : KV_VALUE_MAX));
 	}
 	for (unsigned n = parts; n < had && rc == 0; n++)
@@ -297,8 +304,8 @@ index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p)
 }
 
 int
-index_page_each(struct kv_view *view, uint32_t mailbox, uint32_t from, uint32_t to, index_head_fn *fn,
-    void *arg)
+index_page_each(struct kv_view *view, uint32_t mailbox, uint32_t from, uint32_t to,
+		index_head_fn *fn, void *arg)
 {
 	uint8_t first[KEY_BYTES];
 	struct shelf_span key, value;
@@ -306,7 +313,8 @@ index_page_each(struct kv_view *view, uint32_t mailbox, uint32_t from, uint32_t 
 	int rc;
 
 	page_key(first, mailbox, from, 0);
-	rc = kv_scan_open(view, KV_FPAGE, shelf_span(first, 4), shelf_span(first, KEY_BYTES), &scan);
+	rc =
+	    kv_scan_open(view, KV_FPAGE, shelf_span(first, 4), shelf_span(first, KEY_BYTES), &scan);
 	if (rc != 0)
 		return rc;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {

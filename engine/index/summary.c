@@ -66,7 +66,8 @@ index_summary_put(struct kv_txn *txn, uint32_t mailbox, const struct index_summa
 }
 
 int
-index_summary_each(struct kv_view *view, uint32_t mailbox, uint32_t from, index_summary_fn *fn, void *arg)
+index_summary_each(struct kv_view *view, uint32_t mailbox, uint32_t from, index_summary_fn *fn,
+		   void *arg)
 {
 	uint8_t first[KEY_BYTES];
 	struct shelf_span key, value;

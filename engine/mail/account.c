@@ -78,7 +78,7 @@ hash_all(struct add_batch *b)
 	size_t n = 0;
 
 	while (n < HASH_THREADS_MAX && (long)n + 1 < cores && n + 1 < b->n &&
-	    pthread_create(&thread[n], NULL, hash_some, b) == 0)
+	       pthread_create(&thread[n], NULL, hash_some, b) == 0)
 		n++;
 	hash_some(b);
 	while (n > 0)
@@ -141,7 +141,8 @@ make_rows(struct kv_txn *txn, void *arg)
 	uint32_t inbox;
 	int rc;
 
-	if ((rc = mail_acct_put(txn, &row)) != 0 || (rc = mail_change_begin(&c, a->store, txn)) != 0 ||
+	if ((rc = mail_acct_put(txn, &row)) != 0 ||
+	    (rc = mail_change_begin(&c, a->store, txn)) != 0 ||
 	    (rc = mail_create_mailbox(&c, shelf_span_str("INBOX"), 0, &inbox)) != 0)
 		return rc;
 	return mail_change_end(&c);
@@ -229,7 +230,7 @@ store_batch(struct add_batch *b)
 
 static int
 add_slice(struct shelf_store *store, const struct shelf_account_new *list, size_t n, int *rc_out,
-    uint32_t *id_out)
+	  uint32_t *id_out)
 {
 	struct add_batch b = {.store = store, .n = n};
 	int rc;
@@ -265,15 +266,15 @@ add_slice(struct shelf_store *store, const struct shelf_account_new *list, size_
 }
 
 int
-shelf_account_add(struct shelf_store *store, const struct shelf_account_new *list, size_t n, int *rc_out,
-    uint32_t *id_out)
+shelf_account_add(struct shelf_store *store, const struct shelf_account_new *list, size_t n,
+		  int *rc_out, uint32_t *id_out)
 {
 	int first = 0;
 
 	for (size_t from = 0; from < n; from += ADD_SLICE) {
 		size_t count = n - from < ADD_SLICE ? n - from : ADD_SLICE;
 		int rc = add_slice(store, list + from, count, rc_out == NULL ? NULL : rc_out + from,
-		    id_out == NULL ? NULL : id_out + from);
+				   id_out == NULL ? NULL : id_out + from);
 
 		first = first != 0 ? first : rc;
 	}
@@ -283,7 +284,8 @@ shelf_account_add(struct shelf_store *store, const struct shelf_account_new *lis
 /* ---- Finding ------------------------------------------------------------------------------------------ */
 
 static int
-account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u, struct shelf_account *out)
+account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u,
+	    struct shelf_account *out)
 {
 	*out = (struct shelf_account){
 	    .id = id,
@@ -350,7 +352,8 @@ enum { EACH_SLICE = 64 };
 
 /* Reads the next names behind AFTER; they are handed out without a snapshot. */
 static int
-next_accounts(struct shelf_store *store, struct shelf_span after, struct shelf_account *out, size_t *n_out)
+next_accounts(struct shelf_store *store, struct shelf_span after, struct shelf_account *out,
+	      size_t *n_out)
 {
 	struct kv_view *view = NULL;
 	struct shelf_span key, value;
@@ -439,7 +442,8 @@ change_user(struct kv_txn *txn, void *arg)
 int
 shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned services, bool disabled)
 {
-	struct user_change ch = {.id = id, .set_services = true, .services = services, .disabled = disabled};
+	struct user_change ch = {
+	    .id = id, .set_services = true, .services = services, .disabled = disabled};
 
 	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
 }
@@ -475,7 +479,8 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 	int rc;
 
 	if ((rc = shelf_account_get(store, id, &account)) != 0 ||
-	    (rc = kv_update_shard(store->kv, account.partition, KV_QUIET, leave_account_job, &id)) != 0)
+	    (rc = kv_update_shard(store->kv, account.partition, KV_QUIET, leave_account_job,
+				  &id)) != 0)
 		return rc;
 	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
 }
@@ -484,7 +489,7 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 
 int
 shelf_account_login(struct shelf_store *store, struct shelf_span name, struct shelf_span password,
-    enum shelf_service service, struct shelf_account *out)
+		    enum shelf_service service, struct shelf_account *out)
 {
 	/* What an unknown name is compared with, so that it costs the same: a hash of random bytes, made
 	 * once. */

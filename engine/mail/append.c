@@ -17,19 +17,19 @@
 struct appending {
 	struct shelf_store *store;
 	uint32_t account;
-	uint32_t mailbox;              /* id, or 0: NAME, made when it is not there */
+	uint32_t mailbox; /* id, or 0: NAME, made when it is not there */
 	struct shelf_span name;
 	const struct shelf_append *items;
 	const uint8_t (*item_ids)[16]; /* NULL: not an import */
 	size_t n;
-	uint8_t *stored;               /* import only */
+	uint8_t *stored; /* import only */
 	struct shelf_append_result result;
 	struct deliver_batch *batch;
 };
 
 static int
 set_flags(struct mail_change *c, struct mail_open *o, const struct shelf_append *item, uint32_t uid,
-    uint64_t size)
+	  uint64_t size)
 {
 	unsigned n = uid % INDEX_PAGE_UIDS;
 
@@ -50,7 +50,8 @@ set_flags(struct mail_change *c, struct mail_open *o, const struct shelf_append 
 }
 
 static int
-append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append *item, uint32_t *uid)
+append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append *item,
+	   uint32_t *uid)
 {
 	struct blob_draft *blob = mail_draft_blob(item->draft);
 	struct mail_msg msg = {
@@ -64,7 +65,8 @@ append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append
 	if ((rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
 		return rc;
 	memcpy(msg.email_id, blob_draft_hash(blob), sizeof(msg.email_id));
-	if ((rc = blob_link(c->txn, blob, &msg.blob)) != 0 || (rc = mail_insert(c, o, &msg, uid)) != 0)
+	if ((rc = blob_link(c->txn, blob, &msg.blob)) != 0 ||
+	    (rc = mail_insert(c, o, &msg, uid)) != 0)
 		return rc;
 	return set_flags(c, o, item, *uid, msg.size);
 }
@@ -171,7 +173,7 @@ shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len)
 
 int
 shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
-    const struct shelf_append *items, size_t n, struct shelf_append_result *result)
+	     const struct shelf_append *items, size_t n, struct shelf_append_result *result)
 {
 	struct appending a = {
 	    .store = store, .account = account, .mailbox = mailbox, .items = items, .n = n};
@@ -191,11 +193,16 @@ shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 
 int
 shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
-    const struct shelf_append *items, const uint8_t (*item_ids)[16], size_t n, uint8_t *stored,
-    struct shelf_append_result *result)
+		    const struct shelf_append *items, const uint8_t (*item_ids)[16], size_t n,
+		    uint8_t *stored, struct shelf_append_result *result)
 {
-	struct appending a = {.store = store, .account = account, .mailbox = mailbox, .items = items,
-	    .item_ids = item_ids, .n = n, .stored = stored};
+	struct appending a = {.store = store,
+			      .account = account,
+			      .mailbox = mailbox,
+			      .items = items,
+			      .item_ids = item_ids,
+			      .n = n,
+			      .stored = stored};
 	int rc;
 
 	if ((rc = stage_all(store, account, items, n)) != 0)
@@ -229,7 +236,7 @@ delivered(void *arg, int rc)
 /* What speaks against this recipient before anything is written. */
 static int
 admit(struct shelf_store *store, const struct shelf_delivery *d, const struct shelf_append *item,
-    struct shelf_buf *name)
+      struct shelf_buf *name)
 {
 	struct shelf_account account;
 	int rc;
@@ -238,15 +245,16 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 		return rc;
 	if (account.disabled || (account.services & SHELF_SERVICE_DELIVERY) == 0)
 		return SHELF_EDISABLED;
-	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox, name);
+	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox,
+				     name);
 	if (rc == 0)
 		rc = shelf_deliver_probe(store, d->account, shelf_draft_size(item->draft));
 	return rc != 0 ? rc : stage_all(store, d->account, item, 1);
 }
 
 void
-shelf_deliver(struct shelf_store *store, struct shelf_draft *draft, const struct shelf_delivery *list,
-    size_t n, struct shelf_append_result *results)
+shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
+	      const struct shelf_delivery *list, size_t n, struct shelf_append_result *results)
 {
 	struct deliver_batch b = {.waiting = n};
 	struct appending *a = shelf_zalloc(n * sizeof(*a));
@@ -260,8 +268,11 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft, const struct
 
 		item[i] = (struct shelf_append){
 		    .draft = draft, .flags = list[i].flags, .internaldate_s = INT64_MIN};
-		a[i] = (struct appending){.store = store, .account = list[i].account, .items = &item[i],
-		    .n = 1, .batch = &b};
+		a[i] = (struct appending){.store = store,
+					  .account = list[i].account,
+					  .items = &item[i],
+					  .n = 1,
+					  .batch = &b};
 		if ((rc = admit(store, &list[i], &item[i], &name[i])) != 0) {
 			delivered(&a[i], rc);
 			continue;

@@ -72,7 +72,8 @@ shelf_body_read(struct shelf_body *b, uint64_t offset, size_t max, struct shelf_
 		return rc;
 	if (skip >= b->bytes.len)
 		return SHELF_ECORRUPT;
-	*out = shelf_span(b->bytes.data + skip, b->bytes.len - skip < max ? b->bytes.len - skip : max);
+	*out =
+	    shelf_span(b->bytes.data + skip, b->bytes.len - skip < max ? b->bytes.len - skip : max);
 	return 0;
 }
 

@@ -158,7 +158,8 @@ mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count)
 {
 	const struct shelf_quota *q = &a->quota;
 
-	if (q->limit_bytes != 0 && (bytes > q->limit_bytes || q->used_bytes > q->limit_bytes - bytes))
+	if (q->limit_bytes != 0 &&
+	    (bytes > q->limit_bytes || q->used_bytes > q->limit_bytes - bytes))
 		return SHELF_EQUOTA;
 	if (q->limit_messages != 0 &&
 	    (count > q->limit_messages || q->used_messages > q->limit_messages - count))
@@ -167,7 +168,8 @@ mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count)
 }
 
 int
-mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg, uint32_t *uid_out)
+mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg,
+	    uint32_t *uid_out)
 {
 	uint32_t uid = o->row.uidnext;
 	int rc;
@@ -229,7 +231,7 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold_
 	if ((rc = kv_del(c->txn, KV_MSG, mail_key_span(&key))) != 0)
 		return rc;
 	rc = hold_it && c->store->hold_s != UINT32_MAX ? hold(c, o, uid, &msg)
-						      : blob_unref(c->txn, msg.blob);
+						       : blob_unref(c->txn, msg.blob);
 	index_page_remove(o->page, n);
 	return rc;
 }
@@ -249,7 +251,8 @@ mail_log_vanished(struct mail_change *c, uint32_t mailbox, const struct shelf_ui
 
 	base_put_be32(key, mailbox);
 	base_put_be64(key + 4, mail_change_modseq(c));
-	for (uint32_t from = 1; rc == 0 && shelf_uidset_run(uids, from, &first, &last); from = last + 1) {
+	for (uint32_t from = 1; rc == 0 && shelf_uidset_run(uids, from, &first, &last);
+	     from = last + 1) {
 		if (value.len == 0)
 			base_add_le(&value, 1, 1);
 		base_add_varint(&value, first - end);
@@ -258,7 +261,8 @@ mail_log_vanished(struct mail_change *c, uint32_t mailbox, const struct shelf_ui
 		if (value.len > KV_VALUE_MAX - 32) {
 			key[12] = (uint8_t)(part >> 8);
 			key[13] = (uint8_t)part++;
-			rc = kv_put(c->txn, KV_VANISH, shelf_span(key, sizeof(key)), shelf_buf_span(&value));
+			rc = kv_put(c->txn, KV_VANISH, shelf_span(key, sizeof(key)),
+				    shelf_buf_span(&value));
 			shelf_buf_clear(&value);
 			end = 0;
 		}
@@ -268,7 +272,8 @@ mail_log_vanished(struct mail_change *c, uint32_t mailbox, const struct shelf_ui
 	if (rc == 0 && value.len > 0) {
 		key[12] = (uint8_t)(part >> 8);
 		key[13] = (uint8_t)part;
-		rc = kv_put(c->txn, KV_VANISH, shelf_span(key, sizeof(key)), shelf_buf_span(&value));
+		rc =
+		    kv_put(c->txn, KV_VANISH, shelf_span(key, sizeof(key)), shelf_buf_span(&value));
 	}
 	shelf_buf_free(&value);
 	return rc;
@@ -283,14 +288,15 @@ mail_keyword_valid(struct shelf_span name)
 	if (name.len == 0 || name.len > SHELF_KEYWORD_NAME_MAX)
 		return false;
 	for (size_t i = 0; i < name.len; i++)
-		if (name.data[i] <= ' ' || name.data[i] >= 0x7f || strchr("(){%*\"\\]", name.data[i]) != NULL)
+		if (name.data[i] <= ' ' || name.data[i] >= 0x7f ||
+		    strchr("(){%*\"\\]", name.data[i]) != NULL)
 			return false;
 	return true;
 }
 
 int
 mail_keyword_lookup(struct kv_view *view, uint32_t mailbox, uint32_t count, struct shelf_span name,
-    uint32_t *number_out)
+		    uint32_t *number_out)
 {
 	struct mail_key prefix = mail_key1(mailbox);
 	struct shelf_span key, value;
@@ -312,10 +318,12 @@ mail_keyword_lookup(struct kv_view *view, uint32_t mailbox, uint32_t count, stru
 }
 
 int
-mail_keyword_number(struct mail_change *c, struct mail_open *o, struct shelf_span name, uint32_t *number_out)
+mail_keyword_number(struct mail_change *c, struct mail_open *o, struct shelf_span name,
+		    uint32_t *number_out)
 {
 	struct mail_key key;
-	int rc = mail_keyword_lookup(kv_txn_view(c->txn), o->row.id, o->row.keywords, name, number_out);
+	int rc =
+	    mail_keyword_lookup(kv_txn_view(c->txn), o->row.id, o->row.keywords, name, number_out);
 
 	if (rc != SHELF_EMISSING)
 		return rc;

@@ -13,7 +13,7 @@
 #include <mailshelf/mem.h>
 #include <mailshelf/mime.h>
 
-#include "check.h"
+#include "mail_check.h"
 
 void
 check_found(struct check *k, unsigned invariant, const char *fmt, ...)
@@ -85,7 +85,8 @@ check_refs(struct check *k)
 		uint32_t counted;
 
 		if (blob == 0 || blob_row_decode(value, &row) != 0) {
-			check_found(k, 4, "blob %llu: row cannot be read", (unsigned long long)blob);
+			check_found(k, 4, "blob %llu: row cannot be read",
+				    (unsigned long long)blob);
 			continue;
 		}
 		counted = refs_of(k, blob);
@@ -93,11 +94,12 @@ check_refs(struct check *k)
 		k->blobs++;
 		if (counted != row.refs)
 			check_found(k, 4, "blob %llu: %u references kept, %u counted",
-			    (unsigned long long)blob, row.refs, counted);
+				    (unsigned long long)blob, row.refs, counted);
 	}
 	kv_scan_close(&scan);
 	if (rc == 0 && seen != k->refs_used)
-		check_found(k, 4, "%zu blobs that messages refer to are missing", k->refs_used - seen);
+		check_found(k, 4, "%zu blobs that messages refer to are missing",
+			    k->refs_used - seen);
 	return rc;
 }
 
@@ -122,7 +124,7 @@ check_body(struct check *k, struct kv_view *view, uint64_t blob, const struct bl
 	}
 	if (rc != 0) {
 		check_found(k, 6, "blob %llu: cannot be read: %s", (unsigned long long)blob,
-		    shelf_err_text(rc));
+			    shelf_err_text(rc));
 		rc = rc == SHELF_ECORRUPT ? 0 : rc;
 		goto out;
 	}
@@ -133,7 +135,7 @@ check_body(struct check *k, struct kv_view *view, uint64_t blob, const struct bl
 	rc = blob_derived(view, blob, &stored);
 	if (rc != 0 || !shelf_span_eq(shelf_buf_span(&fresh), shelf_buf_span(&stored)))
 		check_found(k, 8, "blob %llu: derived data differ from a fresh scan",
-		    (unsigned long long)blob);
+			    (unsigned long long)blob);
 	rc = 0;
 out:
 	mime_scan_free(&scan);
@@ -161,7 +163,8 @@ check_some_bodies(struct check *k, uint32_t shard, uint64_t *blob)
 	base_put_be64(from, *blob + 1);
 	if ((rc = kv_view_begin_shard(k->store->kv, shard, &view)) != 0)
 		return rc;
-	if ((rc = kv_scan_open(view, KV_BLOB, shelf_span(NULL, 0), shelf_span(from, 8), &scan)) != 0)
+	if ((rc = kv_scan_open(view, KV_BLOB, shelf_span(NULL, 0), shelf_span(from, 8), &scan)) !=
+	    0)
 		goto out;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1 && shelf_mono_ms() < until) {
 		struct blob_row row;
@@ -206,7 +209,8 @@ check_shard(struct check *k, uint32_t shard)
 }
 
 int
-shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress, shelf_finding_fn *found, void *arg)
+shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress, shelf_finding_fn *found,
+		  void *arg)
 {
 	struct check k = {.store = store, .progress = progress, .found = found, .arg = arg};
 	int rc = check_catalog(&k);

@@ -3,7 +3,7 @@
 
 #include <mailshelf/mem.h>
 
-#include "check.h"
+#include "mail_check.h"
 
 /* ---- Catalog --------------------------------------------------------------------------------------------- */
 
@@ -19,7 +19,8 @@ check_catalog(struct check *k)
 
 	if ((rc = kv_view_begin(k->store->kv, KV_CATALOG, &view)) != 0)
 		return rc;
-	if ((rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan)) != 0)
+	if ((rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan)) !=
+	    0)
 		goto out;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		k->account = key.len == 4 ? base_get_be32(key.data) : 0;
@@ -27,20 +28,20 @@ check_catalog(struct check *k)
 		if ((rc = mail_user_get(view, k->account, &u)) != 0)
 			check_found(k, 10, "account row cannot be read: %s", shelf_err_text(rc));
 		else if (kv_get(view, KV_ADDR, u.name, &id) != 0 || id.len != 4 ||
-		    base_get_be32(id.data) != k->account)
+			 base_get_be32(id.data) != k->account)
 			check_found(k, 10, "the account's name does not lead to it");
 	}
 	kv_scan_close(&scan);
 	k->account = 0;
-	if (rc != 0 ||
-	    (rc = kv_scan_open(view, KV_ADDR, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan)) != 0)
+	if (rc != 0 || (rc = kv_scan_open(view, KV_ADDR, shelf_span(NULL, 0), shelf_span(NULL, 0),
+					  &scan)) != 0)
 		goto out;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
 		names++;
 	kv_scan_close(&scan);
 	if (rc == 0 && names != users)
 		check_found(k, 10, "%llu account names, %llu accounts", (unsigned long long)names,
-		    (unsigned long long)users);
+			    (unsigned long long)users);
 out:
 	kv_view_end(&view);
 	return rc;
@@ -95,7 +96,7 @@ check_range(struct check *k, uint32_t mailbox, const struct sums *s)
 	    memcmp(&kept.counts, &s->range.counts, sizeof(kept.counts)) != 0 ||
 	    kept.max_modseq < s->range.max_modseq)
 		check_found(k, 1, "mailbox %u: summary of range %u differs from its pages", mailbox,
-		    s->range.range);
+			    s->range.range);
 }
 
 /* One page: its messages have rows (3), its modseqs are in order (5). */
@@ -133,12 +134,14 @@ check_page(struct check *k, uint32_t mailbox, uint32_t page, struct sums *s)
 	s->max_modseq = p->max_modseq > s->max_modseq ? p->max_modseq : s->max_modseq;
 	if (page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT) != s->range.range) {
 		check_range(k, mailbox, s);
-		s->range = (struct index_summary){.range = page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT)};
+		s->range =
+		    (struct index_summary){.range = page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT)};
 	}
 	s->range.counts.present += c.present;
 	s->range.counts.unseen += c.unseen;
 	s->range.counts.deleted += c.deleted;
-	s->range.max_modseq = p->max_modseq > s->range.max_modseq ? p->max_modseq : s->range.max_modseq;
+	s->range.max_modseq =
+	    p->max_modseq > s->range.max_modseq ? p->max_modseq : s->range.max_modseq;
 	return 0;
 }
 
@@ -179,10 +182,11 @@ count_rows(struct check *k, uint32_t mailbox, uint32_t *count)
 		check_count_ref(k, m.blob);
 		if (blob_get(k->view, m.blob, &blob) != 0)
 			check_found(k, 4, "mailbox %u uid %u: blob %llu missing", mailbox,
-			    base_get_be32(key.data + 4), (unsigned long long)m.blob);
-		else if (blob.size != m.size || memcmp(blob.hash, m.email_id, sizeof(m.email_id)) != 0)
-			check_found(k, 4, "mailbox %u uid %u: size or id differs from its blob's", mailbox,
-			    base_get_be32(key.data + 4));
+				    base_get_be32(key.data + 4), (unsigned long long)m.blob);
+		else if (blob.size != m.size ||
+			 memcmp(blob.hash, m.email_id, sizeof(m.email_id)) != 0)
+			check_found(k, 4, "mailbox %u uid %u: size or id differs from its blob's",
+				    mailbox, base_get_be32(key.data + 4));
 	}
 	kv_scan_close(&scan);
 	return rc;
@@ -190,21 +194,22 @@ count_rows(struct check *k, uint32_t mailbox, uint32_t *count)
 
 static void
 compare(struct check *k, const struct mail_mbox *m, const struct sums *s, uint32_t rows,
-    const struct mail_acct *a)
+	const struct mail_acct *a)
 {
 	if (m->exists != s->exists || m->unseen != s->unseen || m->deleted != s->deleted ||
 	    m->bytes != s->bytes || m->deleted_bytes != s->deleted_bytes)
 		check_found(k, 1,
-		    "mailbox %u: counters %u/%u/%u/%llu/%llu, counted %u/%u/%u/%llu/%llu "
-		    "(exists, unseen, deleted, bytes, deleted bytes)",
-		    m->id, m->exists, m->unseen, m->deleted, (unsigned long long)m->bytes,
-		    (unsigned long long)m->deleted_bytes, s->exists, s->unseen, s->deleted,
-		    (unsigned long long)s->bytes, (unsigned long long)s->deleted_bytes);
+			    "mailbox %u: counters %u/%u/%u/%llu/%llu, counted %u/%u/%u/%llu/%llu "
+			    "(exists, unseen, deleted, bytes, deleted bytes)",
+			    m->id, m->exists, m->unseen, m->deleted, (unsigned long long)m->bytes,
+			    (unsigned long long)m->deleted_bytes, s->exists, s->unseen, s->deleted,
+			    (unsigned long long)s->bytes, (unsigned long long)s->deleted_bytes);
 	if (rows != s->exists)
-		check_found(k, 3, "mailbox %u: %u message rows, %u messages in its pages", m->id, rows,
-		    s->exists);
+		check_found(k, 3, "mailbox %u: %u message rows, %u messages in its pages", m->id,
+			    rows, s->exists);
 	if (s->last_uid >= m->uidnext)
-		check_found(k, 5, "mailbox %u: uid %u is not below UIDNEXT %u", m->id, s->last_uid, m->uidnext);
+		check_found(k, 5, "mailbox %u: uid %u is not below UIDNEXT %u", m->id, s->last_uid,
+			    m->uidnext);
 	if (s->max_modseq > m->highestmodseq || m->highestmodseq > a->modseq)
 		check_found(k, 5, "mailbox %u: highest modseq out of order", m->id);
 	if (m->uidvalidity > a->last_uidvalidity || m->id >= a->next_mailbox)
@@ -257,9 +262,12 @@ check_names(struct check *k, uint32_t mailboxes)
 			continue;
 		}
 		count += n.id != 0;
-		if (n.id != 0 && (mail_mbox_get(k->view, n.id, &m) != 0 || (m.flags & MAIL_MBOX_DELETED) != 0 ||
-				     !shelf_span_eq(m.name, n.name)))
-			check_found(k, 9, "a mailbox name leads to mailbox %u, which is not of that name", n.id);
+		if (n.id != 0 &&
+		    (mail_mbox_get(k->view, n.id, &m) != 0 || (m.flags & MAIL_MBOX_DELETED) != 0 ||
+		     !shelf_span_eq(m.name, n.name)))
+			check_found(k, 9,
+				    "a mailbox name leads to mailbox %u, which is not of that name",
+				    n.id);
 	}
 	kv_scan_close(&scan);
 	if (rc == 0 && count != mailboxes)
@@ -287,8 +295,8 @@ check_held(struct check *k)
 			check_count_ref(k, g.msg.blob);
 	}
 	kv_scan_close(&scan);
-	if (rc != 0 ||
-	    (rc = kv_scan_open(k->view, KV_DUE, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan)) != 0)
+	if (rc != 0 || (rc = kv_scan_open(k->view, KV_DUE, shelf_span(NULL, 0), shelf_span(NULL, 0),
+					  &scan)) != 0)
 		return rc;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if (key.len != 12) {
@@ -299,30 +307,36 @@ check_held(struct check *k)
 			continue; /* a deleted mailbox */
 		due++;
 		if (kv_get(k->view, KV_GONE, shelf_span(key.data + 4, 8), &due_value) != 0)
-			check_found(k, 7, "mailbox %u uid %u: a date of removal without a held message",
-			    base_get_be32(key.data + 4), base_get_be32(key.data + 8));
+			check_found(k, 7,
+				    "mailbox %u uid %u: a date of removal without a held message",
+				    base_get_be32(key.data + 4), base_get_be32(key.data + 8));
 	}
 	kv_scan_close(&scan);
 	if (rc == 0 && due < held)
-		check_found(k, 7, "%llu held messages, %llu dates of removal", (unsigned long long)held,
-		    (unsigned long long)due);
+		check_found(k, 7, "%llu held messages, %llu dates of removal",
+			    (unsigned long long)held, (unsigned long long)due);
 	return rc;
 }
 
 static int
 check_quota(struct check *k, const struct mail_acct *a)
 {
-	struct shelf_quota counted = {
-	    .limit_bytes = a->quota.limit_bytes, .limit_messages = a->quota.limit_messages};
+	struct shelf_quota counted = {.limit_bytes = a->quota.limit_bytes,
+				      .limit_messages = a->quota.limit_messages};
 	int rc = mail_count_quota(k->view, &counted);
 
 	if (rc == 0 && memcmp(&counted, &a->quota, sizeof(counted)) != 0)
 		check_found(k, 2,
-		    "usage %llu bytes %llu messages, held %llu/%llu; counted %llu/%llu, held %llu/%llu",
-		    (unsigned long long)a->quota.used_bytes, (unsigned long long)a->quota.used_messages,
-		    (unsigned long long)a->quota.held_bytes, (unsigned long long)a->quota.held_messages,
-		    (unsigned long long)counted.used_bytes, (unsigned long long)counted.used_messages,
-		    (unsigned long long)counted.held_bytes, (unsigned long long)counted.held_messages);
+			    "usage %llu bytes %llu messages, held %llu/%llu; counted %llu/%llu, "
+			    "held %llu/%llu",
+			    (unsigned long long)a->quota.used_bytes,
+			    (unsigned long long)a->quota.used_messages,
+			    (unsigned long long)a->quota.held_bytes,
+			    (unsigned long long)a->quota.held_messages,
+			    (unsigned long long)counted.used_bytes,
+			    (unsigned long long)counted.used_messages,
+			    (unsigned long long)counted.held_bytes,
+			    (unsigned long long)counted.held_messages);
 	return rc == SHELF_ECORRUPT ? 0 : rc;
 }
 
@@ -341,7 +355,8 @@ check_account(struct check *k, const struct check_account *account)
 		/* Made after the snapshot, or removed; with a name it must be readable in a later one. */
 		if (rc != SHELF_ENOACCOUNT)
 			check_found(k, 10, "account row cannot be read: %s", shelf_err_text(rc));
-		return rc == SHELF_ENOACCOUNT || rc == SHELF_ECORRUPT || rc == SHELF_EVERSION ? 0 : rc;
+		return rc == SHELF_ENOACCOUNT || rc == SHELF_ECORRUPT || rc == SHELF_EVERSION ? 0
+											      : rc;
 	}
 	rc = kv_scan_open(k->view, KV_MBOX, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
 	if (rc != 0)

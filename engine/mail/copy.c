@@ -22,7 +22,7 @@ struct copying {
 
 static int
 keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *cp, uint32_t number,
-    uint32_t *out)
+		  uint32_t *out)
 {
 	struct mail_key key = mail_key2(cp->from, number);
 	struct shelf_span value;
@@ -30,7 +30,8 @@ keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *c
 	int rc;
 
 	if (cp->keyword[number] == UINT32_MAX) {
-		if ((rc = kv_get(kv_txn_view(c->txn), KV_KEYWORD, mail_key_span(&key), &value)) != 0)
+		if ((rc = kv_get(kv_txn_view(c->txn), KV_KEYWORD, mail_key_span(&key), &value)) !=
+		    0)
 			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 		if (value.len > sizeof(name))
 			return SHELF_ECORRUPT;
@@ -45,7 +46,7 @@ keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *c
 
 static int
 copy_flags(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
-    uint32_t uid, uint32_t new_uid, uint64_t size)
+	   uint32_t uid, uint32_t new_uid, uint64_t size)
 {
 	unsigned n = uid % INDEX_PAGE_UIDS, m = new_uid % INDEX_PAGE_UIDS;
 
@@ -70,7 +71,7 @@ copy_flags(struct mail_change *c, struct mail_open *from, struct mail_open *to, 
 
 static int
 copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
-    uint32_t uid)
+	 uint32_t uid)
 {
 	struct mail_msg msg;
 	uint32_t new_uid;
@@ -82,7 +83,8 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 	if (!cp->move && (rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
 		return rc;
 	msg.savedate_s = c->now_s;
-	if ((rc = blob_ref(c->txn, msg.blob)) != 0 || (rc = mail_insert(c, to, &msg, &new_uid)) != 0 ||
+	if ((rc = blob_ref(c->txn, msg.blob)) != 0 ||
+	    (rc = mail_insert(c, to, &msg, &new_uid)) != 0 ||
 	    (rc = copy_flags(c, from, to, cp, uid, new_uid, msg.size)) != 0)
 		return rc;
 	shelf_uidset_add(cp->result->from_uids, uid);
@@ -119,7 +121,8 @@ copy_between(struct mail_change *c, struct copying *cp)
 
 	if ((rc = mail_open(c, cp->from, &from)) == 0 && (rc = mail_open(c, cp->to, &to)) == 0) {
 		cp->result->uidvalidity = to.row.uidvalidity;
-		if ((rc = copy_all(c, &from, &to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0)
+		if ((rc = copy_all(c, &from, &to, cp)) == 0 &&
+		    (rc = mail_open_flush(c, &from)) == 0)
 			rc = mail_open_flush(c, &to);
 	}
 	mail_close(&from);
@@ -166,7 +169,8 @@ copy_within_one(struct mail_change *c, struct mail_open *o, struct copying *cp, 
 	if ((rc = mail_insert(c, o, &msg, &new_uid)) != 0)
 		return rc;
 	for (unsigned f = 0; f < INDEX_FLAGS; f++)
-		if (f < 256 ? index_bit(&carry.flags_low, f) : (carry.flags_high >> (f - 256) & 1) != 0)
+		if (f < 256 ? index_bit(&carry.flags_low, f)
+			    : (carry.flags_high >> (f - 256) & 1) != 0)
 			index_page_set(o->page, f, new_uid % INDEX_PAGE_UIDS, true);
 	shelf_uidset_add(cp->result->from_uids, uid);
 	shelf_uidset_add(cp->result->to_uids, new_uid);
@@ -215,7 +219,7 @@ copy(struct kv_txn *txn, void *arg)
 
 int
 shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t to,
-    const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result)
+	       const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result)
 {
 	struct copying cp = {
 	    .store = store, .from = from, .to = to, .uids = uids, .move = move, .result = result};

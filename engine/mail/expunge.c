@@ -15,8 +15,8 @@ struct expunging {
 	uint32_t mailbox;
 	const struct shelf_uidset *uids; /* NULL: all */
 	unsigned flags;
-	uint32_t from, next;             /* next 0: done */
-	struct shelf_uidset *gone;       /* in this slice */
+	uint32_t from, next;	   /* next 0: done */
+	struct shelf_uidset *gone; /* in this slice */
 };
 
 /* The next uid of the set (or of all) at or behind UID that is on a page with messages; 0: none. */
@@ -41,13 +41,14 @@ next_uid(struct mail_change *c, struct expunging *e, uint32_t uid, uint32_t *out
 		return 0;
 	}
 	rc = index_page_each(kv_txn_view(c->txn), e->mailbox, uid >> INDEX_PAGE_SHIFT, UINT32_MAX,
-	    next_page_with_messages, &at);
+			     next_page_with_messages, &at);
 	*out = rc == 1 ? at : 0;
 	return rc < 0 ? rc : 0;
 }
 
 static int
-expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, uint32_t *uid, unsigned *left)
+expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, uint32_t *uid,
+	     unsigned *left)
 {
 	uint32_t end = (*uid | (INDEX_PAGE_UIDS - 1));
 	int rc;
@@ -60,7 +61,7 @@ expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, ui
 		if (index_bit(&o->page->exists, n) &&
 		    (e->uids == NULL || shelf_uidset_has(e->uids, *uid)) &&
 		    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 ||
-			index_page_has(o->page, INDEX_FLAG_DELETED, n))) {
+		     index_page_has(o->page, INDEX_FLAG_DELETED, n))) {
 			if ((rc = mail_remove(c, o, *uid, true)) != 0)
 				return rc;
 			shelf_uidset_add(e->gone, *uid);
@@ -93,7 +94,8 @@ expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 			return rc;
 		/* Nothing on the pages may have been \Deleted: pages written are not the measure here,
 		 * but a closure must end, so pages read are. */
-		if ((e->flags & SHELF_EXPUNGE_ATOMIC) == 0 && uid - e->from > 256 * INDEX_PAGE_UIDS) {
+		if ((e->flags & SHELF_EXPUNGE_ATOMIC) == 0 &&
+		    uid - e->from > 256 * INDEX_PAGE_UIDS) {
 			e->next = uid;
 			return 0;
 		}
@@ -145,9 +147,11 @@ nothing_to_do(struct shelf_store *store, uint32_t account, uint32_t mailbox, uns
 
 int
 shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
-    const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out)
+		  const struct shelf_uidset *uids, unsigned flags,
+		  struct shelf_uidset *expunged_out)
 {
-	struct expunging e = {.store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .next = 1};
+	struct expunging e = {
+	    .store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .next = 1};
 	int rc = nothing_to_do(store, account, mailbox, flags);
 
 	if (rc != 0)

@@ -43,7 +43,7 @@ want(struct wanted *w, unsigned flag)
 
 static int
 resolve(struct mail_change *c, struct mail_open *o, const struct shelf_flag_change *change,
-    struct wanted *w)
+	struct wanted *w)
 {
 	*w = (struct wanted){0};
 	for (unsigned f = 0; f < 5; f++)
@@ -56,7 +56,7 @@ resolve(struct mail_change *c, struct mail_open *o, const struct shelf_flag_chan
 		/* Removing a keyword that the mailbox never had changes nothing. */
 		if (change->op == SHELF_FLAGS_REMOVE) {
 			rc = mail_keyword_lookup(kv_txn_view(c->txn), o->row.id, o->row.keywords,
-			    change->keywords[k], &number);
+						 change->keywords[k], &number);
 			if (rc == SHELF_EMISSING)
 				continue;
 		} else {
@@ -76,10 +76,11 @@ apply(struct index_page *p, unsigned n, enum shelf_flag_op op, const struct want
 	int changed = 0;
 
 	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
-		bool named = is_wanted(w, f), has = index_page_flag_used(p, f) && index_page_has(p, f, n);
-		bool will = op == SHELF_FLAGS_ADD ? has || named :
-		    op == SHELF_FLAGS_REMOVE	  ? has && !named :
-						    named;
+		bool named = is_wanted(w, f),
+		     has = index_page_flag_used(p, f) && index_page_has(p, f, n);
+		bool will = op == SHELF_FLAGS_ADD      ? has || named
+			    : op == SHELF_FLAGS_REMOVE ? has && !named
+						       : named;
 
 		if (will != has) {
 			index_page_set(p, f, n, will);
@@ -91,7 +92,7 @@ apply(struct index_page *p, unsigned n, enum shelf_flag_op op, const struct want
 
 static int
 store_one(struct mail_change *c, struct mail_open *o, struct storing *s, const struct wanted *w,
-    uint32_t uid)
+	  uint32_t uid)
 {
 	struct index_page *p = o->page;
 	unsigned n = uid % INDEX_PAGE_UIDS;
@@ -164,10 +165,11 @@ store(struct kv_txn *txn, void *arg)
 
 int
 shelf_msg_set_flags(struct shelf_store *store_, uint32_t account, uint32_t mailbox,
-    const struct shelf_uidset *uids, const struct shelf_flag_change *change,
-    struct shelf_uidset *modified_out, uint64_t *modseq_out)
+		    const struct shelf_uidset *uids, const struct shelf_flag_change *change,
+		    struct shelf_uidset *modified_out, uint64_t *modseq_out)
 {
-	struct storing s = {.store = store_, .mailbox = mailbox, .uids = uids, .change = change, .next = 1};
+	struct storing s = {
+	    .store = store_, .mailbox = mailbox, .uids = uids, .change = change, .next = 1};
 	int rc = 0;
 
 	for (size_t k = 0; k < change->nkeywords; k++)
@@ -176,7 +178,8 @@ shelf_msg_set_flags(struct shelf_store *store_, uint32_t account, uint32_t mailb
 	s.modified = shelf_uidset_new();
 	while (rc == 0 && s.next != 0) {
 		s.from = s.next;
-		rc = kv_update(store_->kv, account, change->op == SHELF_FLAGS_REMOVE ? 0 : KV_ADDS, store, &s);
+		rc = kv_update(store_->kv, account, change->op == SHELF_FLAGS_REMOVE ? 0 : KV_ADDS,
+			       store, &s);
 		if (rc == 0 && modified_out != NULL)
 			shelf_uidset_or(modified_out, s.modified);
 	}

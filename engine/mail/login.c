@@ -71,7 +71,8 @@ tag(struct login_cache *c, uint32_t account, struct shelf_span password, struct 
 }
 
 bool
-login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span password, struct shelf_span hash)
+login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span password,
+		struct shelf_span hash)
 {
 	uint8_t t[TAG_BYTES];
 	struct slot *s = tag(c, account, password, hash, t);
@@ -84,7 +85,8 @@ login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span passw
 }
 
 void
-login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span password, struct shelf_span hash)
+login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span password,
+		struct shelf_span hash)
 {
 	uint8_t t[TAG_BYTES];
 	struct slot *s = tag(c, account, password, hash, t);
@@ -99,7 +101,8 @@ login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span passw
 static char *
 c_string(struct shelf_span password)
 {
-	if (password.len > SHELF_PASSWORD_MAX || (password.len > 0 && memchr(password.data, 0, password.len)))
+	if (password.len > SHELF_PASSWORD_MAX ||
+	    (password.len > 0 && memchr(password.data, 0, password.len)))
 		return NULL;
 	return shelf_strndup(password.data, password.len);
 }

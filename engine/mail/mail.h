@@ -37,7 +37,7 @@ struct shelf_store {
 	pthread_cond_t wake;
 	bool stop;
 	uint32_t purge_account; /* the pass over accounts goes on behind this one */
-	int64_t purge_pass_s;   /* when the last pass ended */
+	int64_t purge_pass_s;	/* when the last pass ended */
 };
 
 /* ---- Rows ---------------------------------------------------------------------------------------- */
@@ -80,7 +80,7 @@ struct mail_gone {
 	struct mail_msg msg;
 };
 
-struct mail_name { /* MNAME value */
+struct mail_name {   /* MNAME value */
 	uint32_t id; /* 0: only subscribed */
 	bool subscribed;
 	struct shelf_span name;
@@ -113,11 +113,15 @@ SHELF_CHECK int mail_acct_put(struct kv_txn *txn, const struct mail_acct *a);
 SHELF_CHECK int mail_mbox_get(struct kv_view *view, uint32_t id, struct mail_mbox *out);
 SHELF_CHECK int mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m);
 SHELF_CHECK int mail_mbox_decode(struct shelf_span value, struct mail_mbox *out);
-SHELF_CHECK int mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_msg *out);
-SHELF_CHECK int mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_msg *m);
+SHELF_CHECK int mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid,
+			     struct mail_msg *out);
+SHELF_CHECK int mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid,
+			     const struct mail_msg *m);
 SHELF_CHECK int mail_msg_decode(struct shelf_span value, struct mail_msg *out);
-SHELF_CHECK int mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_gone *out);
-SHELF_CHECK int mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_gone *g);
+SHELF_CHECK int mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid,
+			      struct mail_gone *out);
+SHELF_CHECK int mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid,
+			      const struct mail_gone *g);
 SHELF_CHECK int mail_gone_decode(struct shelf_span value, struct mail_gone *out);
 SHELF_CHECK int mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *out);
 SHELF_CHECK int mail_name_put(struct kv_txn *txn, const struct mail_name *n);
@@ -130,7 +134,7 @@ SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail
 /* One mailbox in a change, with the page and the summary last touched. */
 struct mail_open {
 	struct mail_mbox row;
-	struct shelf_buf name;      /* row.name points here: values die at writes */
+	struct shelf_buf name; /* row.name points here: values die at writes */
 	bool dirty;
 	struct index_page *page;    /* NULL: none loaded yet */
 	struct index_counts before; /* of PAGE as stored */
@@ -148,7 +152,8 @@ struct mail_change {
 	int64_t now_s;
 };
 
-SHELF_CHECK int mail_change_begin(struct mail_change *c, struct shelf_store *store, struct kv_txn *txn);
+SHELF_CHECK int mail_change_begin(struct mail_change *c, struct shelf_store *store,
+				  struct kv_txn *txn);
 /* The number of this change; the first call takes it. */
 uint64_t mail_change_modseq(struct mail_change *c);
 SHELF_CHECK int mail_change_end(struct mail_change *c);
@@ -164,10 +169,11 @@ SHELF_CHECK int mail_open_flush(struct mail_change *c, struct mail_open *o);
 void mail_close(struct mail_open *o);
 
 /* Finds or gives the bit number of a keyword. */
-SHELF_CHECK int mail_keyword_number(struct mail_change *c, struct mail_open *o, struct shelf_span name,
-    uint32_t *number_out);
+SHELF_CHECK int mail_keyword_number(struct mail_change *c, struct mail_open *o,
+				    struct shelf_span name, uint32_t *number_out);
 SHELF_CHECK int mail_keyword_lookup(struct kv_view *view, uint32_t mailbox, uint32_t count,
-    struct shelf_span name, uint32_t *number_out); /* SHELF_EMISSING */
+				    struct shelf_span name,
+				    uint32_t *number_out); /* SHELF_EMISSING */
 /* Is NAME an atom of 1..SHELF_KEYWORD_NAME_MAX printable ASCII characters? */
 bool mail_keyword_valid(struct shelf_span name);
 
@@ -175,17 +181,18 @@ bool mail_keyword_valid(struct shelf_span name);
 SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold);
 /* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already. */
 SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg,
-    uint32_t *uid_out);
+			    uint32_t *uid_out);
 /* Would BYTES in COUNT messages exceed the quota? */
 SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count);
 /* Adds up every row of the view's account: used and held. */
 SHELF_CHECK int mail_count_quota(struct kv_view *view, struct shelf_quota *q);
 /* Writes the uids expunged by this change, as ranges. */
-SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox, const struct shelf_uidset *uids);
+SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
+				  const struct shelf_uidset *uids);
 
 /* A new mailbox row and name. NAME is canonical. */
-SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t special_use,
-    uint32_t *id_out);
+SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
+				    uint32_t special_use, uint32_t *id_out);
 
 /* ---- Snapshots ---------------------------------------------------------------------------------------- */
 
@@ -199,7 +206,7 @@ struct shelf_rd {
 };
 /* The page PAGE of MAILBOX, decoded at most once while walking. */
 SHELF_CHECK int mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page,
-    const struct index_page **out);
+			     const struct index_page **out);
 
 /* ---- Logins, janitor ---------------------------------------------------------------------------------- */
 
@@ -207,9 +214,9 @@ struct login_cache *login_cache_new(void);
 void login_cache_free(struct login_cache **cache);
 /* Verified lately with this very hash? */
 bool login_cache_has(struct login_cache *c, uint32_t account, struct shelf_span password,
-    struct shelf_span hash);
+		     struct shelf_span hash);
 void login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span password,
-    struct shelf_span hash);
+		     struct shelf_span hash);
 /* yescrypt of the system's default cost. SHELF_ETOOBIG, SHELF_EIO. */
 SHELF_CHECK int login_hash(struct shelf_span password, char *out, size_t out_len);
 bool login_verify(struct shelf_span password, const char *hash);

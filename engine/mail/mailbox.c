@@ -48,12 +48,14 @@ new_uidvalidity(struct mail_change *c)
 {
 	uint32_t now = (uint32_t)c->now_s;
 
-	c->acct.last_uidvalidity = now > c->acct.last_uidvalidity ? now : c->acct.last_uidvalidity + 1;
+	c->acct.last_uidvalidity =
+	    now > c->acct.last_uidvalidity ? now : c->acct.last_uidvalidity + 1;
 	return c->acct.last_uidvalidity;
 }
 
 int
-mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t special_use, uint32_t *id_out)
+mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t special_use,
+		    uint32_t *id_out)
 {
 	struct mail_name n = {0};
 	struct mail_mbox m = {0};
@@ -93,8 +95,8 @@ struct name_op {
 
 /* Canonical names, one update, and the buffers are gone. */
 static int
-run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *fn, struct shelf_span name,
-    struct shelf_span to, struct name_op *op)
+run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *fn,
+    struct shelf_span name, struct shelf_span to, struct name_op *op)
 {
 	int rc = shelf_mailbox_canonical(name, &op->name);
 
@@ -107,7 +109,6 @@ run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *f
 	shelf_buf_free(&op->to);
 	return rc;
 }
-
 
 /* Is a special use taken by another mailbox? Mailboxes are few: the rows are walked. */
 static int
@@ -126,8 +127,8 @@ use_taken(struct kv_view *view, uint32_t use, uint32_t except)
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if ((rc = mail_mbox_decode(value, &m)) != 0)
 			break;
-		if ((m.flags & MAIL_MBOX_DELETED) == 0 && (m.special_use & use) != 0 && key.len == 4 &&
-		    base_get_be32(key.data) != except) {
+		if ((m.flags & MAIL_MBOX_DELETED) == 0 && (m.special_use & use) != 0 &&
+		    key.len == 4 && base_get_be32(key.data) != except) {
 			rc = SHELF_EEXISTS;
 			break;
 		}
@@ -145,14 +146,15 @@ create(struct kv_txn *txn, void *arg)
 
 	if ((rc = mail_change_begin(&c, op->store, txn)) != 0 ||
 	    (rc = use_taken(kv_txn_view(txn), op->special_use, 0)) != 0 ||
-	    (rc = mail_create_mailbox(&c, shelf_buf_span(&op->name), op->special_use, &op->id)) != 0)
+	    (rc = mail_create_mailbox(&c, shelf_buf_span(&op->name), op->special_use, &op->id)) !=
+		0)
 		return rc;
 	return mail_change_end(&c);
 }
 
 int
 shelf_mailbox_create(struct shelf_store *store, uint32_t account, struct shelf_span name,
-    unsigned special_use, uint32_t *id_out)
+		     unsigned special_use, uint32_t *id_out)
 {
 	struct name_op op = {.special_use = special_use};
 	int rc = run(store, account, KV_ADDS, create, name, shelf_span(NULL, 0), &op);
@@ -189,7 +191,7 @@ set_use(struct kv_txn *txn, void *arg)
 
 int
 shelf_mailbox_set_use(struct shelf_store *store, uint32_t account, struct shelf_span name,
-    unsigned special_use)
+		      unsigned special_use)
 {
 	struct name_op op = {.special_use = special_use};
 
@@ -221,11 +223,12 @@ subscribe(struct kv_txn *txn, void *arg)
 
 int
 shelf_mailbox_subscribe(struct shelf_store *store, uint32_t account, struct shelf_span name,
-    bool subscribed)
+			bool subscribed)
 {
 	struct name_op op = {.subscribed = subscribed};
 
-	return run(store, account, subscribed ? KV_ADDS : 0, subscribe, name, shelf_span(NULL, 0), &op);
+	return run(store, account, subscribed ? KV_ADDS : 0, subscribe, name, shelf_span(NULL, 0),
+		   &op);
 }
 
 /* ---- Delete ------------------------------------------------------------------------------------------- */
@@ -249,7 +252,8 @@ has_inferiors(struct kv_view *view, struct shelf_span name)
 	while (rc == 0 && (rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if ((rc = mail_name_decode(value, &n)) != 0)
 			break;
-		if (n.id != 0 && n.name.len > prefix.len && memcmp(n.name.data, prefix.data, prefix.len) == 0)
+		if (n.id != 0 && n.name.len > prefix.len &&
+		    memcmp(n.name.data, prefix.data, prefix.len) == 0)
 			rc = 1;
 		if (rc == 1)
 			break;
@@ -354,7 +358,7 @@ struct name_list {
 	struct name_entry {
 		uint32_t id;
 		struct shelf_buf name;
-	} *entry;
+	} * entry;
 	size_t n, cap;
 };
 
@@ -373,8 +377,9 @@ list_inferiors(struct kv_view *view, struct shelf_span name, struct name_list *l
 	struct shelf_span key, value;
 	struct kv_scan scan;
 	struct mail_name n;
-	int rc = kv_scan_open(view, KV_MNAME, shelf_span(name.data, name.len > 223 ? 223 : name.len),
-	    shelf_span(NULL, 0), &scan);
+	int rc =
+	    kv_scan_open(view, KV_MNAME, shelf_span(name.data, name.len > 223 ? 223 : name.len),
+			 shelf_span(NULL, 0), &scan);
 
 	if (rc != 0)
 		return rc;
@@ -457,7 +462,7 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 
 int
 shelf_mailbox_rename(struct shelf_store *store, uint32_t account, struct shelf_span from,
-    struct shelf_span to)
+		     struct shelf_span to)
 {
 	struct name_op op = {0};
 
@@ -498,8 +503,8 @@ claim(struct kv_txn *txn, void *arg)
 
 /* No modseq: nobody else's picture of the mailbox changes. */
 int
-shelf_mailbox_claim_recent(struct shelf_store *store, uint32_t account, uint32_t id, uint32_t *from_out,
-    uint32_t *to_out)
+shelf_mailbox_claim_recent(struct shelf_store *store, uint32_t account, uint32_t id,
+			   uint32_t *from_out, uint32_t *to_out)
 {
 	struct claim cl = {.store = store, .id = id};
 	struct kv_view *view = NULL;

@@ -59,7 +59,7 @@ clear(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigne
 /* Message rows and held rows below PREFIX, with their references. 1: there are more. */
 static int
 clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigned *left,
-    struct shelf_quota *held)
+	       struct shelf_quota *held)
 {
 	struct shelf_span value;
 	struct mail_gone g;
@@ -72,7 +72,8 @@ clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix
 		*left -= 3;
 		if ((rc = kv_get(kv_txn_view(txn), table, mail_key_span(&key), &value)) != 0)
 			return rc;
-		rc = table == KV_GONE ? mail_gone_decode(value, &g) : mail_msg_decode(value, &g.msg);
+		rc =
+		    table == KV_GONE ? mail_gone_decode(value, &g) : mail_msg_decode(value, &g.msg);
 		if (rc != 0 || (rc = kv_del(txn, table, mail_key_span(&key))) != 0 ||
 		    (rc = blob_unref(txn, g.msg.blob)) != 0)
 			return rc;
@@ -202,8 +203,8 @@ purge_account_step(struct shelf_store *store, uint32_t account)
 static int
 clear_account(struct kv_txn *txn, void *arg)
 {
-	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH, KV_DUE, KV_IMPORT,
-	    KV_MNAME, KV_MBOX, KV_ACCT};
+	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
+					      KV_IMPORT, KV_MNAME, KV_MBOX,    KV_ACCT};
 	struct purge *p = arg;
 	struct shelf_quota ignored = {0};
 	unsigned left = SLICE_ROWS;
@@ -237,7 +238,8 @@ first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_o
 
 	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
 		return rc;
-	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) == 0) {
+	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) ==
+	    0) {
 		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 			*account_out = key.len == 5 ? base_get_be32(key.data + 1) : 0;
 			if (shelf_account_get(store, *account_out, &account) == SHELF_ENOACCOUNT)
@@ -339,8 +341,8 @@ janitor(void *arg)
 
 			more = rc == 1;
 			if (rc < 0) {
-				shelf_log(SHELF_LOG_WARN, "purge failed", "error", "%s", shelf_err_text(rc),
-				    NULL);
+				shelf_log(SHELF_LOG_WARN, "purge failed", "error", "%s",
+					  shelf_err_text(rc), NULL);
 				s->purge_pass_s = shelf_now_s();
 			}
 		}

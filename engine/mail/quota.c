@@ -24,7 +24,8 @@ set_limits(struct kv_txn *txn, void *arg)
 }
 
 int
-shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes, uint64_t limit_messages)
+shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
+		uint64_t limit_messages)
 {
 	struct limits l = {store, limit_bytes, limit_messages};
 
@@ -88,7 +89,8 @@ mail_count_quota(struct kv_view *view, struct shelf_quota *q)
 			rc = rc < 0 ? rc : SHELF_ECORRUPT;
 			break;
 		}
-		rc = count_mailbox(view, base_get_be32(key.data), (m.flags & MAIL_MBOX_DELETED) != 0, q);
+		rc = count_mailbox(view, base_get_be32(key.data),
+				   (m.flags & MAIL_MBOX_DELETED) != 0, q);
 		if (rc != 0)
 			break;
 	}
@@ -98,7 +100,7 @@ mail_count_quota(struct kv_view *view, struct shelf_quota *q)
 
 int
 shelf_quota_check(struct shelf_store *store, uint32_t id, struct shelf_quota *kept,
-    struct shelf_quota *counted)
+		  struct shelf_quota *counted)
 {
 	struct shelf_rd *rd = NULL;
 	int rc = shelf_rd_begin(store, id, &rd);
@@ -106,8 +108,8 @@ shelf_quota_check(struct shelf_store *store, uint32_t id, struct shelf_quota *ke
 	if (rc != 0)
 		return rc;
 	*kept = rd->acct.quota;
-	*counted = (struct shelf_quota){
-	    .limit_bytes = kept->limit_bytes, .limit_messages = kept->limit_messages};
+	*counted = (struct shelf_quota){.limit_bytes = kept->limit_bytes,
+					.limit_messages = kept->limit_messages};
 	rc = mail_count_quota(rd->view, counted);
 	shelf_rd_end(&rd);
 	if (rc != 0)

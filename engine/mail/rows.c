@@ -83,7 +83,8 @@ begin(struct shelf_span value, struct base_reader *r)
 }
 
 static int
-get(struct kv_view *view, enum kv_table table, struct mail_key key, int missing, struct shelf_span *value)
+get(struct kv_view *view, enum kv_table table, struct mail_key key, int missing,
+    struct shelf_span *value)
 {
 	int rc = kv_get(view, table, mail_key_span(&key), value);
 

@@ -250,7 +250,8 @@ shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_
 	}
 	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
 		return rc;
-	*out = (struct shelf_msg){.uid = uid, .gone = true, .flags = gone.flags, .modseq = gone.modseq};
+	*out = (struct shelf_msg){
+	    .uid = uid, .gone = true, .flags = gone.flags, .modseq = gone.modseq};
 	memcpy(out->keywords, gone.keywords, sizeof(out->keywords));
 	row_out(&gone.msg, out);
 	return 0;
@@ -268,7 +269,7 @@ first_page(void *arg, const struct index_head *head)
 
 int
 shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_msg_what what,
-    struct shelf_msg *out)
+	       struct shelf_msg *out)
 {
 	const struct index_page *p;
 	uint32_t page = uid >> INDEX_PAGE_SHIFT;
@@ -299,7 +300,8 @@ shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_m
 }
 
 int
-shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena, struct shelf_span *out)
+shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena,
+		  struct shelf_span *out)
 {
 	struct shelf_buf b = {0};
 	int rc = blob_derived(rd->view, blob, &b);
@@ -311,7 +313,8 @@ shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena,
 }
 
 int
-shelf_import_probe(struct shelf_rd *rd, const uint8_t (*item_ids)[16], size_t n, uint8_t *would_store_out)
+shelf_import_probe(struct shelf_rd *rd, const uint8_t (*item_ids)[16], size_t n,
+		   uint8_t *would_store_out)
 {
 	struct shelf_span value;
 

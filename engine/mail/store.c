@@ -98,7 +98,7 @@ write_settings(const char *dir, uint32_t hold_s)
 	if (f == NULL)
 		rc = from_errno();
 	else if (fprintf(f, "format %d\nhold_s %u\n", FORMAT, hold_s) < 0 || fflush(f) != 0 ||
-	    fsync(fileno(f)) != 0)
+		 fsync(fileno(f)) != 0)
 		rc = from_errno();
 	if (f != NULL)
 		fclose(f);
@@ -235,7 +235,7 @@ shelf_store_close(struct shelf_store **store)
 
 int
 shelf_listen(struct shelf_store *store, uint32_t account, shelf_news_fn *fn, void *arg,
-    struct shelf_listener **out)
+	     struct shelf_listener **out)
 {
 	*out = news_listen(store->news, account, fn, arg);
 	return 0;
@@ -249,7 +249,8 @@ shelf_store_stats(struct shelf_store *store, struct shelf_store_stats *out)
 
 	*out = (struct shelf_store_stats){.partitions = kv_shards(store->kv)};
 	for (uint32_t shard = 0; shard <= out->partitions; shard++) {
-		if ((rc = kv_stats(store->kv, shard < out->partitions ? shard : KV_SHARDS_MAX, &one)) != 0)
+		if ((rc = kv_stats(store->kv, shard < out->partitions ? shard : KV_SHARDS_MAX,
+				   &one)) != 0)
 			return rc;
 		out->file_bytes += one.file_bytes;
 		out->free_bytes += one.free_bytes;

@@ -27,8 +27,8 @@ struct shelf_view {
 	uint32_t uidnext;
 	uint64_t modseq;
 	size_t n, cap;
-	uint32_t *page;          /* ascending */
-	uint32_t *before;        /* messages on earlier pages */
+	uint32_t *page;	  /* ascending */
+	uint32_t *before; /* messages on earlier pages */
 	struct index_bits *bits;
 	uint32_t count;
 	struct shelf_uidset *kept; /* page numbers + 1 */
@@ -149,7 +149,8 @@ rank_in_page(const struct index_bits *b, unsigned n)
 	for (unsigned w = 0; w < n >> 6; w++)
 		r += (unsigned)__builtin_popcountll(b->word[w]);
 	if ((n & 63) != 0)
-		r += (unsigned)__builtin_popcountll(b->word[n >> 6] & (((uint64_t)1 << (n & 63)) - 1));
+		r += (unsigned)__builtin_popcountll(b->word[n >> 6] &
+						    (((uint64_t)1 << (n & 63)) - 1));
 	return r;
 }
 
@@ -209,7 +210,8 @@ shelf_view_max_uid(const struct shelf_view *v)
 static void
 add_uids(struct shelf_uidset *set, uint32_t page, const struct index_bits *bits)
 {
-	for (unsigned n = index_bits_next(bits, 0); n < INDEX_PAGE_UIDS; n = index_bits_next(bits, n + 1))
+	for (unsigned n = index_bits_next(bits, 0); n < INDEX_PAGE_UIDS;
+	     n = index_bits_next(bits, n + 1))
 		shelf_uidset_add(set, page << INDEX_PAGE_SHIFT | n);
 }
 
@@ -227,8 +229,9 @@ struct refresh {
 	struct shelf_rd *rd;
 	bool may_renumber;
 	struct shelf_changes *changes;
-	struct shelf_uidset *pages;   /* page numbers + 1 to look at */
-	struct shelf_uidset *present; /* page numbers + 1 that the store has in the range looked at */
+	struct shelf_uidset *pages; /* page numbers + 1 to look at */
+	struct shelf_uidset
+	    *present; /* page numbers + 1 that the store has in the range looked at */
 };
 
 static int
@@ -289,7 +292,8 @@ look_at_page(struct refresh *r, uint32_t number)
 	if (i < v->n && v->page[i] == number)
 		old = v->bits[i];
 	next = now->exists;
-	for (unsigned n = index_bits_next(&old, 0); n < INDEX_PAGE_UIDS; n = index_bits_next(&old, n + 1)) {
+	for (unsigned n = index_bits_next(&old, 0); n < INDEX_PAGE_UIDS;
+	     n = index_bits_next(&old, n + 1)) {
 		uint32_t uid = number << INDEX_PAGE_SHIFT | n;
 
 		if (index_bit(&now->exists, n)) {
@@ -314,7 +318,8 @@ look_at_page(struct refresh *r, uint32_t number)
 }
 
 int
-shelf_view_refresh(struct shelf_view *v, struct shelf_rd *rd, bool may_renumber, struct shelf_changes *ch)
+shelf_view_refresh(struct shelf_view *v, struct shelf_rd *rd, bool may_renumber,
+		   struct shelf_changes *ch)
 {
 	struct refresh r = {.view = v, .rd = rd, .may_renumber = may_renumber, .changes = ch};
 	struct mail_mbox m;
@@ -365,7 +370,7 @@ shelf_view_commit(struct shelf_view *v)
 	for (size_t p = 0; p < v->npending && in_place; p++) {
 		i = find_page(v, v->pending[p].page);
 		in_place = i < v->n && v->page[i] == v->pending[p].page &&
-		    index_bits_any(&v->pending[p].bits);
+			   index_bits_any(&v->pending[p].bits);
 	}
 	if (in_place) {
 		for (size_t p = 0; p < v->npending; p++)

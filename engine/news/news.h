@@ -22,6 +22,7 @@ void news_free(struct news **news);
 /* Starts the watcher. */
 SHELF_CHECK int news_watch(struct news *news);
 void news_tell(struct news *news, uint32_t account);
-struct shelf_listener *news_listen(struct news *news, uint32_t account, shelf_news_fn *fn, void *arg);
+struct shelf_listener *news_listen(struct news *news, uint32_t account, shelf_news_fn *fn,
+				   void *arg);
 
 #endif

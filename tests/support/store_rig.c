@@ -15,9 +15,10 @@ must(int rc, const char *what)
 void
 rig_open(struct rig *r, const struct shelf_store_params *params)
 {
-	const struct shelf_store_params usual = {.partitions = 2, .map_bytes = 64u << 20, .reserve_bytes = 1u << 20};
-	const struct shelf_account_new accounts[] = {
-	    {.name = shelf_span_str("joe")}, {.name = shelf_span_str("ann")}};
+	const struct shelf_store_params usual = {
+	    .partitions = 2, .map_bytes = 64u << 20, .reserve_bytes = 1u << 20};
+	const struct shelf_account_new accounts[] = {{.name = shelf_span_str("joe")},
+						     {.name = shelf_span_str("ann")}};
 	uint32_t ids[2];
 
 	support_tmpdir(r->dir, sizeof(r->dir));
@@ -70,7 +71,8 @@ rig_draft(struct rig *r, const char *text, size_t body_len)
 
 	shelf_buf_printf(&b, "Subject: %s\r\n\r\n", text);
 	for (size_t i = 0; i < body_len; i++)
-		shelf_buf_add_byte(&b, (uint8_t)(i % 64 == 63 ? '\n' : 'a' + (i * 7 + i / 64) % 26));
+		shelf_buf_add_byte(&b,
+				   (uint8_t)(i % 64 == 63 ? '\n' : 'a' + (i * 7 + i / 64) % 26));
 	must(shelf_draft_new(r->store, &d), "draft");
 	must(shelf_draft_write(d, b.data, b.len), "draft write");
 	must(shelf_draft_finish(d), "draft finish");
@@ -109,7 +111,8 @@ rig_create(struct rig *r, uint32_t account, const char *name)
 {
 	uint32_t id;
 
-	must(shelf_mailbox_create(r->store, account, shelf_span_str(name), 0, &id), "create mailbox");
+	must(shelf_mailbox_create(r->store, account, shelf_span_str(name), 0, &id),
+	     "create mailbox");
 	return id;
 }
 
@@ -164,14 +167,18 @@ rig_msg(struct rig *r, uint32_t account, uint32_t mailbox, uint32_t uid, struct 
 
 void
 rig_flag(struct rig *r, uint32_t account, uint32_t mailbox, uint32_t first, uint32_t last,
-    enum shelf_flag_op op, uint32_t flags, const char *keyword)
+	 enum shelf_flag_op op, uint32_t flags, const char *keyword)
 {
 	struct shelf_span name = shelf_span_str(keyword);
-	struct shelf_flag_change change = {.op = op, .flags = flags, .keywords = &name,
-	    .nkeywords = name.len > 0, .unchanged_since = UINT64_MAX};
+	struct shelf_flag_change change = {.op = op,
+					   .flags = flags,
+					   .keywords = &name,
+					   .nkeywords = name.len > 0,
+					   .unchanged_since = UINT64_MAX};
 	struct shelf_uidset *uids = rig_set(first, last);
 
-	must(shelf_msg_set_flags(r->store, account, mailbox, uids, &change, NULL, NULL), "set flags");
+	must(shelf_msg_set_flags(r->store, account, mailbox, uids, &change, NULL, NULL),
+	     "set flags");
 	shelf_uidset_free(&uids);
 }
 

@@ -24,7 +24,8 @@ login(const char *name, const char *password, enum shelf_service service)
 {
 	struct shelf_account a;
 
-	return shelf_account_login(r.store, shelf_span_str(name), shelf_span_str(password), service, &a);
+	return shelf_account_login(r.store, shelf_span_str(name), shelf_span_str(password), service,
+				   &a);
 }
 
 static const char *const bad_names[] = {"", "a b", "a/b", "a\\b", "a\"b", "\xff", "a\tb", "a'b"};
@@ -41,8 +42,11 @@ END_TEST
 
 START_TEST(adding_many_tells_each_result)
 {
-	struct shelf_account_new req[4] = {{.name = shelf_span_str("New@Example.ORG"), .limit_messages = 7},
-	    {.name = shelf_span_str("JOE")}, {.name = shelf_span_str("b c")}, {.name = shelf_span_str("zoe")}};
+	struct shelf_account_new req[4] = {
+	    {.name = shelf_span_str("New@Example.ORG"), .limit_messages = 7},
+	    {.name = shelf_span_str("JOE")},
+	    {.name = shelf_span_str("b c")},
+	    {.name = shelf_span_str("zoe")}};
 	struct shelf_account a;
 	uint32_t id[4];
 	int rc[4];
@@ -55,7 +59,8 @@ START_TEST(adding_many_tells_each_result)
 	ck_assert_uint_eq(a.id, id[0]);
 	ck_assert(!a.has_password && !a.disabled && a.services == SHELF_SERVICE_ALL);
 	ck_assert_uint_eq(rig_quota(&r, a.id).limit_messages, 7);
-	ck_assert_int_eq(shelf_account_find(r.store, shelf_span_str("nobody"), &a), SHELF_ENOACCOUNT);
+	ck_assert_int_eq(shelf_account_find(r.store, shelf_span_str("nobody"), &a),
+			 SHELF_ENOACCOUNT);
 	/* The same again: what is there stays as it is. */
 	ck_assert_int_eq(shelf_account_add(r.store, req, 4, rc, id), SHELF_EEXISTS);
 	ck_assert(rc[0] == SHELF_EEXISTS && rc[3] == SHELF_EEXISTS);
@@ -104,7 +109,8 @@ START_TEST(passwords_are_verified_and_change)
 	ck_assert_int_eq(shelf_account_set_password(r.store, r.joe, shelf_span_str("second")), 0);
 	ck_assert_int_eq(login("joe", "first", SHELF_SERVICE_IMAP), SHELF_EAUTH);
 	ck_assert_int_eq(login("joe", "second", SHELF_SERVICE_IMAP), 0);
-	ck_assert_int_eq(shelf_account_set_password(r.store, r.joe, shelf_span("a\0b", 3)), SHELF_ETOOBIG);
+	ck_assert_int_eq(shelf_account_set_password(r.store, r.joe, shelf_span("a\0b", 3)),
+			 SHELF_ETOOBIG);
 	ck_assert_int_eq(shelf_account_set_password(r.store, r.joe, shelf_span_str("")), 0);
 	ck_assert_int_eq(login("joe", "second", SHELF_SERVICE_IMAP), SHELF_EAUTH);
 }
@@ -152,7 +158,8 @@ START_TEST(a_deleted_account_is_gone_with_its_mail)
 		rig_append(&r, r.joe, r.inbox, i % 2 ? "even" : "odd", 0);
 	}
 	rig_create(&r, r.joe, "box");
-	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_ATOMIC, NULL), 0);
+	ck_assert_int_eq(
+	    shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_ATOMIC, NULL), 0);
 	rig_fill(&r, r.joe, r.inbox, 100);
 	ck_assert_int_eq(shelf_store_stats(r.store, &before), 0);
 	ck_assert_int_eq(shelf_account_delete(r.store, r.joe), 0);
@@ -180,7 +187,8 @@ suite_account(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_loop_test(tc, bad_names_are_refused, 0, (int)(sizeof(bad_names) / sizeof(*bad_names)));
+	tcase_add_loop_test(tc, bad_names_are_refused, 0,
+			    (int)(sizeof(bad_names) / sizeof(*bad_names)));
 	tcase_add_test(tc, adding_many_tells_each_result);
 	tcase_add_test(tc, a_thousand_accounts_are_listed_in_order);
 	tcase_add_test(tc, passwords_are_verified_and_change);

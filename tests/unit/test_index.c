@@ -62,8 +62,9 @@ load(uint32_t page, struct index_page *p)
 static void
 random_page(struct index_page *p, uint32_t page, unsigned density, unsigned flags, unsigned width)
 {
-	uint64_t base = (uint64_t)1 << 40, span = width == 0 ? 1 : width == 8 ? (uint64_t)1 << 50 :
-	    ((uint64_t)1 << (8 * width - 1));
+	uint64_t base = (uint64_t)1 << 40, span = width == 0   ? 1
+						  : width == 8 ? (uint64_t)1 << 50
+							       : ((uint64_t)1 << (8 * width - 1));
 
 	index_page_clear(p, page);
 	for (unsigned n = 0; n < INDEX_PAGE_UIDS; n++) {

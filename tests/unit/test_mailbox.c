@@ -42,8 +42,9 @@ list_one(void *arg, const struct shelf_mailbox *m)
 {
 	struct shelf_buf *b = arg;
 
-	shelf_buf_printf(b, "%s%.*s%s%s", b->len > 0 ? " " : "", (int)m->name.len, (const char *)m->name.data,
-	    m->exists_now ? "" : "?", m->subscribed ? "+" : "");
+	shelf_buf_printf(b, "%s%.*s%s%s", b->len > 0 ? " " : "", (int)m->name.len,
+			 (const char *)m->name.data, m->exists_now ? "" : "?",
+			 m->subscribed ? "+" : "");
 	return 0;
 }
 
@@ -78,10 +79,24 @@ static const struct {
 	const char *name;
 	const char *canonical; /* NULL: refused */
 } names[] = {
-    {"a", "a"}, {"a/b/c", "a/b/c"}, {"inbox", "INBOX"}, {"iNbOx/sub", "INBOX/sub"}, {"inboxes", "inboxes"},
-    {"Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"}, {"a b", "a b"}, {"", NULL}, {"/a", NULL}, {"a/", NULL},
-    {"a//b", NULL}, {"a%", NULL}, {"*", NULL}, {"a\tb", NULL}, {"\xff", NULL}, {"a\x7f", NULL},
-    {"\xc2\x85", NULL}, {"../../etc", "../../etc"},
+    {"a", "a"},
+    {"a/b/c", "a/b/c"},
+    {"inbox", "INBOX"},
+    {"iNbOx/sub", "INBOX/sub"},
+    {"inboxes", "inboxes"},
+    {"Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"},
+    {"a b", "a b"},
+    {"", NULL},
+    {"/a", NULL},
+    {"a/", NULL},
+    {"a//b", NULL},
+    {"a%", NULL},
+    {"*", NULL},
+    {"a\tb", NULL},
+    {"\xff", NULL},
+    {"a\x7f", NULL},
+    {"\xc2\x85", NULL},
+    {"../../etc", "../../etc"},
 };
 
 START_TEST(names_are_checked)
@@ -207,7 +222,8 @@ START_TEST(subscriptions_outlive_mailboxes)
 	ck_assert_int_eq(create("later"), 0);
 	expect_list("INBOX+ later+ now?+");
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("now"), false), 0);
-	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("never"), false), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("never"), false),
+			 0);
 	expect_list("INBOX+ later+");
 }
 END_TEST
@@ -217,12 +233,12 @@ START_TEST(special_use_is_given_once)
 	struct shelf_span sent = shelf_span_str("Sent"), other = shelf_span_str("Other");
 
 	ck_assert_int_eq(shelf_mailbox_create(r.store, r.joe, sent, SHELF_USE_SENT, NULL), 0);
-	ck_assert_int_eq(
-	    shelf_mailbox_create(r.store, r.joe, other, SHELF_USE_SENT, NULL), SHELF_EEXISTS);
+	ck_assert_int_eq(shelf_mailbox_create(r.store, r.joe, other, SHELF_USE_SENT, NULL),
+			 SHELF_EEXISTS);
 	ck_assert_uint_eq(id_of("Other"), 0);
 	ck_assert_int_eq(create("Other"), 0);
-	ck_assert_int_eq(
-	    shelf_mailbox_set_use(r.store, r.joe, other, SHELF_USE_SENT), SHELF_EEXISTS);
+	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, other, SHELF_USE_SENT),
+			 SHELF_EEXISTS);
 	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, sent, 0), 0);
 	ck_assert_int_eq(shelf_mailbox_set_use(r.store, r.joe, other, SHELF_USE_SENT), 0);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, id_of("Other")).special_use, SHELF_USE_SENT);

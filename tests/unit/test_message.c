@@ -45,11 +45,12 @@ START_TEST(multiappend_is_all_or_nothing)
 {
 	struct shelf_append items[3];
 	struct shelf_append_result result;
-	struct shelf_draft *small = rig_draft(&r, "small", 10), *large = rig_draft(&r, "large", 5000);
+	struct shelf_draft *small = rig_draft(&r, "small", 10),
+			   *large = rig_draft(&r, "large", 5000);
 
 	for (int i = 0; i < 3; i++)
-		items[i] = (struct shelf_append){
-		    .draft = i == 2 ? large : small, .internaldate_s = INT64_MIN};
+		items[i] = (struct shelf_append){.draft = i == 2 ? large : small,
+						 .internaldate_s = INT64_MIN};
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2000, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, items, 3, &result), SHELF_EQUOTA);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 0);
@@ -92,7 +93,8 @@ START_TEST(removing_frees_the_quota_and_works_when_over)
 	rig_fill(&r, r.joe, r.inbox, 10);
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1, 1), 0);
 	rig_flag(&r, r.joe, r.inbox, 1, 5, SHELF_FLAGS_ADD, SHELF_DELETED, "");
-	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_DELETED, gone), 0);
+	ck_assert_int_eq(
+	    shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_DELETED, gone), 0);
 	ck_assert_str_eq(rig_text(gone), "1:5");
 	q = rig_quota(&r, r.joe);
 	ck_assert_uint_eq(q.used_messages, 5);
@@ -145,7 +147,7 @@ START_TEST(keywords_keep_their_numbers)
 	rig_flag(&r, r.joe, r.inbox, 1, 1, SHELF_FLAGS_REMOVE, 0, "never-seen");
 	rig_flag(&r, r.joe, r.inbox, 1, 1, SHELF_FLAGS_REPLACE, SHELF_FLAGGED, "third");
 	ck_assert_int_eq(shelf_msg_set_flags(r.store, r.joe, r.inbox, uids, &change, NULL, NULL),
-	    SHELF_ESYNTAX);
+			 SHELF_ESYNTAX);
 	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
 	ck_assert_int_eq(shelf_mailbox_keywords(rd, r.inbox, &kw), 0);
 	ck_assert_uint_eq(kw.count, 3);
@@ -164,8 +166,10 @@ START_TEST(keywords_are_256_and_no_more)
 {
 	char name[16];
 	struct shelf_span extra = shelf_span_str("one-too-many");
-	struct shelf_flag_change change = {
-	    .op = SHELF_FLAGS_ADD, .keywords = &extra, .nkeywords = 1, .unchanged_since = UINT64_MAX};
+	struct shelf_flag_change change = {.op = SHELF_FLAGS_ADD,
+					   .keywords = &extra,
+					   .nkeywords = 1,
+					   .unchanged_since = UINT64_MAX};
 	struct shelf_uidset *uids = rig_set(1, 300);
 	struct shelf_msg msg;
 
@@ -174,8 +178,8 @@ START_TEST(keywords_are_256_and_no_more)
 		snprintf(name, sizeof(name), "k%d", i);
 		rig_flag(&r, r.joe, r.inbox, 1, 300, SHELF_FLAGS_ADD, SHELF_SEEN, name);
 	}
-	ck_assert_int_eq(
-	    shelf_msg_set_flags(r.store, r.joe, r.inbox, uids, &change, NULL, NULL), SHELF_ELIMIT);
+	ck_assert_int_eq(shelf_msg_set_flags(r.store, r.joe, r.inbox, uids, &change, NULL, NULL),
+			 SHELF_ELIMIT);
 	ck_assert_int_eq(rig_msg(&r, r.joe, r.inbox, 300, &msg), 0);
 	for (int i = 0; i < 4; i++)
 		ck_assert(msg.keywords[i] == UINT64_MAX);
@@ -220,7 +224,8 @@ END_TEST
 
 START_TEST(copy_shares_the_body_and_maps_keywords)
 {
-	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(),
+					.to_uids = shelf_uidset_new()};
 	struct shelf_uidset *uids = rig_set(1, 400);
 	uint32_t to = rig_create(&r, r.joe, "Archive");
 	struct shelf_msg a, b;
@@ -248,13 +253,15 @@ END_TEST
 
 START_TEST(copy_over_quota_leaves_the_target_alone)
 {
-	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(),
+					.to_uids = shelf_uidset_new()};
 	struct shelf_uidset *uids = rig_set(1, 10);
 	uint32_t to = rig_create(&r, r.joe, "Archive");
 
 	rig_fill(&r, r.joe, r.inbox, 10);
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 15), 0);
-	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, to, uids, false, &res), SHELF_EQUOTA);
+	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, to, uids, false, &res),
+			 SHELF_EQUOTA);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, to).uidnext, 1);
 	/* A move adds nothing. */
 	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, to, uids, true, &res), 0);
@@ -272,7 +279,8 @@ END_TEST
 
 START_TEST(move_within_a_mailbox_gives_new_uids)
 {
-	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+	struct shelf_copy_result res = {.from_uids = shelf_uidset_new(),
+					.to_uids = shelf_uidset_new()};
 	struct shelf_uidset *uids = rig_set(250, 270);
 	struct shelf_msg msg;
 
@@ -293,8 +301,10 @@ END_TEST
 
 START_TEST(one_delivery_to_many_is_one_body)
 {
-	struct shelf_delivery to[4] = {{.account = r.joe}, {.account = r.joe, .mailbox = shelf_span_str("New/Box")},
-	    {.account = 99}, {.account = r.ann}};
+	struct shelf_delivery to[4] = {{.account = r.joe},
+				       {.account = r.joe, .mailbox = shelf_span_str("New/Box")},
+				       {.account = 99},
+				       {.account = r.ann}};
 	struct shelf_append_result res[4];
 	struct shelf_draft *d = rig_draft(&r, "many", 3 << 20); /* several frames, staged */
 	struct shelf_msg a, b;
@@ -328,7 +338,8 @@ START_TEST(large_bodies_read_back_by_range)
 	ck_assert_int_eq(shelf_draft_new(r.store, &item.draft), 0);
 	for (size_t at = 0; at < len; at += 10007)
 		ck_assert_int_eq(
-		    shelf_draft_write(item.draft, bytes + at, len - at < 10007 ? len - at : 10007), 0);
+		    shelf_draft_write(item.draft, bytes + at, len - at < 10007 ? len - at : 10007),
+		    0);
 	ck_assert_int_eq(shelf_draft_finish(item.draft), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &res), 0);
 	shelf_draft_free(&item.draft);
@@ -374,7 +385,7 @@ START_TEST(a_staged_draft_that_is_not_linked_leaves_nothing)
 	ck_assert_int_eq(rc, 0);
 	ck_assert_int_eq(shelf_store_stats(r.store, &after), 0);
 	ck_assert_uint_lt(after.file_bytes - after.free_bytes,
-	    before.file_bytes - before.free_bytes + (1 << 20));
+			  before.file_bytes - before.free_bytes + (1 << 20));
 	free(bytes);
 }
 END_TEST
@@ -390,10 +401,12 @@ START_TEST(an_import_stores_each_item_once)
 	for (int i = 0; i < 3; i++)
 		items[i] = (struct shelf_append){.draft = d, .internaldate_s = 100 + i};
 	ck_assert_int_eq(shelf_import_append(r.store, r.joe, r.inbox, items,
-	    (const uint8_t(*)[16])ids, 3, stored, &res), 0);
+					     (const uint8_t(*)[16])ids, 3, stored, &res),
+			 0);
 	ck_assert(stored[0] == 1 && stored[1] == 1 && stored[2] == 0);
 	ck_assert_int_eq(shelf_import_append(r.store, r.joe, r.inbox, items,
-	    (const uint8_t(*)[16])ids, 3, stored, &res), 0);
+					     (const uint8_t(*)[16])ids, 3, stored, &res),
+			 0);
 	ck_assert(stored[0] == 0 && stored[1] == 0 && stored[2] == 0);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 2);
 	ck_assert_int_eq(shelf_rd_begin(r.store, r.ann, &rd), 0);

@@ -98,16 +98,16 @@ START_TEST(check_finds_damage)
 		struct row row;
 		unsigned invariant;
 	} cases[] = {
-	    {{KV_MBOX, mail_key1(1), false, 25}, 1},     /* exists */
-	    {{KV_MBOX, mail_key1(1), false, 37}, 1},     /* bytes */
+	    {{KV_MBOX, mail_key1(1), false, 25}, 1}, /* exists */
+	    {{KV_MBOX, mail_key1(1), false, 37}, 1}, /* bytes */
 	    {{KV_FSUM, mail_key2(1, 0), false, 1}, 1},
-	    {{KV_ACCT, {.len = 0}, false, 37}, 2},       /* used bytes */
-	    {{KV_ACCT, {.len = 0}, false, 61}, 2},       /* held messages */
+	    {{KV_ACCT, {.len = 0}, false, 37}, 2}, /* used bytes */
+	    {{KV_ACCT, {.len = 0}, false, 61}, 2}, /* held messages */
 	    {{KV_MSG, mail_key2(1, 2), true, 0}, 3},
 	    {{KV_FPAGE, page_key_of(), true, 0}, 3},
 	    {{KV_BLOB, blob_key_of(1, 8), true, 0}, 4},
 	    {{KV_BLOB, blob_key_of(1, 8), false, 1}, 4}, /* references */
-	    {{KV_MBOX, mail_key1(1), false, 9}, 5},      /* uidnext */
+	    {{KV_MBOX, mail_key1(1), false, 9}, 5},	 /* uidnext */
 	    {{KV_CHUNK, blob_key_of(1, 12), false, 20}, 6},
 	    {{KV_CHUNK, blob_key_of(1, 12), true, 0}, 6},
 	    {{KV_BLOB, blob_key_of(1, 8), false, 25}, 6}, /* checksum */
@@ -123,11 +123,13 @@ START_TEST(check_finds_damage)
 	for (int i = 0; i < 4; i++)
 		rig_append(&r, r.joe, r.inbox, i == 0 ? "a" : "b", 0);
 	rig_flag(&r, r.joe, r.inbox, 1, 1, SHELF_FLAGS_ADD, SHELF_DELETED, "");
-	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_DELETED, NULL), 0);
+	ck_assert_int_eq(
+	    shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_DELETED, NULL), 0);
 	ck_assert_uint_eq(rig_findings(&r), 0);
 	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, damage, &row), 0);
 	ck_assert_int_eq(shelf_store_check(r.store, NULL, note_invariant, &seen), 0);
-	ck_assert_msg((seen >> cases[_i].invariant & 1) != 0, "case %d: invariants found: %x", _i, seen);
+	ck_assert_msg((seen >> cases[_i].invariant & 1) != 0, "case %d: invariants found: %x", _i,
+		      seen);
 	shelf_store_close(&r.store);
 	support_rmtree(r.dir);
 }
@@ -227,10 +229,15 @@ START_TEST(news_from_another_process)
 		shelf_store_close(&other.store);
 		_exit(0);
 	}
-	ck_assert_int_eq(shelf_store_create(r.path, &(struct shelf_store_params){.partitions = 2}), 0);
+	ck_assert_int_eq(
+	    shelf_store_create(
+		r.path, &(struct shelf_store_params){.partitions = 2, .map_bytes = 64u << 20}),
+	    0);
 	ck_assert_int_eq(shelf_store_open(r.path, SHELF_OPEN_SERVE, &r.store), 0);
-	ck_assert_int_eq(shelf_account_add(r.store, &(struct shelf_account_new){.name = shelf_span_str("joe")}, 1,
-	    NULL, &r.joe), 0);
+	ck_assert_int_eq(
+	    shelf_account_add(r.store, &(struct shelf_account_new){.name = shelf_span_str("joe")},
+			      1, NULL, &r.joe),
+	    0);
 	ck_assert_int_eq(shelf_listen(r.store, r.joe, count_news, &heard, &l), 0);
 	usleep(300000); /* the watcher has seen the account's own making */
 	atomic_store(&heard, 0);
@@ -300,8 +307,10 @@ END_TEST
 
 START_TEST(a_full_store_still_deletes)
 {
-	const struct shelf_store_params tiny = {
-	    .partitions = 1, .map_bytes = 4u << 20, .reserve_bytes = 1u << 20, .hold_s = UINT32_MAX};
+	const struct shelf_store_params tiny = {.partitions = 1,
+						.map_bytes = 4u << 20,
+						.reserve_bytes = 1u << 20,
+						.hold_s = UINT32_MAX};
 	struct shelf_append item = {.internaldate_s = INT64_MIN};
 	struct shelf_append_result res;
 	struct shelf_buf noise = {0};

@@ -1,4 +1,4 @@
-/* check.h (private) - what the two halves of the check share */
+/* mail_check.h (private) - what the two halves of the check share */
 #ifndef ENGINE_MAIL_CHECK_H
 #define ENGINE_MAIL_CHECK_H
 
@@ -14,15 +14,15 @@ struct check {
 	shelf_progress_fn *progress;
 	shelf_finding_fn *found;
 	void *arg;
-	uint32_t account;       /* being walked, for findings */
-	struct kv_view *view;   /* of the shard */
+	uint32_t account;	/* being walked, for findings */
+	struct kv_view *view;	/* of the shard */
 	struct check_ref *refs; /* open addressing, power of two */
 	size_t refs_cap, refs_used;
 	uint64_t blobs, done;
 	struct check_account {
 		uint32_t id, shard;
 		bool has_user;
-	} *list;                /* accounts ever placed, ascending */
+	} * list; /* accounts ever placed, ascending */
 	size_t n, cap;
 	struct index_page *page;
 };
