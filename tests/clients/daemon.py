@@ -108,9 +108,9 @@ class Daemon:
             elif self.process is not None:
                 self.process.kill()
                 self.process.wait()
-                tail = self.log()[-3000:]
-                if kind is not Skipped and "ERROR: " in tail:
-                    print(tail)
+                tail = self.log()
+                if kind is not Skipped and ("ERROR: " in tail or os.environ.get("VERBOSE")):
+                    print(tail[-5000:])
         finally:
             self.remove()
 

@@ -26,7 +26,8 @@ def session(m):
         message(9))
     expect(kind == "OK", "APPEND says %r" % data)
     kind, data = m.status("Work/2026", "(MESSAGES UNSEEN UIDNEXT)")
-    expect(b"MESSAGES 2 UNSEEN 1 UIDNEXT 3" in data[0], "STATUS says %r" % data)
+    for item in (b"MESSAGES 2", b"UNSEEN 1", b"UIDNEXT 3"):
+        expect(item in data[0], "STATUS says %r" % data)
     m.store("1", "+FLAGS", r"\Deleted")
     kind, data = m.expunge()
     expect(data == [b"1"], "EXPUNGE says %r" % data)
