@@ -3,7 +3,8 @@
  *
  *   parse -> search in slices -> print in slices -> reply
  *
- * Nothing is printed before the search has ended: a search that fails answers NO and no numbers.
+ * Nothing is printed before the search has ended: a search that fails answers NO and no numbers, one that
+ * had to pass over damaged messages NO behind the numbers of the others.
  * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5.
  */
 #include <inttypes.h>
@@ -16,6 +17,7 @@ struct search_command {
 	struct imap_program program;
 	struct shelf_search *search;
 	uint32_t next; /* uid to be printed */
+	bool damaged;
 };
 
 static void
@@ -43,6 +45,10 @@ print(struct imap_cmd *c)
 		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
 	}
 	imap_out_str(c->s, "\r\n");
+	if (sc->damaged) {
+		return imap_no(c, "SERVERBUG",
+		    "some messages are damaged in the store and were not searched");
+	}
 	return imap_completed(c);
 }
 
@@ -54,7 +60,8 @@ run(struct imap_cmd *c)
 
 	if (rc > 0)
 		return IMAP_YIELD;
-	if (rc < 0)
+	sc->damaged = rc == SHELF_ECORRUPT;
+	if (rc < 0 && !sc->damaged)
 		return imap_err(c, rc);
 	imap_out_str(c->s, "* SEARCH");
 	sc->next = shelf_uidset_next(shelf_search_found(sc->search), 1);

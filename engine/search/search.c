@@ -7,7 +7,9 @@
  *
  * and it ends at the first step at which the tree is decided. All that survives a slice is here; the
  * snapshot does not, it is taken anew by each slice. A message that is in the view but was expunged
- * meanwhile is judged like the others as long as its data are held, and matches nothing afterwards.
+ * meanwhile is judged like the others as long as its data are held, and matches nothing afterwards. A
+ * message that cannot be read matches nothing, and the search says so in the end: one damaged body must
+ * not make a mailbox unsearchable.
  */
 #include <stdlib.h>
 #include <mailshelf/log.h>
@@ -23,7 +25,8 @@ struct shelf_search {
 	struct shelf_uidset *todo;        /* candidates */
 	uint32_t next;                    /* where to go on in todo; 0: the end */
 	bool busy;                        /* subject is half done */
-	bool scanning, passing;
+	bool scanning;
+	bool damaged;                     /* a message was passed over */
 	struct search_subject subject;
 	struct search_pass pass;
 	struct shelf_arena message_arena;
@@ -78,7 +81,7 @@ end_message(struct shelf_search *s)
 {
 	search_pass_end(&s->pass);
 	shelf_arena_reset(&s->message_arena);
-	s->busy = s->scanning = s->passing = false;
+	s->busy = s->scanning = false;
 	s->subject.record = NULL;
 	s->next = s->next == UINT32_MAX ? 0 : shelf_uidset_next(s->todo, s->next + 1);
 }
@@ -153,12 +156,10 @@ learn(struct shelf_search *s, struct shelf_rd *rd)
 		if (rc != 0)
 			return rc;
 		search_pass_begin(&s->pass, &s->plan, s->subject.record, &s->message_arena);
-		s->passing = true;
 		s->subject.have = SEARCH_BODY;
 		return 0;
 	case SEARCH_BODY:
 		rc = search_pass_step(&s->pass, &s->plan);
-		s->passing = rc > 0;
 		return rc < 0 ? rc : 0;
 	}
 	return SHELF_EINVALID;
@@ -173,6 +174,13 @@ verdict(struct shelf_search *s)
 	return search_eval(s->plan.root, &s->subject);
 }
 
+static void
+log_error(const struct shelf_search *s, int rc)
+{
+	shelf_log(SHELF_LOG_ERROR, "search failed", "account", "%u", s->account, "mailbox", "%u",
+	    s->mailbox, "uid", "%u", s->next, "error", "%s", shelf_err_name(rc), NULL);
+}
+
 /* One step of one message. */
 static int
 step(struct shelf_search *s, struct shelf_rd *rd)
@@ -184,7 +192,11 @@ step(struct shelf_search *s, struct shelf_rd *rd)
 		rc = begin_message(s, rd);
 	else
 		rc = learn(s, rd);
-	if (rc == SHELF_ENOMESSAGE) {
+	if (rc == SHELF_ECORRUPT) {
+		s->damaged = true;
+		log_error(s, rc);
+	}
+	if (rc == SHELF_ENOMESSAGE || rc == SHELF_ECORRUPT) {
 		end_message(s);
 		return 0;
 	}
@@ -210,7 +222,7 @@ shelf_search_run(struct shelf_search *search, unsigned budget_ms)
 	int rc;
 
 	if (search->next == 0)
-		return 0;
+		return search->damaged ? SHELF_ECORRUPT : 0;
 	rc = shelf_rd_begin(search->store, search->account, &rd);
 	if (rc == 0)
 		rc = search_plan_keywords(&search->plan, rd, search->mailbox);
@@ -220,11 +232,10 @@ shelf_search_run(struct shelf_search *search, unsigned budget_ms)
 			rc = 1;
 	}
 	shelf_rd_end(&rd);
-	if (rc < 0) {
-		shelf_log(SHELF_LOG_ERROR, "search failed", "account", "%u", search->account,
-		    "mailbox", "%u", search->mailbox, "uid", "%u", search->next, "error", "%s",
-		    shelf_err_name(rc), NULL);
-	}
+	if (rc < 0)
+		log_error(search, rc);
+	else if (rc == 0 && search->damaged)
+		rc = SHELF_ECORRUPT;
 	return rc;
 }
 

@@ -53,7 +53,8 @@ struct shelf_search;
  * the view must not be refreshed with may_renumber while the search lives. */
 SHELF_CHECK int shelf_search_new(struct shelf_store *store, uint32_t account,
     const struct shelf_view *view, const struct shelf_key *key, struct shelf_search **out);
-/* 1: more is left, call again; 0: done; or an error. Takes its own snapshots. */
+/* 1: more is left, call again; 0: done; SHELF_ECORRUPT: done, but messages that are damaged were passed
+ * over; or another error. Takes its own snapshots. */
 SHELF_CHECK int shelf_search_run(struct shelf_search *search, unsigned budget_ms);
 /* Uids found so far; lives as long as SEARCH. */
 const struct shelf_uidset *shelf_search_found(const struct shelf_search *search);

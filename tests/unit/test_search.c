@@ -2,6 +2,7 @@
  * test_search.c - searches over a store: random trees against a plain evaluator, slices, expunged mail
  */
 #include <check.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -386,6 +387,75 @@ START_TEST(uids_and_modseq)
 }
 END_TEST
 
+/* Flips a bit of the first place in the store's files that holds MARKER. */
+static bool
+damage(struct shelf_span marker)
+{
+	char pattern[sizeof dir + 20];
+	struct shelf_buf file = {0};
+	bool done = false;
+	glob_t files;
+
+	snprintf(pattern, sizeof pattern, "%s/kv/*/data.mdb", dir);
+	ck_assert_int_eq(glob(pattern, 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc && !done; i++) {
+		uint8_t *at;
+
+		shelf_buf_clear(&file);
+		support_read_file(files.gl_pathv[i], &file);
+		at = memmem(file.data, file.len, marker.data, marker.len);
+		if (at != NULL) {
+			FILE *f = fopen(files.gl_pathv[i], "r+b");
+
+			ck_assert_ptr_nonnull(f);
+			ck_assert_int_eq(fseek(f, (long)(at - file.data), SEEK_SET), 0);
+			ck_assert_int_eq(fputc(*at ^ 1, f), *at ^ 1);
+			ck_assert_int_eq(fclose(f), 0);
+			done = true;
+		}
+	}
+	globfree(&files);
+	shelf_buf_free(&file);
+	return done;
+}
+
+/* One message that cannot be read keeps nobody from finding the others. */
+START_TEST(damaged)
+{
+	struct shelf_key body = {.kind = SHELF_KEY_BODY, .text = shelf_span_str("begin")};
+	struct shelf_key flag = {.kind = SHELF_KEY_FLAG, .flag = SHELF_DELETED};
+	struct shelf_buf text = {0}, got = {0}, whole = {0};
+	struct shelf_search *s;
+	uint8_t noise[4096];
+
+	search(&body, 10, &whole);
+	for (size_t i = 0; i < sizeof noise; i++)
+		noise[i] = (uint8_t)random_below(256); /* so that it is stored as it is */
+	shelf_buf_add_str(&text, "Subject: noise\r\n\r\nbegin\r\n");
+	shelf_buf_add(&text, noise, sizeof noise);
+	append(shelf_buf_span(&text), SHELF_DELETED, false, 0);
+	shelf_view_close(&view);
+	shelf_store_close(&store);
+	ck_assert(damage(shelf_span(noise + 1000, 64)));
+	ck_assert_int_eq(shelf_store_open(dir, 0, &store), 0);
+	open_view();
+	ck_assert_int_eq(shelf_search_new(store, account, view, &body, &s), 0);
+	ck_assert_int_eq(shelf_search_run(s, 60000), SHELF_ECORRUPT);
+	ck_assert_int_eq(shelf_search_run(s, 60000), SHELF_ECORRUPT);
+	shelf_uidset_print(shelf_search_found(s), &got);
+	ck_assert_str_eq(shelf_buf_cstr(&got), shelf_buf_cstr(&whole));
+	shelf_search_free(&s);
+	/* Nothing of the bytes is needed here. */
+	ck_assert_int_eq(shelf_search_new(store, account, view, &flag, &s), 0);
+	ck_assert_int_eq(shelf_search_run(s, 60000), 0);
+	ck_assert(shelf_uidset_has(shelf_search_found(s), MESSAGES + 1));
+	shelf_search_free(&s);
+	shelf_buf_free(&text);
+	shelf_buf_free(&got);
+	shelf_buf_free(&whole);
+}
+END_TEST
+
 /* Trees no door builds are refused, not followed. */
 START_TEST(bad_trees)
 {
@@ -421,6 +491,7 @@ suite_search(void)
 	tcase_add_test(tc, large_body);
 	tcase_add_test(tc, expunged);
 	tcase_add_test(tc, uids_and_modseq);
+	tcase_add_test(tc, damaged);
 	tcase_add_test(tc, bad_trees);
 	suite_add_tcase(suite, tc);
 	return suite;
