@@ -106,7 +106,10 @@ turn(struct kv_txn *txn)
 	}
 	rc = kv_lmdb_commit(env, txn->view.mdb);
 	txn->view.mdb = NULL;
-	return rc != 0 ? rc : begin(env, txn);
+	if (rc == 0)
+		rc = begin(env, txn);
+	txn->turned = true;
+	return rc;
 }
 
 /* ALONE: the transaction holds writes of others, and has to end before there is room. */
@@ -123,8 +126,6 @@ admit(struct kv_txn *txn, struct kv_job *job)
 		rc = turn(txn);
 		if (rc == 0)
 			rc = kv_room_check(txn);
-		if (rc == KV_ROOM_TURN)
-			rc = SHELF_EFULL;
 	}
 	job->rc = rc;
 	return DONE;

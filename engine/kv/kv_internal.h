@@ -64,7 +64,7 @@ struct kv_env {
 	/* Room: the committer's own, but for full. */
 	uint64_t reserved_end;    /* blocks of the file are allocated up to here, bytes */
 	int64_t probe_ms;         /* disk found full: not asked again before */
-	bool disk_full, no_fallocate;
+	bool disk_full;
 	atomic_bool full;         /* the last update with KV_ADDS was refused */
 };
 
@@ -132,6 +132,7 @@ struct kv_txn {
 	unsigned writes;          /* of all closures */
 	uint64_t bytes;
 	uint64_t pages;           /* estimate of the pages taken */
+	bool turned;              /* begun behind a commit made for room: not again */
 	bool room_known;
 	uint64_t room_pages;      /* that updates with KV_ADDS may take in this transaction */
 	struct shelf_buf touched; /* uint32_t accounts to tell the listener, with repetitions */

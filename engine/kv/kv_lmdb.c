@@ -7,6 +7,7 @@
  * would drop this process's fcntl locks.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -21,6 +22,8 @@
 
 enum {
 	MAX_READERS = 4096, /* fixed by whoever opens lock.mdb first: the same everywhere */
+	LOCK_FILE_BYTES = (MAX_READERS + 64) * 64, /* a slot is a cache line; the head is a few */
+	PATH_BYTES = 4096,
 	MAX_TABLES = 24,
 	OPEN_TRIES = 50,
 	OPEN_PAUSE_US = 10000,
@@ -103,6 +106,32 @@ translate(struct kv_env *env, int mrc, const char *what)
 
 /* ---- Environments --------------------------------------------------------------------------- */
 
+/*
+ * LMDB writes the reader table through a mapping of lock.mdb, a sparse file: on a full disk the first
+ * use of a slot would be a SIGBUS. So its blocks are allocated now. Closing a descriptor of lock.mdb
+ * drops this process's locks on it, hence before LMDB opens it and never again.
+ */
+static int
+allocate_lock_file(struct kv_env *env, const char *path)
+{
+	char file[PATH_BYTES];
+	int fd, err = 0;
+
+	if (snprintf(file, sizeof file, "%s/lock.mdb", path) >= (int)sizeof file)
+		return SHELF_EINVALID;
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return translate(env, errno, "open lock file");
+	while (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES) != 0) {
+		if (errno == EINTR)
+			continue;
+		err = errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+		break;
+	}
+	close(fd);
+	return translate(env, err, "allocate lock file");
+}
+
 static int
 open_tables(struct kv_env *env, unsigned txn_flags, unsigned dbi_flags)
 {
@@ -156,9 +185,9 @@ open_once(struct kv_env *env, const char *path, bool create)
 int
 kv_lmdb_open(struct kv_env *env, const char *path, bool create)
 {
-	char file[4096];
+	char file[PATH_BYTES];
 	struct stat st;
-	int mrc = 0;
+	int mrc = 0, rc;
 
 	if (!create) {
 		/* LMDB would make a new, empty environment where the old one was lost. */
@@ -169,6 +198,9 @@ kv_lmdb_open(struct kv_env *env, const char *path, bool create)
 			return SHELF_ECORRUPT;
 		}
 	}
+	rc = allocate_lock_file(env, path);
+	if (rc != 0)
+		return rc;
 	/* Opening while another process opens or closes can fail for a moment. */
 	for (int i = 0; i < OPEN_TRIES; i++) {
 		mrc = open_once(env, path, create);

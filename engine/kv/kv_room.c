@@ -8,7 +8,8 @@
  *          only counted near the limit. What the last commit freed can be used after one more commit;
  *          when that would do, the committer makes one (KV_ROOM_TURN).
  *   disk   blocks behind the file's end are allocated ahead (fallocate), so that deletes find room on
- *          a disk that something else has filled.
+ *          a disk that something else has filled. While that fails, the blocks there are and the free
+ *          pages of the file are what adding may use, but for the reserve.
  *
  * What must stay true: an update without KV_ADDS is never refused here, and never pays for counting.
  * Runs on the committer's thread, inside its write transaction: the numbers do not move meanwhile.
@@ -22,6 +23,8 @@
 enum {
 	MARGIN_PAGES = 64,          /* inner pages of the trees, the free list itself */
 	FAR_BYTES = 64 << 20,       /* further from the limit than any group goes: nothing is counted */
+	GAIN_PAGES = 64,            /* freed by the last commit: worth a commit to have them */
+	COMFORT_PAGES = 1024,       /* but not while there are so many others */
 	STEP_MAX_BYTES = 16 << 20,
 	STEP_MIN_BYTES = 256 << 10,
 	PROBE_MS = 1000,
@@ -32,28 +35,6 @@ kv_room_cost(const struct kv_env *env, size_t len)
 {
 	/* A leaf and a part of its path; a large value has a page of its own. */
 	return 2 + (len > env->page_bytes / 2 - 64 ? 1 + len / env->page_bytes : 0);
-}
-
-static int
-check_map(struct kv_txn *txn, const struct kv_lmdb_info *info)
-{
-	struct kv_env *env = txn->env;
-	uint64_t all = env->map_bytes / env->page_bytes, usable, total;
-	uint64_t keep = env->reserve_bytes / env->page_bytes + MARGIN_PAGES;
-	uint64_t left = all > info->pages ? all - info->pages : 0;
-	int rc;
-
-	if (left > keep + FAR_BYTES / env->page_bytes) {
-		txn->room_pages = UINT64_MAX;
-		return 0;
-	}
-	rc = kv_lmdb_free_pages(env, &usable, &total);
-	if (rc != 0)
-		return rc;
-	txn->room_pages = left + usable > keep ? left + usable - keep : 0;
-	if (txn->pages < txn->room_pages)
-		return 0;
-	return left + total > keep + txn->pages ? KV_ROOM_TURN : SHELF_EFULL;
 }
 
 static bool
@@ -83,56 +64,101 @@ allocate(struct kv_env *env, uint64_t from, uint64_t end)
 		return true;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
 		return false;
-	env->no_fallocate = true;
 	return disk_has(env, end - from);
 }
 
+/* Blocks that adding must leave behind the file's end. */
+static uint64_t
+disk_step(const struct kv_env *env)
+{
+	if (env->reserve_bytes > STEP_MAX_BYTES)
+		return STEP_MAX_BYTES;
+	return env->reserve_bytes < STEP_MIN_BYTES ? STEP_MIN_BYTES : env->reserve_bytes;
+}
+
+/* Allocates ahead of byte END, where this group's writing may end; the file ends at FROM now. False: the
+ * disk is full, and kv_env.reserved_end says how far it was possible. */
+static bool
+reserve_blocks(struct kv_env *env, uint64_t from, uint64_t end)
+{
+	uint64_t step = disk_step(env);
+	uint64_t want = end + step < env->map_bytes ? end + step : env->map_bytes;
+	uint64_t target = want + step / 4; /* so that not every group comes here */
+	int64_t now_ms = kv_coarse_ms();
+
+	if (env->reserved_end >= want || from >= env->map_bytes)
+		return true;
+	if (env->disk_full && now_ms < env->probe_ms)
+		return false;
+	env->probe_ms = now_ms + PROBE_MS;
+	if (target > env->map_bytes)
+		target = env->map_bytes;
+	env->disk_full = !allocate(env, from, target);
+	if (!env->disk_full) {
+		env->reserved_end = target;
+		return true;
+	}
+	for (step /= 2; step >= env->page_bytes && env->reserved_end < from + step; step /= 2)
+		if (allocate(env, from, from + step))
+			env->reserved_end = from + step;
+	return false;
+}
+
+/* LEFT: pages that can still be had behind the file's end; KEEP: how many of them adding must leave. */
 static int
-check_disk(struct kv_txn *txn, const struct kv_lmdb_info *info)
+check_pages(struct kv_txn *txn, uint64_t left, uint64_t keep)
+{
+	uint64_t usable, total;
+	bool room;
+	int rc;
+
+	if (left > keep + FAR_BYTES / txn->env->page_bytes) {
+		txn->room_pages = UINT64_MAX;
+		return 0;
+	}
+	rc = kv_lmdb_free_pages(txn->env, &usable, &total);
+	if (rc != 0)
+		return rc;
+	txn->room_pages = left + usable > keep ? left + usable - keep : 0;
+	room = txn->pages < txn->room_pages;
+	if (txn->turned)
+		return room ? 0 : SHELF_EFULL;
+	if (total >= usable + GAIN_PAGES && txn->room_pages < txn->pages + COMFORT_PAGES)
+		return KV_ROOM_TURN;
+	if (room)
+		return 0;
+	return left + total > keep + txn->pages ? KV_ROOM_TURN : SHELF_EFULL;
+}
+
+static int
+check(struct kv_txn *txn)
 {
 	struct kv_env *env = txn->env;
-	uint64_t step = env->reserve_bytes, end, want, target;
-	int64_t now_ms;
+	struct kv_lmdb_info info;
+	uint64_t all = env->map_bytes / env->page_bytes, left, ahead, end;
+	uint64_t keep = env->reserve_bytes / env->page_bytes + MARGIN_PAGES;
 
-	if (step > STEP_MAX_BYTES)
-		step = STEP_MAX_BYTES;
-	if (step < STEP_MIN_BYTES)
-		step = STEP_MIN_BYTES;
-	end = (info->pages + txn->pages) * env->page_bytes;
-	want = end + step < env->map_bytes ? end + step : env->map_bytes;
-	if (env->reserved_end >= want)
-		return 0;
-	now_ms = kv_coarse_ms();
-	if (env->disk_full && now_ms < env->probe_ms)
-		return SHELF_EFULL;
-	/* A little more, so that not every group comes here. */
-	target = want + step / 4 < env->map_bytes ? want + step / 4 : env->map_bytes;
-	if (env->no_fallocate) {
-		env->disk_full = !disk_has(env, target - info->pages * env->page_bytes);
-	} else {
-		uint64_t from = info->pages * env->page_bytes;
-
-		if (env->reserved_end > from)
-			from = env->reserved_end;
-		env->disk_full = !allocate(env, from, target);
-		if (!env->disk_full)
-			env->reserved_end = target;
+	kv_lmdb_info(env, &info);
+	left = all > info.pages ? all - info.pages : 0;
+	end = info.pages * env->page_bytes;
+	if (!reserve_blocks(env, end, end + txn->pages * env->page_bytes)) {
+		/* A full disk is a map that ends where the blocks end. */
+		ahead = env->reserved_end > end ? (env->reserved_end - end) / env->page_bytes : 0;
+		if (ahead < left) {
+			left = ahead;
+			keep = disk_step(env) / env->page_bytes + MARGIN_PAGES;
+		}
 	}
-	env->probe_ms = now_ms + PROBE_MS;
-	return env->disk_full ? SHELF_EFULL : 0;
+	return check_pages(txn, left, keep);
 }
 
 int
 kv_room_check(struct kv_txn *txn)
 {
-	struct kv_lmdb_info info;
 	int rc = 0;
 
 	if (!txn->room_known) {
-		kv_lmdb_info(txn->env, &info);
-		rc = check_map(txn, &info);
-		if (rc == 0)
-			rc = check_disk(txn, &info);
+		rc = check(txn);
 		txn->room_known = rc == 0;
 	} else if (txn->pages >= txn->room_pages) {
 		rc = SHELF_EFULL;

@@ -93,6 +93,32 @@ START_TEST(a_full_map_refuses_adding_and_lets_remove)
 }
 END_TEST
 
+static int
+removes_at_once(struct kv_txn *txn, void *arg)
+{
+	char buf[16];
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < *(int *)arg; i++)
+		rc = kv_del(txn, KV_CHUNK, row_key(i, buf, sizeof buf));
+	return rc;
+}
+
+/* What the last commit freed may be used the very next time, though LMDB wants one more in between. */
+START_TEST(removed_room_is_there_at_once)
+{
+	char buf[16];
+	int count;
+
+	kvt_begin(&t, 1, TINY_MAP, TINY_RESERVE);
+	count = fill(0);
+	ck_assert_int_eq(kv_update(t.db, 1, 0, removes_at_once, &count), 0);
+	for (int i = 0; i < count / 2; i++)
+		ck_assert_int_eq(kvt_put(t.db, 1, KV_ADDS, KV_CHUNK, row_key(i, buf, sizeof buf),
+		    row_value()), 0);
+}
+END_TEST
+
 /* One update that is larger than what is left: refused while it runs, the reserve untouched. */
 static int
 adds_too_much(struct kv_txn *txn, void *arg)
@@ -271,6 +297,7 @@ suite_kv_full(void)
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_full_map_refuses_adding_and_lets_remove);
+	tcase_add_test(tc, removed_room_is_there_at_once);
 	tcase_add_test(tc, one_update_does_not_eat_the_reserve);
 	tcase_add_test(tc, the_map_to_its_last_page);
 	tcase_add_test(tc, removing_gets_through_beside_refused_adding);
