@@ -382,6 +382,8 @@ skip_garbage(struct mbox *m)
 		behind_empty = is_empty(&p);
 		skip(m, p.bytes.len);
 	}
+	if (m->failed) /* a worse problem, named by the caller */
+		return;
 	snprintf(text, sizeof text, "%llu bytes before the first \"From \" line",
 	    (unsigned long long)(m->offset - start));
 	m->sink->problem(m->sink->arg, m->file, start, text);

@@ -17,7 +17,7 @@ SAMPLE=tools/demo/sample.mbox
 HOST=127.0.0.1
 STORE=$DIR/store
 LOG=$DIR/mailshelfd.log
-daemon= failures=0 verified=0
+daemon='' failures=0 verified=0
 
 say() { printf '\n== %s\n' "$*"; }
 ok() { verified=$((verified + 1)); printf '   ok      %s\n' "$*"; }
@@ -30,7 +30,7 @@ shelf() { "$BIN/mailshelf" -s "$STORE" "$@"; }
 stop_daemon() {
 	local pid=$daemon
 	[ -n "$pid" ] || return 0
-	daemon=
+	daemon=''
 	kill -TERM "$pid" 2>/dev/null
 	wait "$pid"
 }
@@ -52,7 +52,8 @@ if [ -e "$DIR" ]; then
 	[ -e "$DIR/.mailshelf-demo" ] || die "$DIR is there and is not a demo's: not removed"
 	rm -rf "$DIR"
 fi
-mkdir -p "$DIR" && touch "$DIR/.mailshelf-demo" || die "$DIR cannot be made"
+mkdir -p "$DIR" || die "$DIR cannot be made"
+touch "$DIR/.mailshelf-demo" || die "$DIR cannot be written"
 
 say "a store with three accounts"
 shelf init || die "no store"
@@ -116,6 +117,7 @@ for attempt in 1 2 3; do
 	free_port 1110; pop3=$REPLY
 	free_port 1995; pop3s=$REPLY
 	free_port 1024; lmtp=$REPLY
+	: >"$DIR/ready"
 	"$BIN/mailshelfd" --store "$STORE" --imap "$HOST:$imap" --imaps "$HOST:$imaps" \
 		--pop3 "$HOST:$pop3" --pop3s "$HOST:$pop3s" --lmtp "$HOST:$lmtp" \
 		--tls-cert "$DIR/cert.pem" --tls-key "$DIR/key.pem" --hostname localhost \
@@ -253,6 +255,6 @@ The server runs until Ctrl-C. To look at it with a mail program:
   $BIN/mailshelf -s $STORE mailbox list alice
 END
 wait "$daemon"
-daemon=
+daemon=''
 bad "mailshelfd ended by itself: $LOG"
 exit 70

@@ -1,0 +1,328 @@
+/* test_tool_import.c - the pipeline into a real store: order, marks, limits, export and back */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "tool_export.h"
+#include "tool_intake.h"
+#include "tool_rig.h"
+
+static struct tool_rig *r;
+static struct shelf_store *store;
+static char store_dir[128];
+
+/* Checked: LMDB must not cross fork(). */
+static void
+setup(void)
+{
+	struct shelf_store_params params = {.partitions = 1, .map_bytes = 256 << 20, .reserve_bytes = 1 << 20};
+	struct shelf_account_new joe = {.name = shelf_span_str("joe")};
+
+	r = tool_rig();
+	snprintf(store_dir, sizeof store_dir, "%s/store", r->dir);
+	ck_assert_int_eq(shelf_store_create(store_dir, &params), 0);
+	ck_assert_int_eq(shelf_store_open(store_dir, 0, &store), 0);
+	ck_assert_int_eq(shelf_account_add(store, &joe, 1, NULL, NULL), 0);
+	/* Summaries and complaints are not of interest. */
+	ck_assert_ptr_nonnull(freopen("/dev/null", "w", stdout));
+	ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
+}
+
+static void
+teardown(void)
+{
+	shelf_store_close(&store);
+	tool_rig_end(r);
+}
+
+/* A verb as main would run it, on the open store's directory: closes and opens again around it. */
+static int
+run(tool_run_fn *fn, const char *words)
+{
+	static const struct tool_verb verb = {"test", NULL, "", "", ""};
+	char buf[512], *argv[16], *save = NULL;
+	struct tool t = {.verb = &verb, .store_dir = store_dir, .argv = argv};
+	int rc;
+
+	snprintf(buf, sizeof buf, "%s", words);
+	for (char *p = strtok_r(buf, " ", &save); p != NULL; p = strtok_r(NULL, " ", &save))
+		argv[t.argc++] = p;
+	shelf_store_close(&store);
+	rc = fn(&t);
+	shelf_store_close(&t.store);
+	ck_assert_int_eq(shelf_store_open(store_dir, 0, &store), 0);
+	return rc;
+}
+
+static struct shelf_mailbox
+mailbox(const char *name)
+{
+	struct shelf_mailbox m = {0};
+	struct shelf_rd *rd = NULL;
+	struct shelf_account a;
+
+	ck_assert_int_eq(shelf_account_find(store, shelf_span_str("joe"), &a), 0);
+	ck_assert_int_eq(shelf_rd_begin(store, a.id, &rd), 0);
+	if (shelf_mailbox_find(rd, shelf_span_str(name), &m) != 0)
+		m.id = 0;
+	shelf_rd_end(&rd);
+	m.name = shelf_span(NULL, 0);
+	return m;
+}
+
+/* N messages numbered in their bodies; every tenth is the same as the first. */
+static void
+make_mbox(const char *name, unsigned n, size_t body)
+{
+	struct shelf_buf b = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		shelf_buf_printf(&b, "From a@example.org Mon Jan  5 10:%02u:%02u 2026\n", i / 60 % 60, i % 60);
+		shelf_buf_printf(&b, "Subject: %u\nStatus: RO\n\nbody\n", i % 10 == 0 ? 0 : i);
+		for (size_t k = 0; k < body; k++)
+			shelf_buf_add_byte(&b, k % 70 == 69 ? '\n' : (uint8_t)('a' + (k * 7 + i) % 26));
+		shelf_buf_add_str(&b, "\n\n");
+	}
+	tool_rig_file(r, name, b.data, b.len);
+	shelf_buf_free(&b);
+}
+
+static int
+import(const char *name, const char *more)
+{
+	char words[512];
+
+	snprintf(words, sizeof words, "joe %s/%s %s", r->dir, name, more);
+	return run(tool_import, words);
+}
+
+START_TEST(a_second_run_stores_nothing)
+{
+	make_mbox("m", 500, 10);
+	ck_assert_int_eq(import("m", "--dry-run"), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 0);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 500);
+	ck_assert_uint_eq(mailbox("INBOX").unseen, 0);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 500);
+	/* More of the same source: only what is new. */
+	make_mbox("m", 600, 10);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 600);
+	ck_assert_int_eq(import("m", "--mailbox other"), EX_OK);
+	ck_assert_uint_eq(mailbox("other").exists, 600);
+}
+END_TEST
+
+START_TEST(a_removed_mailbox_can_be_filled_again)
+{
+	make_mbox("m", 20, 10);
+	ck_assert_int_eq(import("m", "--mailbox box"), EX_OK);
+	ck_assert_int_eq(run(tool_mailbox_delete, "joe box"), EX_OK);
+	ck_assert_int_eq(import("m", "--mailbox box"), EX_OK);
+	ck_assert_uint_eq(mailbox("box").exists, 20);
+}
+END_TEST
+
+/* Read back by export, through the same reader: the order and the bytes of the source. */
+START_TEST(there_and_back)
+{
+	static const char *const formats[] = {"mbox", "maildir", "eml"};
+	static struct tool_rig_message source[600];
+	char words[300];
+	size_t n;
+
+	make_mbox("m", 300, 3000);
+	ck_assert_int_eq(tool_rig_mbox(r, "m", SOURCE_AUTO), 0);
+	n = r->n;
+	memcpy(source, r->messages, n * sizeof *source);
+	ck_assert_int_eq(import("m", "--mailbox a/b.mbox"), EX_OK);
+	snprintf(words, sizeof words, "joe %s/out --format %s", r->dir, formats[_i]);
+	ck_assert_int_eq(run(tool_export, words), EX_OK);
+	/* A directory with files in it is not taken. */
+	ck_assert_int_eq(run(tool_export, words), EX_CANTCREAT);
+	r->n = 0;
+	ck_assert_int_eq(tool_rig_run(r, "out", SOURCE_AUTO), 0);
+	ck_assert_uint_eq(r->n, n);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert(tool_rig_is(r, i, source[i].bytes, source[i].len));
+		ck_assert_int_eq(r->messages[i].date_s, source[i].date_s);
+		free(source[i].bytes);
+	}
+}
+END_TEST
+
+START_TEST(one_larger_than_what_is_held)
+{
+	make_mbox("m", 3, 5 << 20);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+	ck_assert_uint_gt(mailbox("INBOX").bytes, 15 << 20);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+}
+END_TEST
+
+START_TEST(a_full_account_stops_at_its_limit)
+{
+	make_mbox("m", 200, 10);
+	ck_assert_int_eq(run(tool_quota_set, "joe --messages 150"), EX_OK);
+	ck_assert_int_eq(import("m", ""), EX_CANTCREAT);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 150);
+	ck_assert_int_eq(run(tool_quota_set, "joe --messages none"), EX_OK);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 200);
+	ck_assert_int_eq(run(tool_quota_check, "joe"), EX_OK);
+}
+END_TEST
+
+START_TEST(too_many_keywords_lose_keywords_not_mail)
+{
+	struct shelf_buf b = {0};
+
+	for (unsigned i = 0; i < 300; i++)
+		shelf_buf_printf(&b, "From a@example.org Mon Jan  5 10:00:00 2026\nSubject: %u\n"
+		                     "X-Keywords: word%u\n\nx\n\n", i, i);
+	tool_rig_file(r, "m", b.data, b.len);
+	shelf_buf_free(&b);
+	ck_assert_int_eq(import("m", ""), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 300);
+}
+END_TEST
+
+START_TEST(what_is_wrong_with_the_source)
+{
+	tool_rig_file(r, "bad", "\x1f\x8b\x08", 3);
+	tool_rig_file(r, "text", "no mail", 7);
+	tool_rig_file(r, "m", "junk\n\nFrom a@example.org Mon Jan  5 10:00:00 2026\nS: 1\n\nx\n", 58);
+	ck_assert_int_eq(import("none", ""), EX_NOINPUT);
+	ck_assert_int_eq(import("bad", ""), EX_DATAERR);
+	ck_assert_int_eq(import("text", ""), EX_DATAERR);
+	ck_assert_int_eq(import("m", "--format mbox"), EX_DATAERR);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 1);
+	ck_assert_int_eq(import("m", "--format zip"), EX_USAGE);
+	ck_assert_int_eq(import("m", "--mailbox a//b"), EX_USAGE);
+	ck_assert_int_eq(run(tool_import, "nobody /tmp"), EX_NOUSER);
+}
+END_TEST
+
+static int
+deliver(const char *file, const char *words)
+{
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%s", r->dir, file);
+	fd = open(path, O_RDONLY);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(dup2(fd, STDIN_FILENO), STDIN_FILENO);
+	close(fd);
+	return run(tool_deliver, words);
+}
+
+START_TEST(delivery_and_its_refusals)
+{
+	tool_rig_file(r, "m", "From a@example.org Mon Jan  5 10:00:00 2026\nSubject: x\n\ny\n", 58);
+	tool_rig_file(r, "none", "", 0);
+	ck_assert_int_eq(deliver("m", "joe"), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 1);
+	/* The separator is not mail, and lines end with CRLF. */
+	ck_assert_uint_eq(mailbox("INBOX").bytes, strlen("Subject: x\r\n\r\ny\r\n"));
+	ck_assert_int_eq(deliver("m", "joe --mailbox lists/a"), EX_OK);
+	ck_assert_uint_eq(mailbox("lists/a").exists, 1);
+	ck_assert_int_eq(deliver("none", "joe"), EX_DATAERR);
+	ck_assert_int_eq(deliver("m", "nobody"), EX_NOUSER);
+	ck_assert_int_eq(deliver("m", ""), EX_USAGE);
+	ck_assert_int_eq(run(tool_quota_set, "joe 40"), EX_OK);
+	ck_assert_int_eq(deliver("m", "joe"), EX_CANTCREAT);
+	ck_assert_int_eq(run(tool_quota_set, "joe none"), EX_OK);
+	ck_assert_int_eq(run(tool_account_set, "joe --delivery off"), EX_OK);
+	ck_assert_int_eq(deliver("m", "joe"), EX_NOPERM);
+	snprintf(store_dir + strlen(store_dir), 2, "x");
+	shelf_store_close(&store);
+	{
+		static const struct tool_verb verb = {"test", NULL, "", "", ""};
+		char joe[] = "joe", *argv[] = {joe, NULL};
+		struct tool t = {.verb = &verb, .store_dir = store_dir, .argc = 1, .argv = argv};
+
+		ck_assert_int_eq(tool_deliver(&t), EX_TEMPFAIL);
+	}
+}
+END_TEST
+
+/* Pieces of any size give what the whole gives; what comes back is what went in. */
+START_TEST(conversion_comes_back)
+{
+	static const char *const bits[] = {"From ", ">", "\r\n", "\r", "x", "F", "Fro", "\r\r\n", " "};
+	unsigned seed = 31 + (unsigned)_i;
+
+	for (int round = 0; round < 100; round++) {
+		struct export_writer w = {.line_start = true}, v = {.line_start = true};
+		struct shelf_buf in = {0}, whole = {0}, pieces = {0}, file = {0};
+
+		shelf_buf_add_str(&in, "S: 1\r\n\r\n");
+		for (int i = rand_r(&seed) % 40; i > 0; i--)
+			shelf_buf_add_str(&in, bits[(size_t)rand_r(&seed) % (sizeof bits / sizeof *bits)]);
+		shelf_buf_add_str(&in, "\r\n");
+		export_convert(&w, shelf_buf_span(&in), true, true, &whole);
+		for (size_t at = 0; at < in.len; at++)
+			export_convert(&v, shelf_span(in.data + at, 1), true, at + 1 == in.len, &pieces);
+		ck_assert(shelf_span_eq(shelf_buf_span(&whole), shelf_buf_span(&pieces)));
+		shelf_buf_add_str(&file, "From a@example.org Mon Jan  5 10:00:00 2026\n");
+		shelf_buf_add_span(&file, shelf_buf_span(&whole));
+		shelf_buf_add_str(&file, "\n");
+		tool_rig_file(r, "m", file.data, file.len);
+		ck_assert_int_eq(tool_rig_mbox(r, "m", SOURCE_MBOXRD), 0);
+		ck_assert_uint_eq(r->n, 1);
+		ck_assert(tool_rig_is(r, 0, in.data, in.len));
+		tool_rig_clear(r);
+		shelf_buf_free(&in);
+		shelf_buf_free(&whole);
+		shelf_buf_free(&pieces);
+		shelf_buf_free(&file);
+	}
+}
+END_TEST
+
+START_TEST(names_seen_are_counted)
+{
+	struct intake_seen seen = {0};
+	uint8_t name[16] = {0};
+
+	for (uint64_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 20000; i++) {
+			memcpy(name, &i, sizeof i);
+			ck_assert_uint_eq(intake_seen_add(&seen, name), round);
+		}
+	}
+	ck_assert_uint_eq(seen.used, 20000);
+	intake_seen_free(&seen);
+}
+END_TEST
+
+Suite *suite_tool_import(void);
+Suite *
+suite_tool_import(void)
+{
+	Suite *s = suite_create("tool_import");
+	TCase *tc = tcase_create("import");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_second_run_stores_nothing);
+	tcase_add_test(tc, a_removed_mailbox_can_be_filled_again);
+	tcase_add_loop_test(tc, there_and_back, 0, 3);
+	tcase_add_test(tc, one_larger_than_what_is_held);
+	tcase_add_test(tc, a_full_account_stops_at_its_limit);
+	tcase_add_test(tc, too_many_keywords_lose_keywords_not_mail);
+	tcase_add_test(tc, what_is_wrong_with_the_source);
+	tcase_add_test(tc, delivery_and_its_refusals);
+	tcase_add_loop_test(tc, conversion_comes_back, 0, 4);
+	tcase_add_test(tc, names_seen_are_counted);
+	suite_add_tcase(s, tc);
+	return s;
+}
