@@ -9,7 +9,8 @@
  *           Kept by every engine: SHELF_ETOOBIG.
  * Errors    SHELF_EMISSING for a key that is not there; SHELF_EFULL when map or disk is full (nothing
  *           of the update happened, the store stays usable); SHELF_EIO; SHELF_EUNKNOWN when a commit may or
- *           may not be on disk; SHELF_ECORRUPT.
+ *           may not be on disk: then that shard answers SHELF_EIO until it is opened again; SHELF_ECORRUPT;
+ *           SHELF_EINVALID for a table that does not live there (scopes: kv_tables.def).
  * Threads   struct kv_db: any number. A view: one at a time. An update's closure runs on the shard's
  *           committer thread.
  */
@@ -142,7 +143,8 @@ SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 void kv_clear_readers(struct kv_db *db);
 
 /* Tests only: called before each write and around each commit; a return value other than 0 is injected
- * as that operation's error. NULL: off. May end the process. */
+ * as that operation's error (a failed commit is tried once more; behind a commit any error is
+ * SHELF_EUNKNOWN). NULL: off. May end the process. */
 enum kv_point { KV_AT_PUT, KV_AT_DEL, KV_BEFORE_COMMIT, KV_AFTER_COMMIT };
 extern int (*kv_fault)(enum kv_point point);
 

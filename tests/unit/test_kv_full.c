@@ -5,7 +5,7 @@
  * fails as it does on a full one (a short write first, then an error).
  */
 #include <check.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -263,6 +263,122 @@ START_TEST(a_disk_to_its_last_block)
 }
 END_TEST
 
+/* ---- Writing fails -------------------------------------------------------------------------------- */
+
+/* The descriptor of the shard's data file: the one for pages, or the one that writes meta pages through. */
+static int
+data_fd(bool meta)
+{
+	char link[64], path[512], want[KVT_DIR_MAX + 32];
+
+	snprintf(want, sizeof want, "%s/part-00/data.mdb", t.dir);
+	for (int fd = 3; fd < 256; fd++) {
+		ssize_t n;
+
+		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof path - 1);
+		if (n < 0)
+			continue;
+		path[n] = '\0';
+		if (strcmp(path, want) == 0 && ((fcntl(fd, F_GETFL) & O_DSYNC) != 0) == meta)
+			return fd;
+	}
+	ck_abort_msg("no descriptor of %s", want);
+}
+
+/* Puts a device that is always full in the place of FD; returns what was there. */
+static int
+break_fd(int fd)
+{
+	int saved = dup(fd), full = open("/dev/full", O_RDWR);
+
+	ck_assert(saved >= 0 && full >= 0);
+	ck_assert_int_eq(dup2(full, fd), fd);
+	close(full);
+	return saved;
+}
+
+START_TEST(pages_that_cannot_be_written)
+{
+	int fd, saved;
+
+	kvt_begin(&t, 1, KVT_MAP, KVT_RESERVE);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("k"), kvt_s("old")), 0);
+	fd = data_fd(false);
+	saved = break_fd(fd);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("k"), kvt_s("new")), SHELF_EFULL);
+	ck_assert_int_eq(kvt_has(t.db, 1, KV_MBOX, kvt_s("k"), kvt_s("old")), 1);
+	ck_assert_int_eq(dup2(saved, fd), fd);
+	close(saved);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("k"), kvt_s("new")), 0);
+	kvt_reopen(&t);
+	ck_assert_int_eq(kvt_has(t.db, 1, KV_MBOX, kvt_s("k"), kvt_s("new")), 1);
+}
+END_TEST
+
+/* The meta page decides whether a commit happened: nobody may be told that it did, or did not. */
+START_TEST(a_meta_page_that_cannot_be_written)
+{
+	struct kv_view *view;
+	int fd, saved;
+
+	kvt_begin(&t, 1, KVT_MAP, KVT_RESERVE);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("k"), kvt_s("old")), 0);
+	fd = data_fd(true);
+	saved = break_fd(fd);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("k"), kvt_s("new")), SHELF_EUNKNOWN);
+	ck_assert_int_eq(dup2(saved, fd), fd);
+	close(saved);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("l"), kvt_s("new")), SHELF_EIO);
+	ck_assert_int_eq(kv_view_begin(t.db, 1, &view), SHELF_EIO);
+	/* The catalog is another environment, and what was there is there when opened again. */
+	ck_assert_int_eq(kvt_put(t.db, 0, 0, KV_GLOBAL, kvt_s("k"), kvt_s("v")), 0);
+	kvt_reopen(&t);
+	ck_assert_int_ne(kvt_has(t.db, 1, KV_MBOX, kvt_s("k"), kvt_s("old")), 0);
+	ck_assert_int_eq(kvt_has(t.db, 1, KV_MBOX, kvt_s("l"), kvt_s("new")), 0);
+	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("l"), kvt_s("new")), 0);
+}
+END_TEST
+
+/* What is lost or is no database is said to be damaged, and not replaced by an empty one. */
+START_TEST(damaged_files_are_errors)
+{
+	static const struct {
+		const char *file, *text; /* NULL: removed */
+		int rc;
+	} rows[] = {
+		{"part-00/data.mdb", NULL, SHELF_ECORRUPT},
+		{"part-00/data.mdb", "", SHELF_ECORRUPT},
+		{"catalog/data.mdb", NULL, SHELF_ECORRUPT},
+		{"catalog/data.mdb", "no database, though it is long enough to be looked at", SHELF_ECORRUPT},
+		{"kv.conf", NULL, SHELF_EMISSING},
+		{"kv.conf", "", SHELF_ECORRUPT},
+		{"kv.conf", "format 2\n", SHELF_EVERSION},
+		{"kv.conf", "format 1\nshards 99\nmap_bytes 1048576\nreserve_bytes 0\n", SHELF_ECORRUPT},
+		{"kv.conf", "format 1\nshards 1\nmap_bytes 1048576\nreserve_bytes 0", SHELF_ECORRUPT},
+		{"part-00/lock.mdb", NULL, 0},
+	};
+	char path[KVT_DIR_MAX + 32];
+	FILE *f;
+
+	kvt_create(&t, 1, TINY_MAP, 0);
+	snprintf(path, sizeof path, "%s/%s", t.dir, rows[_i].file);
+	ck_assert_int_eq(unlink(path), 0);
+	if (rows[_i].text != NULL) {
+		f = fopen(path, "w");
+		ck_assert_ptr_nonnull(f);
+		ck_assert_int_ge(fputs(rows[_i].text, f), 0);
+		ck_assert_int_eq(fclose(f), 0);
+	}
+	ck_assert_int_eq(kv_open(t.dir, &t.db), rows[_i].rc);
+	ck_assert_int_eq(t.db != NULL, rows[_i].rc == 0);
+	/* A failed open leaves the directory free for the next. */
+	kvt_close(&t);
+	ck_assert_int_eq(kv_open(t.dir, &t.db), rows[_i].rc);
+}
+END_TEST
+
 /* ---- Growth -------------------------------------------------------------------------------------- */
 
 /* The file does not grow for ever under changes alone, and ended views leave nothing behind. */
@@ -303,6 +419,9 @@ suite_kv_full(void)
 	tcase_add_test(tc, removing_gets_through_beside_refused_adding);
 	tcase_add_test(tc, a_full_disk_refuses_adding_and_lets_remove);
 	tcase_add_test(tc, a_disk_to_its_last_block);
+	tcase_add_test(tc, pages_that_cannot_be_written);
+	tcase_add_test(tc, a_meta_page_that_cannot_be_written);
+	tcase_add_loop_test(tc, damaged_files_are_errors, 0, 10);
 	tcase_add_test(tc, free_pages_are_used_again);
 	suite_add_tcase(s, tc);
 	return s;
