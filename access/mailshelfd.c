@@ -47,21 +47,29 @@ static const struct door {
 	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy},
 };
 
-struct daemon {
-	struct conf_args args;
+/* Settings and the servers that were made with them. A reload makes another generation for connections from then
+ * on; open ones keep theirs, so all live until the daemon stops. */
+struct generation {
+	struct generation *older;
 	struct conf *conf;
-	struct shelf_store *store;
-	struct auth *auth;
 	struct imap_server *imap;
 	struct pop3_server *pop3;
 	struct lmtp_server *lmtp;
+};
+
+struct daemon {
+	struct conf_args args;
+	const struct conf *conf;      /* of the newest generation */
+	struct generation *newest;
+	struct shelf_store *store;
+	struct auth *auth;
 	struct net_tls *tls;
 	struct net_pool *pool;
 	struct net_loop *loops[LOOPS_MAX];
 	pthread_t threads[LOOPS_MAX];
 	unsigned nloops, nthreads;
 	struct net_listener *listeners[DOORS];
-	bool pid_written;
+	char *pid_file; /* that was written */
 };
 
 static int
@@ -119,9 +127,13 @@ read_settings(struct daemon *d)
 	char error[512];
 	bool any = false;
 
-	d->conf = conf_args_load(&d->args, error, sizeof(error));
-	if (d->conf == NULL)
+	struct conf *conf = conf_args_load(&d->args, error, sizeof(error));
+
+	if (conf == NULL)
 		return complain(EX_CONFIG, error);
+	d->newest = SHELF_NEW(struct generation);
+	d->newest->conf = conf;
+	d->conf = conf;
 	if (d->conf->store == NULL)
 		return complain(EX_USAGE, "no store: give -s STORE (--help shows the options)");
 	for (int i = 0; i < DOORS; i++)
@@ -211,25 +223,22 @@ make_loops(struct daemon *d)
 static void
 make_servers(struct daemon *d)
 {
-	const struct conf *conf = d->conf;
+	struct generation *g = d->newest;
 
-	d->pool = net_pool_new((unsigned)conf->workers);
-	d->auth = auth_new(d->store, conf);
-	if (conf->imap != NULL || conf->imaps != NULL)
-		d->imap = imap_server_new(d->store, conf, d->auth);
-	if (conf->pop3 != NULL || conf->pop3s != NULL)
-		d->pop3 = pop3_server_new(d->store, conf, d->auth);
-	if (conf->lmtp != NULL)
-		d->lmtp = lmtp_server_new(d->store, conf);
+	g->imap = imap_server_new(d->store, g->conf, d->auth);
+	g->pop3 = pop3_server_new(d->store, g->conf, d->auth);
+	g->lmtp = lmtp_server_new(d->store, g->conf);
 }
 
-static int
-listen_at(struct daemon *d, enum door_id id, const char *addr)
+static struct net_listener_params
+listener_params(const struct daemon *d, enum door_id id)
 {
-	const struct conf *conf = d->conf;
-	void *const servers[DOORS] = {d->imap, d->imap, d->pop3, d->pop3, d->lmtp};
+	const struct generation *g = d->newest;
+	const struct conf *conf = g->conf;
+	void *const servers[DOORS] = {g->imap, g->imap, g->pop3, g->pop3, g->lmtp};
 	size_t line = (size_t)conf->line_max_bytes + LINE_EXTRA_BYTES;
-	struct net_listener_params params = {
+
+	return (struct net_listener_params){
 		.conn = {
 			.protocol = doors[id].protocol,
 			.server = servers[id],
@@ -243,6 +252,12 @@ listen_at(struct daemon *d, enum door_id id, const char *addr)
 		.conns_per_peer_max = (unsigned)conf->conns_per_peer_max,
 		.busy = doors[id].busy,
 	};
+}
+
+static int
+listen_at(struct daemon *d, enum door_id id, const char *addr)
+{
+	struct net_listener_params params = listener_params(d, id);
 	char error[512], text[600];
 
 	d->listeners[id] = net_listener_new(d->loops, d->nloops, addr, &params, error, sizeof(error));
@@ -295,7 +310,7 @@ write_pid_file(struct daemon *d)
 		snprintf(text, sizeof(text), "%s: %s", file, strerror(errno));
 		return complain(EX_CANTCREAT, text);
 	}
-	d->pid_written = true;
+	d->pid_file = shelf_strdup(file);
 	return 0;
 }
 
@@ -309,6 +324,8 @@ start(struct daemon *d)
 	if (rc != 0)
 		return rc;
 	make_loops(d);
+	d->pool = net_pool_new((unsigned)d->conf->workers);
+	d->auth = auth_new(d->store, d->conf);
 	make_servers(d);
 	for (int i = 0; i < DOORS && rc == 0; i++) {
 		if (door_address(d->conf, i) != NULL)
@@ -323,26 +340,48 @@ start(struct daemon *d)
 
 /* ---- Running ------------------------------------------------------------------------------------ */
 
-/* What a session was started with stays; certificate and log level are for everybody from now on. */
-static void
-apply(struct daemon *d, const struct conf *fresh, struct net_tls **tls)
+/* What is bound to a thing that was made at the start: the store, a socket, a thread. */
+static bool
+needs_restart(const char *name)
 {
-	size_t n;
-	const struct conf_row *rows = conf_rows(&n);
+	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "pid_file",
+		"loops", "workers"};
 
-	set_log_level(fresh);
-	for (int i = 0; i < DOORS; i++) {
-		if (d->listeners[i] != NULL)
-			net_listener_set_tls(d->listeners[i], *tls);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return true;
 	}
+	return false;
+}
+
+/* FRESH and *TLS become those of all connections from now on. */
+static void
+apply(struct daemon *d, struct conf *fresh, struct net_tls **tls)
+{
+	struct generation *g = SHELF_NEW(struct generation);
+	const struct conf_row *rows;
+	size_t n;
+
+	rows = conf_rows(&n);
+	for (size_t i = 0; i < n; i++) {
+		if (needs_restart(rows[i].name) && !conf_same(d->conf, fresh, &rows[i]))
+			shelf_log(SHELF_LOG_WARN, "setting needs a restart", "name", "%s", rows[i].name, NULL);
+	}
+	g->conf = fresh;
+	g->older = d->newest;
+	d->newest = g;
+	d->conf = fresh;
 	net_tls_unref(&d->tls);
 	d->tls = *tls;
 	*tls = NULL;
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(rows[i].name, "log_level") == 0 || strncmp(rows[i].name, "tls_", 4) == 0)
-			continue;
-		if (!conf_same(d->conf, fresh, &rows[i]))
-			shelf_log(SHELF_LOG_WARN, "setting needs a restart", "name", "%s", rows[i].name, NULL);
+	set_log_level(fresh);
+	auth_set_conf(d->auth, fresh);
+	make_servers(d);
+	for (int i = 0; i < DOORS; i++) {
+		struct net_listener_params params = listener_params(d, i);
+
+		if (d->listeners[i] != NULL)
+			net_listener_set(d->listeners[i], &params);
 	}
 }
 
@@ -360,14 +399,14 @@ reload(struct daemon *d)
 		snprintf(error, sizeof(error), "a TLS listener is open: tls_cert and tls_key must stay");
 		ok = false;
 	}
-	if (ok) {
-		apply(d, fresh, &tls);
-		shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
-	} else {
+	if (!ok) {
 		shelf_log(SHELF_LOG_ERROR, "reload", "result", "%s", "nothing changed", "reason", "%s", error,
 		    NULL);
+		conf_free(&fresh);
+		return;
 	}
-	conf_free(&fresh);
+	apply(d, fresh, &tls);
+	shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
 }
 
 static void
@@ -402,15 +441,22 @@ stop(struct daemon *d)
 	net_pool_free(&d->pool);
 	for (unsigned i = 0; i < d->nloops; i++)
 		net_loop_free(&d->loops[i]);
-	imap_server_free(&d->imap);
-	pop3_server_free(&d->pop3);
-	lmtp_server_free(&d->lmtp);
+	for (struct generation *g = d->newest; g != NULL; g = g->older) {
+		imap_server_free(&g->imap);
+		pop3_server_free(&g->pop3);
+		lmtp_server_free(&g->lmtp);
+	}
 	auth_free(&d->auth);
 	shelf_store_close(&d->store);
 	net_tls_unref(&d->tls);
-	if (d->pid_written)
-		unlink(d->conf->pid_file);
-	conf_free(&d->conf);
+	if (d->pid_file != NULL)
+		unlink(d->pid_file);
+	free(d->pid_file);
+	for (struct generation *g = d->newest, *older; g != NULL; g = older) {
+		older = g->older;
+		conf_free(&g->conf);
+		free(g);
+	}
 	conf_args_free(&d->args);
 }
 

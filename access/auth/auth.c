@@ -7,6 +7,7 @@
  * A struct login is the argument of work and wait; whichever callback comes last frees it, wiped. The
  * password is wiped as soon as it has been checked.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <mailshelf/log.h>
@@ -19,7 +20,7 @@
 
 struct auth {
 	struct shelf_store *store;
-	const struct conf *conf;
+	_Atomic(const struct conf *) conf; /* replaced by a reload, read once per use */
 	struct auth_counts *counts;
 };
 
@@ -42,7 +43,7 @@ auth_new(struct shelf_store *store, const struct conf *conf)
 	struct auth *auth = SHELF_NEW(struct auth);
 
 	auth->store = store;
-	auth->conf = conf;
+	atomic_init(&auth->conf, conf);
 	auth->counts = auth_counts_new();
 	return auth;
 }
@@ -56,10 +57,17 @@ auth_free(struct auth **authp)
 	*authp = NULL;
 }
 
+void
+auth_set_conf(struct auth *auth, const struct conf *conf)
+{
+	atomic_store(&auth->conf, conf);
+}
+
 bool
 auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn)
 {
-	return net_conn_is_tls(conn) || net_conn_is_loopback(conn) || auth->conf->cleartext_login;
+	return net_conn_is_tls(conn) || net_conn_is_loopback(conn) ||
+	    atomic_load(&auth->conf)->cleartext_login;
 }
 
 static const char *
@@ -134,7 +142,7 @@ checked(void *session, void *arg)
 		return;
 	}
 	if (login->rc == 0 && !auth_counts_enter(auth->counts, login->account.id, login->service,
-	    auth->conf->conns_per_account_max))
+	    atomic_load(&auth->conf)->conns_per_account_max))
 		login->rc = SHELF_ELIMIT;
 	log_login(login);
 	if (login->rc != SHELF_EAUTH) {
@@ -142,8 +150,8 @@ checked(void *session, void *arg)
 		return;
 	}
 	failures = auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
-	net_conn_wait(login->conn, auth_counts_delay_ms(failures, auth->conf->login_fail_delay_ms), login,
-	    answer);
+	net_conn_wait(login->conn, auth_counts_delay_ms(failures, atomic_load(&auth->conf)->login_fail_delay_ms),
+	    login, answer);
 }
 
 void

@@ -17,6 +17,8 @@ struct net_conn;
 
 struct auth *auth_new(struct shelf_store *store, const struct conf *conf);
 void auth_free(struct auth **auth);
+/* CONF for logins from now on; counters go on. CONF lives as long as AUTH. Any thread. */
+void auth_set_conf(struct auth *auth, const struct conf *conf);
 
 /* May this connection send a password now (TLS, loopback, or cleartext_login)? */
 bool auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn);

@@ -148,8 +148,9 @@ struct net_listener_params {
 struct net_listener *net_listener_new(struct net_loop **loops, unsigned nloops, const char *addr,
     const struct net_listener_params *params, char *error, size_t error_len);
 int net_listener_port(const struct net_listener *listener);
-/* The certificate for connections from now on; the listener takes its own reference. Any thread. */
-void net_listener_set_tls(struct net_listener *listener, struct net_tls *tls);
+/* Certificate (the listener takes its own reference), server and limits for connections from now on; protocol
+ * and `busy` stay as they are. Any thread. */
+void net_listener_set(struct net_listener *listener, const struct net_listener_params *params);
 /* No connection is accepted after this has returned; those that are open go on. Any thread. */
 void net_listener_free(struct net_listener **listener);
 

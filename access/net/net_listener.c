@@ -315,13 +315,21 @@ net_listener_port(const struct net_listener *listener)
 }
 
 void
-net_listener_set_tls(struct net_listener *listener, struct net_tls *tls)
+net_listener_set(struct net_listener *listener, const struct net_listener_params *params)
 {
 	struct net_tls *old;
 
+	/* What is read without the lock must not change. */
+	SHELF_ASSERT(params->conn.protocol == listener->params.conn.protocol &&
+	    params->conn.tls_at_once == listener->params.conn.tls_at_once);
 	pthread_mutex_lock(&listener->lock);
 	old = listener->params.conn.tls;
-	listener->params.conn.tls = net_tls_ref(tls);
+	listener->params.conn.server = params->conn.server;
+	listener->params.conn.tls = net_tls_ref(params->conn.tls);
+	listener->params.conn.input_max_bytes = params->conn.input_max_bytes;
+	listener->params.conn.handshake_timeout_s = params->conn.handshake_timeout_s;
+	listener->params.conns_max = params->conns_max;
+	listener->params.conns_per_peer_max = params->conns_per_peer_max;
 	pthread_mutex_unlock(&listener->lock);
 	net_tls_unref(&old);
 }

@@ -338,6 +338,7 @@ name_of_certificate(int port)
 START_TEST(reloads)
 {
 	static const char *const args[] = {"-c", "DIR/conf", "--imaps", "127.0.0.1:0", NULL};
+	struct client silent;
 	int port;
 
 	write_settings("log_level = info\n");
@@ -352,11 +353,17 @@ START_TEST(reloads)
 	wait_log("reload result=\"nothing changed\"");
 	ck_assert_str_eq(name_of_certificate(port), "one");
 	copy_file(other_key, "key");
-	write_settings("workers = 3\n");
+	write_settings("workers = 3\nlogin_timeout_s = 1\n");
 	kill(daemon_pid, SIGHUP);
 	wait_log("setting needs a restart name=workers");
 	wait_log("reload result=ok");
 	ck_assert_str_eq(name_of_certificate(port), "two");
+	/* A limit holds for the next connection. */
+	silent = client_connect(port);
+	ck_assert(client_tls(&silent));
+	ck_assert_int_eq(strncmp(client_line(&silent), "* OK", 4), 0);
+	ck_assert_int_eq(strncmp(client_line(&silent), "* BYE", 5), 0);
+	client_close(&silent);
 	write_settings("workers = many\n");
 	kill(daemon_pid, SIGHUP);
 	wait_log("conf:4: workers: must be 1..1024 threads");

@@ -258,6 +258,7 @@ common_name(struct client *c, char *name, int len)
 START_TEST(certificate_can_be_replaced)
 {
 	char cert[64], key[64], name[64] = "", error[256];
+	struct net_listener_params params;
 	struct client old, fresh;
 	struct net_tls *tls;
 
@@ -268,7 +269,9 @@ START_TEST(certificate_can_be_replaced)
 	old = client_greeted(old);
 	rig_certificate("fresh", cert, key);
 	tls = net_tls_new(cert, key, error, sizeof(error));
-	net_listener_set_tls(rig.listener, tls);
+	params = (struct net_listener_params){.conn = rig.params, .conns_max = 10};
+	params.conn.tls = tls;
+	net_listener_set(rig.listener, &params);
 	net_tls_unref(&tls);
 	fresh = client_connect(net_listener_port(rig.listener));
 	ck_assert(client_tls(&fresh));
