@@ -34,6 +34,8 @@ parse_set(struct shelf_span text, uint32_t max, uint32_t clip, struct shelf_uids
 {
 	size_t pos = 0;
 
+	if (text.len == 0)
+		return SHELF_ESYNTAX;
 	for (;;) {
 		uint32_t first = 0, last = 0, swap = 0;
 
