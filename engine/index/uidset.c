@@ -112,11 +112,13 @@ shelf_uidset_next(const struct shelf_uidset *s, uint32_t from)
 	return it.current_value;
 }
 
-/* Are first..last all members? */
+/* Are first..last all members? Ranges beyond the largest member are not shown to the library: some
+ * releases (0.2.66) abort on those that end in a container that is not there. */
 static bool
 has_range(const struct shelf_uidset *s, uint32_t first, uint32_t last)
 {
-	return roaring_bitmap_contains_range(s->bits, first, (uint64_t)last + 1);
+	return last <= roaring_bitmap_maximum(s->bits) &&
+	    roaring_bitmap_contains_range(s->bits, first, (uint64_t)last + 1);
 }
 
 /*

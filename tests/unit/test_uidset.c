@@ -48,6 +48,25 @@ START_TEST(uidset_empty)
 }
 END_TEST
 
+/* Runs that end at, before and behind the borders of the library's containers. */
+START_TEST(uidset_long_runs)
+{
+	static const uint32_t ends[] = {65534, 65535, 65536, 131071, 1000000, 1048575, 1048576,
+	    2772272832, UINT32_MAX - 1, UINT32_MAX};
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		struct shelf_uidset *s = shelf_uidset_new();
+		uint32_t first = 0, last = 0;
+
+		shelf_uidset_add_range(s, 7, ends[i]);
+		ck_assert(shelf_uidset_run(s, 1, &first, &last));
+		ck_assert_uint_eq(first, 7);
+		ck_assert_uint_eq(last, ends[i]);
+		shelf_uidset_free(&s);
+	}
+}
+END_TEST
+
 START_TEST(uidset_prints)
 {
 	struct shelf_uidset *s = shelf_uidset_new();
@@ -197,6 +216,7 @@ suite_uidset(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, uidset_empty);
+	tcase_add_test(tc, uidset_long_runs);
 	tcase_add_test(tc, uidset_prints);
 	tcase_add_test(tc, uidset_algebra);
 	tcase_add_test(tc, uidset_removed_while_walking);
