@@ -2,12 +2,15 @@
  * imap_search.c - search keys to the engine's tree, by the table
  *
  * Texts become UTF-8 here, message numbers become uids: the engine knows neither charsets of commands nor
- * numbers. Nesting (parentheses, NOT, OR) is bounded by IMAP_DEPTH_MAX, so all recursion is.
+ * numbers. Nesting (parentheses, NOT, OR) is bounded, so all recursion is. The bound is generous, since the
+ * only way to ask for one of a hundred things is OR a OR b OR c ...
  * Sources   RFC 9051 6.4.4, 9 (search, search-key); RFC 3501 7.1 (BADCHARSET).
  */
 #include <stdlib.h>
 
 #include "imap_search.h"
+
+enum { KEY_DEPTH_MAX = 500 };
 
 enum argument {
 	NOTHING,
@@ -266,7 +269,7 @@ parse_key(struct builder *b, struct shelf_key **out)
 	struct imap_parser *p = b->p;
 	bool ok;
 
-	if (b->depth == IMAP_DEPTH_MAX)
+	if (b->depth == KEY_DEPTH_MAX)
 		return imap_parse_fail(p, "search keys nested too deeply");
 	b->depth++;
 	if (imap_at(p, '(')) {

@@ -16,7 +16,16 @@
 
 #include "search.h"
 
-enum { PIECE_MAX_BYTES = 32 * 1024 };
+enum { PIECE_MAX_BYTES = 32 * 1024, PIECE_MIN_BYTES = 512, STEP_WORK = 1 << 20 };
+
+/* A step compares about STEP_WORK code points, however many patterns there are. */
+static size_t
+piece_max(size_t nmatch)
+{
+	size_t n = STEP_WORK / (nmatch + 1);
+
+	return n > PIECE_MAX_BYTES ? PIECE_MAX_BYTES : n < PIECE_MIN_BYTES ? PIECE_MIN_BYTES : n;
+}
 
 static bool
 is_open(const struct search_node *leaf)
@@ -90,8 +99,9 @@ search_pass_begin(struct search_pass *pass, const struct search_plan *plan,
 	pass->root = root;
 	pass->at = 0;
 	pass->done = 0;
-	pass->inside = false;
+	pass->inside = pass->in_field = false;
 	pass->match = SHELF_ARENA_ARRAY(arena, struct search_match *, plan->nleaf);
+	pass->asked = SHELF_ARENA_ARRAY(arena, struct search_match *, plan->nleaf);
 	pass->nsegment = list_segments(root, NULL);
 	pass->segment = SHELF_ARENA_ARRAY(arena, struct search_segment, pass->nsegment);
 	list_segments(root, pass->segment);
@@ -147,23 +157,9 @@ read_header(struct search_pass *pass, const struct search_segment *segment, int 
 	return piece.len == 0 || pass->header.len >= len; /* shorter than promised: take what is there */
 }
 
-static bool
-is_asked(const struct search_plan *plan, struct shelf_span name)
-{
-	for (size_t i = 0; i < plan->nleaf; i++) {
-		const struct search_node *leaf = plan->leaf[i];
-
-		if (leaf->kind == SHELF_KEY_HEADER && is_open(leaf) &&
-		    shelf_span_ieq(leaf->key->name, name))
-			return true;
-	}
-	return false;
-}
-
-/* The field as people see it goes to the keys that ask for it by name. */
-static void
-ask_field(struct search_pass *pass, struct search_plan *plan, const struct mime_field *field,
-    struct shelf_span decoded)
+/* Keys that ask for this field by name; those content with its presence are settled. */
+static size_t
+list_asked(struct search_pass *pass, struct search_plan *plan, struct shelf_span name)
 {
 	size_t n = 0;
 
@@ -171,62 +167,127 @@ ask_field(struct search_pass *pass, struct search_plan *plan, const struct mime_
 		struct search_node *leaf = plan->leaf[i];
 
 		if (leaf->kind != SHELF_KEY_HEADER || !is_open(leaf) ||
-		    !shelf_span_ieq(leaf->key->name, field->name))
+		    !shelf_span_ieq(leaf->key->name, name))
 			continue;
 		if (leaf->any)
 			leaf->value = SEARCH_YES;
 		else if (!leaf->match.found)
-			pass->match[n++] = &leaf->match;
+			pass->asked[n++] = &leaf->match;
 	}
-	if (n == 0)
-		return;
-	search_text_begin(&pass->text, shelf_span(NULL, 0), pass->match, n);
-	search_text_feed(&pass->text, decoded);
-	search_text_end(&pass->text);
+	return n;
 }
 
-static void
-add_line(struct search_text *text, struct shelf_span name, struct shelf_span value)
+static size_t
+list_wanting(struct search_pass *pass, struct search_plan *plan,
+    const struct search_segment *segment)
 {
-	search_text_feed(text, name);
-	search_text_feed(text, shelf_span(": ", 2));
-	search_text_feed(text, value);
-	search_text_feed(text, shelf_span("\r\n", 2));
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->nleaf; i++) {
+		if (wants(plan->leaf[i], segment) && !plan->leaf[i]->match.found)
+			pass->match[n++] = &plan->leaf[i]->match;
+	}
+	return n;
 }
 
+static bool
+is_plain(struct shelf_span v)
+{
+	uint8_t all = 0;
+
+	for (size_t i = 0; i < v.len; i++)
+		all |= v.data[i];
+	return all < 0x80 && memmem(v.data, v.len, "=?", 2) == NULL;
+}
+
+/* As people see it. Most values are one line of ASCII and stay as they are. */
 static void
+decode_value(struct search_pass *pass, struct shelf_span value)
+{
+	if (memchr(value.data, '\n', value.len) != NULL || memchr(value.data, '\r', value.len) != NULL)
+		value = mime_unfold(value, &pass->field_arena);
+	while (value.len > 0 && (*value.data == ' ' || *value.data == '\t'))
+		value = shelf_span(value.data + 1, value.len - 1);
+	if (is_plain(value))
+		shelf_buf_add_span(&pass->decoded, value);
+	else
+		mime_header_utf8(value, &pass->decoded);
+	shelf_arena_reset(&pass->field_arena);
+}
+
+/* The next field somebody wants to see, decoded: "Name: value" CR LF. False at the end. */
+static bool
+begin_field(struct search_pass *pass, struct search_plan *plan, bool root)
+{
+	struct mime_field field;
+
+	while (mime_field_next(shelf_buf_span(&pass->header), &pass->header_pos, &field)) {
+		size_t nasked = root ? list_asked(pass, plan, field.name) : 0;
+
+		if (nasked == 0 && pass->text.nmatch == 0)
+			continue;
+		shelf_buf_clear(&pass->decoded);
+		shelf_buf_add_span(&pass->decoded, field.name);
+		shelf_buf_add(&pass->decoded, ": ", 2);
+		pass->value_at = pass->decoded.len;
+		decode_value(pass, field.value);
+		pass->value_end = pass->decoded.len;
+		shelf_buf_add(&pass->decoded, "\r\n", 2);
+		search_text_begin(&pass->ask, shelf_span(NULL, 0), pass->asked, nasked);
+		pass->fed = 0;
+		pass->in_field = true;
+		return true;
+	}
+	return false;
+}
+
+/* The whole line goes to the keys that want any text, the value to those that asked for the field. */
+static void
+feed_field(struct search_pass *pass)
+{
+	size_t max = piece_max(pass->text.nmatch + pass->ask.nmatch);
+	size_t from = pass->fed, to = pass->decoded.len - from > max ? from + max : pass->decoded.len;
+
+	search_text_feed(&pass->text, shelf_span(pass->decoded.data + from, to - from));
+	pass->fed = to;
+	if (from < pass->value_at)
+		from = pass->value_at;
+	if (to > pass->value_end)
+		to = pass->value_end;
+	if (from < to)
+		search_text_feed(&pass->ask, shelf_span(pass->decoded.data + from, to - from));
+	if (pass->fed == pass->decoded.len) {
+		search_text_end(&pass->ask);
+		pass->in_field = false;
+	}
+}
+
+/* Fields until the step's work is done. True: the segment is finished. */
+static bool
 search_header(struct search_pass *pass, struct search_plan *plan,
     const struct search_segment *segment)
 {
-	struct shelf_span header = shelf_buf_span(&pass->header);
-	struct shelf_arena arena = {0};
-	struct mime_field field;
-	struct search_match **all = pass->match;
-	size_t pos = 0, n = 0;
+	size_t work = 0;
 
-	/* ask_field uses the same room, so it has its turn first and for itself. */
-	while (segment->part == pass->root && mime_field_next(header, &pos, &field)) {
-		if (!is_asked(plan, field.name))
-			continue;
-		shelf_buf_clear(&pass->decoded);
-		mime_header_utf8(mime_unfold(field.value, &arena), &pass->decoded);
-		ask_field(pass, plan, &field, shelf_buf_span(&pass->decoded));
-		shelf_arena_reset(&arena);
+	if (!pass->inside) {
+		search_text_begin(&pass->text, shelf_span(NULL, 0), pass->match,
+		    list_wanting(pass, plan, segment));
+		pass->header_pos = 0;
+		pass->inside = true;
 	}
-	for (size_t i = 0; i < plan->nleaf; i++) {
-		if (wants(plan->leaf[i], segment) && !plan->leaf[i]->match.found)
-			all[n++] = &plan->leaf[i]->match;
+	while (work < STEP_WORK) {
+		size_t fed = pass->in_field ? pass->fed : 0;
+
+		if (!pass->in_field && !begin_field(pass, plan, segment->part == pass->root)) {
+			search_text_end(&pass->text);
+			pass->inside = false;
+			return true;
+		}
+		feed_field(pass);
+		work += (pass->fed - fed) * (pass->text.nmatch + pass->ask.nmatch) + plan->nleaf;
 	}
-	search_text_begin(&pass->text, shelf_span(NULL, 0), all, n);
-	pos = 0;
-	while (n > 0 && mime_field_next(header, &pos, &field)) {
-		shelf_buf_clear(&pass->decoded);
-		mime_header_utf8(mime_unfold(field.value, &arena), &pass->decoded);
-		add_line(&pass->text, field.name, shelf_buf_span(&pass->decoded));
-		shelf_arena_reset(&arena);
-	}
-	search_text_end(&pass->text);
-	shelf_arena_free(&arena);
+	search_text_flush(&pass->text);
+	return false;
 }
 
 /* ---- Text segments ------------------------------------------------------------------------------- */
@@ -244,14 +305,9 @@ charset_of(const struct mime_part *part)
 static void
 begin_text(struct search_pass *pass, struct search_plan *plan, const struct search_segment *segment)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < plan->nleaf; i++) {
-		if (wants(plan->leaf[i], segment) && !plan->leaf[i]->match.found)
-			pass->match[n++] = &plan->leaf[i]->match;
-	}
 	mime_decoder_init(&pass->decoder, segment->part->encoding);
-	search_text_begin(&pass->text, charset_of(segment->part), pass->match, n);
+	search_text_begin(&pass->text, charset_of(segment->part), pass->match,
+	    list_wanting(pass, plan, segment));
 	pass->done = 0;
 	pass->inside = true;
 }
@@ -261,12 +317,13 @@ static bool
 text_piece(struct search_pass *pass, const struct search_segment *segment, int *rc_out)
 {
 	uint64_t left = segment->len - pass->done;
+	size_t max = piece_max(pass->text.nmatch);
 	struct shelf_span piece = {NULL, 0};
 
 	*rc_out = 0;
 	if (left > 0 && !search_text_done(&pass->text)) {
 		*rc_out = shelf_body_read(pass->body, segment->offset + pass->done,
-		    left > PIECE_MAX_BYTES ? PIECE_MAX_BYTES : (size_t)left, &piece);
+		    left > max ? max : (size_t)left, &piece);
 		if (*rc_out != 0)
 			return false;
 	}
@@ -318,7 +375,8 @@ search_pass_step(struct search_pass *pass, struct search_plan *plan)
 	if (segment->header) {
 		if (!read_header(pass, segment, &rc))
 			return rc != 0 ? rc : 1;
-		search_header(pass, plan, segment);
+		if (!search_header(pass, plan, segment))
+			return settle(plan, false) > 0;
 		shelf_buf_clear(&pass->header);
 		pass->at++;
 	} else {
@@ -338,7 +396,10 @@ search_pass_end(struct search_pass *pass)
 	mime_scan_free(&pass->scan);
 	if (pass->inside)
 		search_text_end(&pass->text);
-	pass->inside = false;
+	if (pass->in_field)
+		search_text_end(&pass->ask);
+	pass->inside = pass->in_field = false;
+	shelf_arena_free(&pass->field_arena);
 	shelf_buf_free(&pass->decoded);
 	shelf_buf_free(&pass->header);
 	pass->segment = NULL;

@@ -111,6 +111,7 @@ compile_leaf(struct builder *b, const struct shelf_key *key, struct search_node 
 		node->field = field_of(key->name);
 		node->plain = is_plain(key->text);
 		node->any = !search_match_init(&node->match, key->text, b->arena);
+		b->plan->ntext++;
 		break;
 	case SHELF_KEY_BODY:
 	case SHELF_KEY_TEXT:
@@ -119,12 +120,13 @@ compile_leaf(struct builder *b, const struct shelf_key *key, struct search_node 
 			node->kind = SHELF_KEY_ALL;
 			node->need = SEARCH_FLAGS;
 		}
+		b->plan->ntext++;
 		break;
 	default:
 		break;
 	}
 	add_leaf(b, node);
-	return 0;
+	return b->plan->ntext > SEARCH_TEXTS_MAX ? SHELF_ELIMIT : 0;
 }
 
 static int

@@ -98,11 +98,15 @@ struct search_plan {
 	struct search_node *root;
 	struct search_node **leaf; /* all leaves */
 	size_t nleaf;
+	size_t ntext;
 	bool has_keyword;
 	struct shelf_uidset *only; /* uids that every result must be in, or NULL */
 };
-enum { SEARCH_DEPTH_MAX = 200 };
-/* SHELF_EINVALID: a tree that no door should build. */
+enum {
+	SEARCH_DEPTH_MAX = 2000,
+	SEARCH_TEXTS_MAX = 1000, /* HEADER, BODY and TEXT keys of one search */
+};
+/* SHELF_EINVALID: a tree that no door should build; SHELF_ELIMIT: too many texts. */
 SHELF_CHECK int search_plan_init(struct search_plan *plan, const struct shelf_key *key,
     struct shelf_arena *arena);
 void search_plan_free(struct search_plan *plan);
@@ -139,11 +143,18 @@ struct search_pass {
 	struct search_segment *segment;
 	size_t nsegment, at;
 	uint64_t done;                 /* bytes of the segment, or of the scan */
-	bool inside;                   /* a text segment is begun */
+	bool inside;                   /* the segment is begun: text is */
 	struct mime_decoder decoder;
 	struct shelf_buf decoded, header;
 	struct search_text text;
-	struct search_match **match;   /* room for one per leaf */
+	struct search_match **match;   /* of text; room for one per leaf */
+
+	struct shelf_arena field_arena;
+	size_t header_pos;             /* where the walk over the fields stands */
+	bool in_field;                 /* a field is begun: ask is, decoded holds it */
+	size_t fed, value_at, value_end; /* in decoded */
+	struct search_text ask;
+	struct search_match **asked;   /* of ask; room for one per leaf */
 };
 /* A scan of the whole body, for messages without a record; then *root_out is set. 1: more is left. */
 SHELF_CHECK int search_pass_scan(struct search_pass *pass, struct shelf_arena *arena,

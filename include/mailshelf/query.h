@@ -50,7 +50,8 @@ struct shelf_key {
 
 struct shelf_search;
 /* The key tree, its spans and sets must outlive the search. Only messages in VIEW are considered, and
- * the view must not be refreshed with may_renumber while the search lives. */
+ * the view must not be refreshed with may_renumber while the search lives. SHELF_ELIMIT: more than 1,000
+ * HEADER, BODY and TEXT keys. */
 SHELF_CHECK int shelf_search_new(struct shelf_store *store, uint32_t account,
     const struct shelf_view *view, const struct shelf_key *key, struct shelf_search **out);
 /* 1: more is left, call again; 0: done; SHELF_ECORRUPT: done, but messages that are damaged were passed
