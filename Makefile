@@ -92,6 +92,7 @@ $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(link) -fsanitize=fuzzer $(LIBS_access) $(LIBS_engine) -lz
 $B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
 	$(link) $(LIBS_access) $(LIBS_engine) -lz
+$(foreach t,fuzz_mime fuzz_record regress_mime regress_record,$B/$t): $B/tests/support/mime_check.o
 
 # The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.
 $B/%.o: %.c $B/flags

@@ -217,6 +217,7 @@ read_angle(struct parser *p)
 	p->has_at = false;
 	shelf_buf_clear(&p->local);
 	shelf_buf_clear(&p->domain);
+	shelf_buf_clear(&p->next);
 	next_token(p);
 	if (at_mark(p, '@'))
 		read_route(p);

@@ -90,6 +90,7 @@ static const struct {
 	{"<joe@a> Joe <joe@a>", JOE "(\"Joe\" NIL \"joe\" \"a\")"},
 	{"<joe@a> <joe@a>", JOE JOE},
 	{"joe@a Joe Doe", JOE},
+	{"b@c d <joe@a> e <joe@a>", "(\"b@c d\" NIL \"joe\" \"a\")(\"e\" NIL \"joe\" \"a\")"},
 	{"\"joe@a", "(NIL NIL \"joe@a\" \"\")"},
 	{"Joe [x, y] <joe@a>", "(NIL NIL \"Joe [x\" \"\")(\"y]\" NIL \"joe\" \"a\")"},
 	{"<mailto:joe@a>", "(NIL NIL \"mailto:joe\" \"a\")"},
@@ -151,6 +152,26 @@ START_TEST(address_bombs)
 }
 END_TEST
 
+/* A group that would begin in the last place has no room for its end. */
+START_TEST(address_group_at_limit)
+{
+	struct shelf_arena arena = {0};
+	struct shelf_buf b = {0};
+	const struct mime_address *a, *last = NULL;
+	unsigned count = 0;
+
+	for (int i = 0; i < MIME_ADDRESSES_MAX - 1 - _i; i++)
+		shelf_buf_add_str(&b, "a,");
+	shelf_buf_add_str(&b, "g:x;");
+	for (a = mime_addresses(shelf_buf_span(&b), &arena); a != NULL; a = a->next, count++)
+		last = a;
+	ck_assert_uint_eq(count, _i == 0 ? MIME_ADDRESSES_MAX - 1 : MIME_ADDRESSES_MAX);
+	ck_assert((last->mailbox.data == NULL) == (_i > 0));
+	shelf_buf_free(&b);
+	shelf_arena_free(&arena);
+}
+END_TEST
+
 #define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
 
 Suite *suite_mime_address(void);
@@ -163,6 +184,7 @@ suite_mime_address(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, address_rows, 0, COUNT(rows));
 	tcase_add_test(tc, address_nul);
+	tcase_add_loop_test(tc, address_group_at_limit, 0, 3);
 	tcase_add_loop_test(tc, address_bombs, 0, COUNT(bombs));
 	suite_add_tcase(s, tc);
 	return s;
