@@ -44,6 +44,9 @@ void base_add_varint(struct shelf_buf *b, uint64_t v);
 /* Varint length, then the bytes; base_get_text gives them back. */
 void base_add_text(struct shelf_buf *b, struct shelf_span s);
 
+/* Value of a base64 digit (RFC 4648 4), or -1. */
+int base_base64_digit(uint8_t c);
+
 struct base_reader {
 	const uint8_t *at, *end;
 	bool bad;

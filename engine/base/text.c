@@ -5,6 +5,8 @@
 
 #include <mailshelf/mem.h>
 
+#include "base.h"
+
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -26,8 +28,8 @@ shelf_base64_encode(struct shelf_buf *out, struct shelf_span in)
 	}
 }
 
-static int
-digit_value(uint8_t c)
+int
+base_base64_digit(uint8_t c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -53,7 +55,7 @@ shelf_base64_decode(struct shelf_buf *out, struct shelf_span in)
 		if (last && in.data[i + 3] == '=')
 			pad = in.data[i + 2] == '=' ? 2 : 1;
 		for (unsigned k = 0; k < 4 - pad; k++) {
-			int d = digit_value(in.data[i + k]);
+			int d = base_base64_digit(in.data[i + k]);
 
 			if (d < 0)
 				return false;

@@ -44,53 +44,76 @@ keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *c
 	return 0;
 }
 
-static int
-copy_flags(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
-	   uint32_t uid, uint32_t new_uid, uint64_t size)
-{
-	unsigned n = uid % INDEX_PAGE_UIDS, m = new_uid % INDEX_PAGE_UIDS;
+/* A message's flags on their way: the page they come from may have gone when they arrive. */
+struct carried {
+	struct index_bits low; /* flag numbers 0..255 */
+	uint8_t high;
+};
 
-	if (index_page_has(from->page, INDEX_FLAG_DELETED, n))
-		to->row.deleted_bytes += size;
+static void
+pick_up_flags(const struct index_page *p, unsigned n, struct carried *c)
+{
+	*c = (struct carried){0};
+	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
+		if (!index_page_flag_used(p, f) || !index_page_has(p, f, n))
+			continue;
+		if (f < 256)
+			index_bit_set(&c->low, f, true);
+		else
+			c->high |= (uint8_t)(1u << (f - 256));
+	}
+}
+
+static int
+put_down_flags(struct mail_change *c, struct mail_open *to, struct copying *cp, uint32_t uid,
+    const struct carried *carried)
+{
 	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
 		uint32_t number = f;
-		int rc;
 
-		if (!index_page_flag_used(from->page, f) || !index_page_has(from->page, f, n))
+		if (f < 256 ? !index_bit(&carried->low, f) : (carried->high >> (f - 256) & 1) == 0)
 			continue;
-		if (f >= INDEX_FLAG_KEYWORD) {
-			rc = keyword_of_target(c, to, cp, f - INDEX_FLAG_KEYWORD, &number);
+		if (f >= INDEX_FLAG_KEYWORD && cp->from != cp->to) {
+			int rc = keyword_of_target(c, to, cp, f - INDEX_FLAG_KEYWORD, &number);
+
 			if (rc != 0)
 				return rc;
 			number += INDEX_FLAG_KEYWORD;
 		}
-		index_page_set(to->page, number, m, true);
+		index_page_set(to->page, number, uid % INDEX_PAGE_UIDS, true);
 	}
 	return 0;
 }
 
+/* The page of UID is loaded in FROM. TO is FROM within one mailbox. */
 static int
 copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
-	 uint32_t uid)
+    uint32_t uid)
 {
+	struct carried flags;
 	struct mail_msg msg;
 	uint32_t new_uid;
 	int rc;
 
+	pick_up_flags(from->page, uid % INDEX_PAGE_UIDS, &flags);
 	if ((rc = mail_msg_get(kv_txn_view(c->txn), cp->from, uid, &msg)) != 0)
 		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
 	/* A move adds nothing, so it asks no quota. */
 	if (!cp->move && (rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
 		return rc;
-	msg.savedate_s = c->now_s;
+	/* The new reference first, so that the count never touches zero. What was moved is elsewhere:
+	 * nothing to hold. */
 	if ((rc = blob_ref(c->txn, msg.blob)) != 0 ||
-	    (rc = mail_insert(c, to, &msg, &new_uid)) != 0 ||
-	    (rc = copy_flags(c, from, to, cp, uid, new_uid, msg.size)) != 0)
+	    (cp->move && (rc = mail_remove(c, from, uid, false)) != 0))
 		return rc;
+	msg.savedate_s = c->now_s;
+	if ((rc = mail_insert(c, to, &msg, &new_uid)) != 0)
+		return rc;
+	if (index_bit(&flags.low, INDEX_FLAG_DELETED))
+		to->row.deleted_bytes += msg.size;
 	shelf_uidset_add(cp->result->from_uids, uid);
 	shelf_uidset_add(cp->result->to_uids, new_uid);
-	/* What was moved is elsewhere: nothing to hold. */
-	return cp->move ? mail_remove(c, from, uid, false) : 0;
+	return put_down_flags(c, to, cp, new_uid, &flags);
 }
 
 static int
@@ -100,6 +123,7 @@ copy_all(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 	uint32_t uid;
 	int rc;
 
+	cp->result->uidvalidity = to->row.uidvalidity;
 	for (uid = shelf_uidset_next(cp->uids, 1); uid != 0 && uid < end;
 	     uid = shelf_uidset_next(cp->uids, uid + 1)) {
 		if ((rc = mail_open_page(c, from, uid)) != 0)
@@ -114,89 +138,18 @@ copy_all(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 }
 
 static int
-copy_between(struct mail_change *c, struct copying *cp)
+copy_open(struct mail_change *c, struct copying *cp)
 {
-	struct mail_open from = {0}, to = {0};
-	int rc;
+	struct mail_open from = {0}, other = {0}, *to = cp->from == cp->to ? &from : &other;
+	int rc = mail_open(c, cp->from, &from);
 
-	if ((rc = mail_open(c, cp->from, &from)) == 0 && (rc = mail_open(c, cp->to, &to)) == 0) {
-		cp->result->uidvalidity = to.row.uidvalidity;
-		if ((rc = copy_all(c, &from, &to, cp)) == 0 &&
-		    (rc = mail_open_flush(c, &from)) == 0)
-			rc = mail_open_flush(c, &to);
-	}
+	if (rc == 0 && to == &other)
+		rc = mail_open(c, cp->to, &other);
+	if (rc == 0 && (rc = copy_all(c, &from, to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0 &&
+	    to == &other)
+		rc = mail_open_flush(c, &other);
 	mail_close(&from);
-	mail_close(&to);
-	return rc;
-}
-
-/* ---- Within one mailbox: there is one row and perhaps one page, so the flags are carried by hand ------ */
-
-struct carried {
-	uint32_t uid;
-	struct index_bits flags_low;
-	uint8_t flags_high;
-};
-
-static int
-copy_within_one(struct mail_change *c, struct mail_open *o, struct copying *cp, uint32_t uid)
-{
-	unsigned n = uid % INDEX_PAGE_UIDS;
-	struct carried carry = {.uid = uid};
-	struct mail_msg msg;
-	uint32_t new_uid;
-	int rc;
-
-	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
-		if (!index_page_flag_used(o->page, f) || !index_page_has(o->page, f, n))
-			continue;
-		if (f < 256)
-			index_bit_set(&carry.flags_low, f, true);
-		else
-			carry.flags_high |= (uint8_t)(1u << (f - 256));
-	}
-	if ((rc = mail_msg_get(kv_txn_view(c->txn), cp->from, uid, &msg)) != 0)
-		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
-	if (!cp->move && (rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
-		return rc;
-	if (index_bit(&carry.flags_low, INDEX_FLAG_DELETED))
-		o->row.deleted_bytes += msg.size;
-	if ((rc = blob_ref(c->txn, msg.blob)) != 0)
-		return rc;
-	if (cp->move && (rc = mail_remove(c, o, uid, false)) != 0)
-		return rc;
-	msg.savedate_s = c->now_s;
-	if ((rc = mail_insert(c, o, &msg, &new_uid)) != 0)
-		return rc;
-	for (unsigned f = 0; f < INDEX_FLAGS; f++)
-		if (f < 256 ? index_bit(&carry.flags_low, f)
-			    : (carry.flags_high >> (f - 256) & 1) != 0)
-			index_page_set(o->page, f, new_uid % INDEX_PAGE_UIDS, true);
-	shelf_uidset_add(cp->result->from_uids, uid);
-	shelf_uidset_add(cp->result->to_uids, new_uid);
-	return 0;
-}
-
-static int
-copy_within(struct mail_change *c, struct copying *cp)
-{
-	struct mail_open o = {0};
-	uint32_t uid, end;
-	int rc = mail_open(c, cp->from, &o);
-
-	cp->result->uidvalidity = o.row.uidvalidity;
-	end = o.row.uidnext;
-	for (uid = shelf_uidset_next(cp->uids, 1); rc == 0 && uid != 0 && uid < end;
-	     uid = shelf_uidset_next(cp->uids, uid + 1)) {
-		if ((rc = mail_open_page(c, &o, uid)) == 0 &&
-		    index_bit(&o.page->exists, uid % INDEX_PAGE_UIDS))
-			rc = copy_within_one(c, &o, cp, uid);
-	}
-	if (rc == 0 && cp->move && shelf_uidset_count(cp->result->from_uids) > 0)
-		rc = mail_log_vanished(c, cp->from, cp->result->from_uids);
-	if (rc == 0)
-		rc = mail_open_flush(c, &o);
-	mail_close(&o);
+	mail_close(&other);
 	return rc;
 }
 
@@ -212,7 +165,7 @@ copy(struct kv_txn *txn, void *arg)
 	memset(cp->keyword, 0xff, sizeof(cp->keyword));
 	if ((rc = mail_change_begin(&c, cp->store, txn)) != 0)
 		return rc;
-	rc = cp->from == cp->to ? copy_within(&c, cp) : copy_between(&c, cp);
+	rc = copy_open(&c, cp);
 	cp->result->modseq = c.modseq;
 	return rc != 0 ? rc : mail_change_end(&c);
 }

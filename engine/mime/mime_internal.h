@@ -30,8 +30,6 @@ mime_is_space(uint8_t c)
 
 /* 0..15, or -1 */
 int mime_hex(uint8_t c);
-/* 0..63, or -1 */
-int mime_base64_digit(uint8_t c);
 
 /* Copy in the arena, NUL cleaned; never NULL data. */
 struct shelf_span mime_text(struct shelf_span s, struct shelf_arena *arena);

@@ -4,23 +4,10 @@
  * What cannot be decoded is passed over or left as it stands. What must stay true: a decoder keeps all
  * it needs between two calls in struct mime_decoder, so the output does not depend on the cuts.
  */
+#include "base.h"
 #include "mime_internal.h"
 
 enum { IDENTITY, BASE64, QUOTED_PRINTABLE };
-
-int
-mime_base64_digit(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '+')
-		return 62;
-	return c == '/' ? 63 : -1;
-}
 
 void
 mime_decoder_init(struct mime_decoder *d, struct shelf_span encoding)
@@ -46,7 +33,7 @@ base64_feed(struct mime_decoder *d, const uint8_t *p, size_t len, struct shelf_b
 	uint8_t *to = shelf_buf_reserve(out, len / 4 * 3 + 3);
 
 	for (size_t i = 0; i < len; i++) {
-		int digit = mime_base64_digit(p[i]);
+		int digit = base_base64_digit(p[i]);
 
 		if (digit < 0) {
 			if (p[i] == '=')
