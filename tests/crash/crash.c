@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +198,15 @@ lane_name(void *arg, size_t i)
 				      : "an error at every write and commit";
 }
 
+static bool
+memory_is_roomy(void)
+{
+	struct statvfs fs;
+
+	return access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &fs) == 0 &&
+	       (uint64_t)fs.f_bavail * fs.f_frsize > (uint64_t)2 << 30;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -225,7 +235,7 @@ main(int argc, char **argv)
 	if (o.step == 0)
 		o.step = 1;
 	/* Killing a process does not lose what the kernel has: a file system in memory is as good. */
-	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0)
+	if (getenv("TMPDIR") == NULL && memory_is_roomy())
 		setenv("TMPDIR", "/dev/shm", 1);
 	/* Injected errors are logged by the engine; thousands of them tell nothing. */
 	if (!o.verbose)

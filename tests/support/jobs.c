@@ -128,7 +128,7 @@ support_jobs(const struct support_jobs *jobs)
 	struct job *slots;
 
 	if (nslots == 0)
-		nslots = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+		nslots = 2 * (size_t)sysconf(_SC_NPROCESSORS_ONLN);
 	slots = shelf_zalloc(nslots * sizeof *slots);
 	do {
 		running = reap(jobs, slots, nslots, &total);

@@ -20,7 +20,7 @@ struct support_jobs {
 	support_name_fn *name;  /* for the line about a child that died */
 	void *arg;
 	size_t count;
-	unsigned at_once;       /* 0: one per processor */
+	unsigned at_once;       /* 0: two per processor, many of them wait */
 	unsigned timeout_s;     /* of each job: killed, one failure */
 	bool verbose;           /* print the output of jobs that passed, too */
 };
