@@ -6,8 +6,8 @@
  *                    ^ "+" |
  *                    +-----+ one line of the client
  *
- * Passwords live in the command's arena or in the SASL object and are wiped by it; they never reach a
- * log line or a reply. The reply to a failure is the same for every reason a stranger could exploit.
+ * Passwords live in the command's text, its arena and the SASL object; they are wiped as soon as auth has
+ * its copy, and never reach a log line or a reply. The reply to a failure is the same for every reason a stranger could exploit.
  * Sources   RFC 9051 6.2.2, 6.2.3; RFC 4959; RFC 4616.
  */
 #include "auth.h"
@@ -22,12 +22,23 @@ struct login {
 	struct shelf_account account;
 };
 
+/* What the client sent. Nothing points into it any more. */
+static void
+wipe_text(struct imap_cmd *c)
+{
+	struct shelf_buf *text = &c->s->input->text;
+
+	if (text->len > 0)
+		explicit_bzero(text->data, text->len);
+}
+
 static void
 cleanup(struct imap_cmd *c)
 {
 	struct login *l = c->data;
 
 	sasl_free(&l->sasl);
+	wipe_text(c);
 }
 
 static void
@@ -62,6 +73,7 @@ checked(struct imap_cmd *c)
 	memcpy(s->account_name, l->account.name, sizeof s->account_name);
 	s->state = IMAP_AUTH;
 	s->login_failures = 0;
+	net_conn_deadline(s->conn, 0);
 	net_conn_timeout(s->conn, (unsigned)s->server->conf->imap_idle_timeout_s);
 	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
 	    imap_caps_text(s, &c->arena)), "Logged in");
@@ -108,7 +120,9 @@ imap_cmd_login(struct imap_cmd *c)
 	if (!auth_cleartext_ok(c->s->server->auth, c->s->conn))
 		return imap_no(c, "PRIVACYREQUIRED", "Passwords are taken over TLS only");
 	start(c);
-	return check(c, name, password);
+	check(c, name, password);
+	explicit_bzero((void *)(uintptr_t)password.data, password.len); /* ours: text or arena */
+	return IMAP_WANT_WAKE;
 }
 
 /* ---- AUTHENTICATE -------------------------------------------------------------------------------------- */
@@ -137,6 +151,7 @@ step(struct imap_cmd *c, struct shelf_span response)
 	imap_out_str(c->s, "\r\n");
 	imap_out_flush(c->s);
 	shelf_buf_free(&line);
+	wipe_text(c);
 	imap_input_restart(c->s->input, imap_line_max(c->s));
 	c->run = exchange;
 	return IMAP_WANT_INPUT;

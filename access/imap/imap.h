@@ -80,7 +80,6 @@ struct imap_session {
 	struct imap_dispatch *dispatch; /* imap_command.c */
 	unsigned bad_count;        /* BAD answers in a row */
 	unsigned login_failures;
-	int64_t opened_ms;
 	bool bye;                  /* BYE has been written */
 	bool mailbox_gone;         /* the selected mailbox was deleted: BYE behind the next reply */
 };

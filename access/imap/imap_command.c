@@ -18,7 +18,10 @@
 #include "imap_sync.h"
 #include "net.h"
 
-enum { TURN_COMMANDS = 64 }; /* then other connections of the loop have their turn */
+enum {
+	TURN_COMMANDS = 64,       /* then other connections of the loop have their turn */
+	ARENA_KEPT_BYTES = 16384, /* an idle session does not hold the memory of its largest command */
+};
 
 enum waiting { WAIT_NOT, WAIT_INPUT, WAIT_OUTPUT, WAIT_WAKE, WAIT_TURN };
 
@@ -257,7 +260,10 @@ end_command(struct imap_session *s)
 	s->bad_count = c->condition == IMAP_BAD ? s->bad_count + 1 : 0;
 	if (c->cleanup != NULL)
 		c->cleanup(c);
-	shelf_arena_reset(&c->arena);
+	if (c->arena.used_bytes > ARENA_KEPT_BYTES)
+		shelf_arena_free(&c->arena);
+	else
+		shelf_arena_reset(&c->arena);
 	s->cmd = NULL;
 	s->dispatch->discarding = false;
 	imap_input_restart(s->input, imap_line_max(s));
@@ -400,12 +406,6 @@ imap_dispatch_resume(struct imap_session *s)
 {
 	if (s->dispatch->waiting == WAIT_WAKE)
 		pump(s);
-}
-
-bool
-imap_dispatch_busy(struct imap_session *s)
-{
-	return s->dispatch->waiting == WAIT_WAKE || s->dispatch->waiting == WAIT_TURN;
 }
 
 struct imap_dispatch *

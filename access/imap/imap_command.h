@@ -15,8 +15,6 @@ void imap_dispatch_drained(struct imap_session *s);
 void imap_dispatch_wake(struct imap_session *s);
 /* IMAP_WANT_WAKE is over: imap_work() has come back, or auth_login(). */
 void imap_dispatch_resume(struct imap_session *s);
-/* No input for long: is the session itself busy, so that it is no fault of the client? */
-bool imap_dispatch_busy(struct imap_session *s);
 /* The longest line now. */
 size_t imap_line_max(const struct imap_session *s);
 /* "* BYE text", then the end. */

@@ -44,11 +44,11 @@ session_open(struct net_conn *conn, void *server)
 	s->store = s->server->store;
 	s->conn = conn;
 	s->state = IMAP_NOT_AUTH;
-	s->opened_ms = shelf_mono_ms();
 	s->input = imap_input_new();
 	imap_input_restart(s->input, imap_line_max(s));
 	s->dispatch = imap_dispatch_new();
-	net_conn_timeout(conn, (unsigned)s->server->conf->login_timeout_s);
+	/* Whoever drips bytes does not get more time for it. */
+	net_conn_deadline(conn, (unsigned)s->server->conf->login_timeout_s);
 	imap_untagged(s, "OK [CAPABILITY %s] mailshelf ready", imap_caps_text(s, &arena));
 	imap_out_flush(s);
 	shelf_arena_free(&arena);
@@ -58,14 +58,7 @@ session_open(struct net_conn *conn, void *server)
 static void
 session_input(void *session)
 {
-	struct imap_session *s = session;
-	int64_t limit_ms = (int64_t)s->server->conf->login_timeout_s * 1000;
-
-	/* Whoever drips bytes does not get more time for it. */
-	if (s->state == IMAP_NOT_AUTH && shelf_mono_ms() - s->opened_ms > limit_ms)
-		imap_bye(s, "login timeout", "Too slow to log in");
-	else
-		imap_dispatch_input(s);
+	imap_dispatch_input(session);
 }
 
 static void
@@ -85,13 +78,14 @@ session_timeout(void *session)
 {
 	struct imap_session *s = session;
 
-	if (imap_dispatch_busy(s)) {
-		net_conn_timeout(s->conn, (unsigned)(s->state == IMAP_NOT_AUTH ?
-		    s->server->conf->login_timeout_s : s->server->conf->imap_idle_timeout_s));
-		return;
-	}
 	imap_bye(s, s->state == IMAP_NOT_AUTH ? "login timeout" : "idle timeout",
 	    s->state == IMAP_NOT_AUTH ? "Too slow to log in" : "Autologout, idle for too long");
+}
+
+static void
+session_stop(void *session)
+{
+	imap_bye(session, "server stopping", "The server is going down");
 }
 
 static void
@@ -129,4 +123,5 @@ const struct net_protocol imap_protocol = {
 	.timeout = session_timeout,
 	.tls_ready = session_tls_ready,
 	.close = session_close,
+	.stop = session_stop,
 };
