@@ -170,7 +170,8 @@ static const struct {
 	size_t len;
 	const char *want;
 } json[] = {
-	{"", 0, "\"\""}, {"plain", 5, "\"plain\""}, {"a\"b\\c", 5, "\"a\\\"b\\\\c\""}, {"\n\t\r", 3, "\"\\n\\t\\u000d\""},
+	{"", 0, "\"\""}, {"plain", 5, "\"plain\""}, {"a\"b\\c", 5, "\"a\\\"b\\\\c\""},
+	{"\n\t\r", 3, "\"\\n\\t\\u000d\""},
 	{"\0\x1f\x7f", 3, "\"\\u0000\\u001f\\u007f\""}, {"\xc3\xa9/", 3, "\"\xc3\xa9/\""},
 	{"\xff\xc3", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\""},
 };
