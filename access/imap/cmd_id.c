@@ -5,10 +5,6 @@
  */
 #include "imap.h"
 
-#ifndef MAILSHELF_VERSION
-#define MAILSHELF_VERSION "0.1.0"
-#endif
-
 enum { FIELDS_MAX = 30, NAME_MAX_BYTES = 30, VALUE_MAX_BYTES = 1024 };
 
 static bool
@@ -40,6 +36,6 @@ imap_cmd_id(struct imap_cmd *c)
 {
 	if (!imap_parse_sp(&c->p) || !parse_fields(&c->p) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	imap_untagged(c->s, "ID (\"name\" \"mailshelf\" \"version\" \"" MAILSHELF_VERSION "\")");
+	imap_untagged(c->s, "ID (\"name\" \"mailshelf\" \"version\" \"" SHELF_VERSION "\")");
 	return imap_completed(c);
 }

@@ -48,10 +48,6 @@ enum imap_state { /* bits, RFC 9051 3 */
 	IMAP_ANY = 7,
 };
 
-enum imap_enabled { /* bits: what ENABLE switched on, RFC 5161. None yet. */
-	IMAP_ENABLED_NONE = 0,
-};
-
 struct imap_cmd;
 struct imap_input;
 struct imap_sync;
@@ -64,7 +60,6 @@ struct imap_session {
 	enum imap_state state;
 	uint32_t account;          /* 0 before login */
 	char account_name[SHELF_ACCOUNT_NAME_MAX + 1];
-	unsigned enabled;          /* enum imap_enabled */
 
 	/* The selected mailbox; view is NULL when none is. */
 	struct shelf_view *view;
