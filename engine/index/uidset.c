@@ -1,8 +1,8 @@
 /*
  * uidset.c - sets of UIDs and message numbers as Roaring bitmaps
  *
- * The only file that includes roaring.h. What must stay true: 0 is never a member, so that 0 can say
- * "none" everywhere.
+ * The only file that includes roaring.h. What must stay true: 0 is never a member, so that 0 can
+ * say "none" everywhere.
  */
 #include <stdlib.h>
 
@@ -122,8 +122,8 @@ has_range(const struct shelf_uidset *s, uint32_t first, uint32_t last)
 }
 
 /*
- * The end of a run is found by doubling the distance and then halving it: a mailbox is often one run
- * of a million members, and just as often many runs of one.
+ * The end of a run is found by doubling the distance and then halving it: a mailbox is often one
+ * run of a million members, and just as often many runs of one.
  */
 bool
 shelf_uidset_run(const struct shelf_uidset *s, uint32_t from, uint32_t *first, uint32_t *last)

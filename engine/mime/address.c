@@ -161,8 +161,8 @@ add_behind(struct parser *p)
 	shelf_buf_add_span(&p->next, shelf_buf_span(&p->text));
 }
 
-/* A further "@": what was taken for the domain belongs to the local part. A comment before the "@" is
- * about the account, not the name of its owner. */
+/* A further "@": what was taken for the domain belongs to the local part. A comment before the "@"
+ * is about the account, not the name of its owner. */
 static void
 add_at(struct parser *p)
 {
@@ -304,7 +304,8 @@ end_group(struct parser *p)
 	p->in_group = false;
 }
 
-/* A word behind "joe@a" and now "@", or words behind "<joe@a>" and now "<": the comma was forgotten. */
+/* A word behind "joe@a" and now "@", or words behind "<joe@a>" and now "<": the comma was
+ * forgotten. */
 static void
 split_element(struct parser *p)
 {

@@ -1,8 +1,9 @@
 /*
  * charset.c - text in any charset to UTF-8; the only file that knows ICU
  *
- * What must stay true: the output is valid UTF-8 and at most a constant times the input; a name from a
- * message never reaches the part of ICU that looks for converter files, only its table of aliases.
+ * What must stay true: the output is valid UTF-8 and at most a constant times the input; a name
+ * from a message never reaches the part of ICU that looks for converter files, only its table of
+ * aliases.
  */
 #include <unicode/ucnv.h>
 #include <unicode/ucnv_cb.h>
@@ -14,8 +15,9 @@
 
 enum { NAME_MAX_LEN = 60, CHUNK = 1024 };
 
-/* What senders mean by a name, where it differs from what the name says or ICU does not know it. Mostly supersets:
- * nobody sends the C1 controls of ISO 8859-1, many send Windows-1252 under its name. */
+/* What senders mean by a name, where it differs from what the name says or ICU does not know it.
+ * Mostly supersets: nobody sends the C1 controls of ISO 8859-1, many send Windows-1252 under its
+ * name. */
 static const char *const aliases[][2] = {
 	{"iso-8859-1", "windows-1252"}, {"latin1", "windows-1252"}, {"l1", "windows-1252"},
 	{"iso8859-1", "windows-1252"}, {"iso_8859-1", "windows-1252"}, {"cp-1252", "windows-1252"},

@@ -174,7 +174,8 @@ take_letters(struct mime_cursor *c, struct date *d)
 		}
 	if (d->month == 0)
 		d->month = month_of(word);
-	/* Weekdays, GMT, military letters (as good as -0000, RFC 5322 4.3) and the rest say nothing. */
+	/* Weekdays, GMT, military letters (as good as -0000, RFC 5322 4.3) and the rest say
+	 * nothing. */
 }
 
 /* What follows a complete date, often a second one, is nobody's. */

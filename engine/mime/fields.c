@@ -1,8 +1,8 @@
 /*
  * fields.c - the structured fields of a header block, read into a part and its envelope
  *
- * Of a field that comes twice the first counts, as most readers do it; destination fields are joined
- * (RFC 5322 4.5.3).
+ * Of a field that comes twice the first counts, as most readers do it; destination fields are
+ * joined (RFC 5322 4.5.3).
  */
 #include "mime_internal.h"
 

@@ -1,8 +1,8 @@
 /*
  * header.c - header blocks: walking over the fields, unfolding, comments and quotes
  *
- * What must stay true: the empty line that ends a block is the same for the scanner (mime_scan_feed)
- * and for mime_field_next, or the fields served would not be the fields parsed.
+ * What must stay true: the empty line that ends a block is the same for the scanner
+ * (mime_scan_feed) and for mime_field_next, or the fields served would not be the fields parsed.
  */
 #include "mime_internal.h"
 

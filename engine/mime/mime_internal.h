@@ -45,10 +45,11 @@ mime_cursor(struct shelf_span s)
 	return (struct mime_cursor){s.data, s.data + s.len};
 }
 
-/* At "(": passes the comment, nested ones included; an unfinished one ends with the text. When OUT is
- * not NULL the comment's text goes there, outer parentheses and backslashes removed. */
+/* At "(": passes the comment, nested ones included; an unfinished one ends with the text. When OUT
+ * is not NULL the comment's text goes there, outer parentheses and backslashes removed. */
 void mime_comment(struct mime_cursor *c, struct shelf_buf *out);
-/* At a quote: passes the quoted string and puts its text into OUT, line ends and backslashes removed. */
+/* At a quote: passes the quoted string and puts its text into OUT, line ends and backslashes
+ * removed. */
 void mime_quoted(struct mime_cursor *c, struct shelf_buf *out);
 /* White space, line ends and comments (RFC 5322 3.2.2). True when there was any. */
 bool mime_skip_cfws(struct mime_cursor *c);

@@ -225,8 +225,9 @@ add_piece(struct shelf_buf *out, const struct piece *p, bool joined_extended)
 	}
 }
 
-/* Joins pieces[0..count), all of one base, in order of index. The result takes the place of the piece that
- * came first in the header; names of the others are emptied, which marks them for removal. */
+/* Joins pieces[0..count), all of one base, in order of index. The result takes the place of the
+ * piece that came first in the header; names of the others are emptied, which marks them for
+ * removal. */
 static void
 join(struct piece *pieces, size_t count, struct shelf_buf *scratch, struct shelf_arena *arena)
 {

@@ -30,7 +30,8 @@
  *   address:  varint flags: bits 0-3 name, route, mailbox, host; the texts
  *
  * What must stay true: what decodes is a tree the scanner could have made - every part within its
- * parent's body and behind its elder siblings, all numbers within the limits of mime.h, no byte left over.
+ * parent's body and behind its elder siblings, all numbers within the limits of mime.h, no byte
+ * left over.
  */
 #include <mailshelf/mem.h>
 

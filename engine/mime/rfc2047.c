@@ -1,9 +1,10 @@
 /*
  * rfc2047.c - header values to UTF-8: encoded words and raw 8-bit text
  *
- * Bytes of adjacent words of one charset are gathered and converted together, since senders cut in the
- * middle of characters in spite of RFC 2047 5. Words count wherever they stand, not only between
- * blanks. What must stay true: linear work - a search for "?=" that failed once is not made again.
+ * Bytes of adjacent words of one charset are gathered and converted together, since senders cut in
+ * the middle of characters in spite of RFC 2047 5. Words count wherever they stand, not only
+ * between blanks. What must stay true: linear work - a search for "?=" that failed once is not made
+ * again.
  */
 #include <mailshelf/mem.h>
 

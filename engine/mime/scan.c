@@ -10,10 +10,10 @@
  *   in_header ──empty line──► body ──delimiter──► in_header of the next part
  *       └──── delimiter, end of the message ────► the part has no body
  *
- * What must stay true: a line is judged by its first LINE_KEPT bytes, its length and its end alone, so
- * the tree does not depend on how the input is cut; a part lies inside the body of its parent and
- * behind its elder siblings; no line is looked at twice, and a delimiter costs at most MIME_DEPTH_MAX
- * comparisons of its own length.
+ * What must stay true: a line is judged by its first LINE_KEPT bytes, its length and its end alone,
+ * so the tree does not depend on how the input is cut; a part lies inside the body of its parent
+ * and behind its elder siblings; no line is looked at twice, and a delimiter costs at most
+ * MIME_DEPTH_MAX comparisons of its own length.
  */
 #include <stdlib.h>
 
@@ -170,17 +170,18 @@ header_end(struct mime_scan *s, uint64_t offset, uint64_t lf)
 }
 
 /*
- * Closes all levels from KEEP on. OFFSET and LF tell where the scan stands; EOL is the length of the
- * line end before it that belongs to the delimiter (RFC 2046 5.1.1), 0 at the end of the message. A
- * header block keeps its line end, so a part without a body ends where its header does, and a parent
- * never ends before its child.
+ * Closes all levels from KEEP on. OFFSET and LF tell where the scan stands; EOL is the length of
+ * the line end before it that belongs to the delimiter (RFC 2046 5.1.1), 0 at the end of the
+ * message. A header block keeps its line end, so a part without a body ends where its header does,
+ * and a parent never ends before its child.
  */
 static void
 close_levels(struct mime_scan *s, unsigned keep, uint64_t offset, uint64_t lf, unsigned eol)
 {
 	uint64_t least = 0;
 
-	/* A header that ends here may turn out to be a message's, which brings a next (empty) header. */
+	/* A header that ends here may turn out to be a message's, which brings a next (empty)
+	 * header. */
 	while (s->in_header && s->depth > keep)
 		header_end(s, offset, lf);
 	while (s->depth > keep) {
@@ -200,8 +201,9 @@ close_levels(struct mime_scan *s, unsigned keep, uint64_t offset, uint64_t lf, u
 }
 
 /*
- * The open multipart whose delimiter this line is, or NULL. The line needs only begin with the boundary
- * (RFC 2046 5.1.1); of several that fit the longest is meant, and of equal ones the innermost.
+ * The open multipart whose delimiter this line is, or NULL. The line needs only begin with the
+ * boundary (RFC 2046 5.1.1); of several that fit the longest is meant, and of equal ones the
+ * innermost.
  */
 static struct level *
 delimiter_of(struct mime_scan *s, const struct line *line)

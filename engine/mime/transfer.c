@@ -1,8 +1,8 @@
 /*
  * transfer.c - content transfer encodings undone: base64 and quoted-printable (RFC 2045 6.7, 6.8)
  *
- * What cannot be decoded is passed over or left as it stands. What must stay true: a decoder keeps all
- * it needs between two calls in struct mime_decoder, so the output does not depend on the cuts.
+ * What cannot be decoded is passed over or left as it stands. What must stay true: a decoder keeps
+ * all it needs between two calls in struct mime_decoder, so the output does not depend on the cuts.
  */
 #include "base.h"
 #include "mime_internal.h"
@@ -25,8 +25,8 @@ mime_decoder_init(struct mime_decoder *d, struct shelf_span encoding)
 		d->kind = QUOTED_PRINTABLE;
 }
 
-/* Padding ends a group of four, not the text: pieces encoded one by one and put together are common.
- * All other bytes outside the alphabet say nothing (RFC 2045 6.8). */
+/* Padding ends a group of four, not the text: pieces encoded one by one and put together are
+ * common. All other bytes outside the alphabet say nothing (RFC 2045 6.8). */
 static void
 base64_feed(struct mime_decoder *d, const uint8_t *p, size_t len, struct shelf_buf *out)
 {
@@ -129,7 +129,8 @@ mime_decoder_feed(struct mime_decoder *d, const void *data, size_t len, struct s
 void
 mime_decoder_end(struct mime_decoder *d, struct shelf_buf *out)
 {
-	/* The end of the text is a line end: blanks and "=" before it vanish, half an escape is text. */
+	/* The end of the text is a line end: blanks and "=" before it vanish, half an escape is
+	 * text. */
 	if (d->kind == QUOTED_PRINTABLE && d->held_len == 2 && d->held[0] == '=' &&
 	    mime_hex(d->held[1]) >= 0)
 		flush_held(d, out);

@@ -1,9 +1,9 @@
 /*
  * fuzz_address.c - the value of an address field, and of a date
  *
- * Properties: the list is bounded, every group that begins ends, none begins inside another, an address
- * has a mailbox and a host, no text holds a line end or a NUL, and all texts together are no longer
- * than the value. A date is within the years a date can name.
+ * Properties: the list is bounded, every group that begins ends, none begins inside another, an
+ * address has a mailbox and a host, no text holds a line end or a NUL, and all texts together are
+ * no longer than the value. A date is within the years a date can name.
  */
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /*
  * fuzz_mime.c - a message, cut anywhere
  *
- * The first byte says how the message behind it is cut. Properties: parts are disjoint slices in order,
- * the tree does not depend on the cuts, its record decodes to itself, the fields served cover the
- * header block in order, and every text becomes valid UTF-8 of bounded length.
+ * The first byte says how the message behind it is cut. Properties: parts are disjoint slices in
+ * order, the tree does not depend on the cuts, its record decodes to itself, the fields served
+ * cover the header block in order, and every text becomes valid UTF-8 of bounded length.
  */
 #include <stdlib.h>
 

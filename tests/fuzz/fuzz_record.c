@@ -1,8 +1,8 @@
 /*
  * fuzz_record.c - the stored part tree, damaged
  *
- * Property: a record decodes to a tree whose encoding decodes to itself, or it is refused as corrupt or
- * of another version.
+ * Property: a record decodes to a tree whose encoding decodes to itself, or it is refused as
+ * corrupt or of another version.
  */
 #include <stdlib.h>
 
