@@ -115,6 +115,9 @@ void source_message_free(struct source_message *m);
  */
 bool source_from_line(struct shelf_span line, int64_t *date_s_out, int16_t *zone_min_out);
 
+/* "From " and one word, "-" or an address: a separator in some files, whose messages have no date. */
+bool source_from_bare(struct shelf_span line);
+
 /* Reads one mbox: 0, or what the sink returned. */
 SHELF_CHECK int source_mbox(struct source_input *in, const char *file, enum source_format format,
     const struct source_sink *sink);

@@ -7,6 +7,9 @@
  *   From joe@example.org Mon Jan  2 15:04:05 2006 +0100
  *   From joe@example.org Mon, 2 Jan 2006 15:04:05 +0100
  * The sender may hold blanks or be missing. What follows the date is of no concern.
+ *
+ * Some programs write no date: "From -", "From 1234@xxx". Such a line is one only in a file that
+ * begins with its like (source_from_bare; source_mbox.c asks for more).
  */
 #include <mailshelf/mem.h>
 
@@ -184,4 +187,15 @@ source_from_line(struct shelf_span line, int64_t *date_s_out, int16_t *zone_min_
 	*date_s_out = s;
 	*zone_min_out = (int16_t)d.zone_min;
 	return true;
+}
+
+bool
+source_from_bare(struct shelf_span line)
+{
+	struct shelf_span tok[TOKENS_MAX];
+
+	if (line.len < 5 || line.len > LINE_MAX_BYTES || memcmp(line.data, "From ", 5) != 0 ||
+	    tokens_of(shelf_span(line.data + 5, line.len - 5), tok) != 1)
+		return false;
+	return (tok[0].len == 1 && tok[0].data[0] == '-') || shelf_span_find(tok[0], '@', 1) > 0;
 }

@@ -3,7 +3,8 @@
  *
  * A message begins at a separator (source_from.c) that stands at the start of the file or behind an
  * empty line, and ends before the empty line in front of the next one. An empty line is therefore
- * held back until it is known what follows it.
+ * held back until it is known what follows it. A file whose first separator has no date may have
+ * more of that kind; for these a header field must follow.
  *
  * Content-Length ends a message where it says, if a separator or the end of the file really follows
  * there; that is looked up ahead in the window. Where it does not hold, it is ignored: a wrong number
@@ -24,6 +25,7 @@ enum {
 	READ_BYTES = 128 * 1024,
 	LINE_MAX_BYTES = 64 * 1024, /* longer lines come in pieces */
 	LOOKAHEAD_MAX = 64 * 1024 * 1024,
+	FIELD_NAME_MAX = 256,
 };
 
 struct mbox {
@@ -39,6 +41,7 @@ struct mbox {
 	uint64_t packed;     /* told to advance() */
 	bool eof, failed;
 	bool middle;         /* win[pos] is not the start of a line */
+	bool bare;           /* separators without a date are taken */
 };
 
 struct piece {
@@ -139,13 +142,40 @@ is_empty(const struct piece *p)
 	return p->starts && p->ends && without_end(p->bytes).len == 0;
 }
 
+/* Does the line at AT of the window begin like a header field? */
 static bool
-is_separator(const struct piece *p)
+is_field_at(const struct mbox *m, size_t at)
+{
+	size_t from = at;
+
+	while (at < m->len && m->win[at] > 0x20 && m->win[at] < 0x7f && m->win[at] != ':')
+		at++;
+	return at > from && at < m->len && m->win[at] == ':';
+}
+
+/* LINE, without its end, of RAW_LEN bytes with it, N bytes further on in the window. */
+static bool
+separates(struct mbox *m, struct shelf_span line, size_t n, size_t raw_len)
 {
 	int64_t s;
 	int16_t zone;
 
-	return p->starts && source_from_line(without_end(p->bytes), &s, &zone);
+	if (source_from_line(line, &s, &zone))
+		return true;
+	if (!m->bare || !source_from_bare(line))
+		return false;
+	/* LINE dies here when the window moves. */
+	(void)need(m, n + raw_len + FIELD_NAME_MAX);
+	return is_field_at(m, m->pos + n + raw_len);
+}
+
+static bool
+is_separator(struct mbox *m, struct piece *p)
+{
+	bool yes = p->starts && separates(m, without_end(p->bytes), 0, p->bytes.len);
+
+	p->bytes.data = m->win + m->pos;
+	return yes;
 }
 
 /* A line with its quoting undone, as the variant says. */
@@ -209,8 +239,8 @@ line_end_at(const struct mbox *m, size_t at)
 static bool
 ends_at(struct mbox *m, size_t n, bool whole, size_t *skip_out)
 {
+	struct shelf_span line;
 	size_t at, end, max;
-	struct piece p = {.starts = true};
 
 	(void)need(m, n + 4 + 1024);
 	if (m->failed || m->len - m->pos < n)
@@ -228,8 +258,8 @@ ends_at(struct mbox *m, size_t n, bool whole, size_t *skip_out)
 	max = m->len - at < 1024 ? m->len - at : 1024;
 	for (end = 0; end < max && m->win[at + end] != '\n'; end++)
 		;
-	p.bytes = shelf_span(m->win + at, end);
-	return is_separator(&p);
+	line = without_end(shelf_span(m->win + at, end + (end < max)));
+	return separates(m, line, at - m->pos, end + (end < max));
 }
 
 static bool
@@ -298,7 +328,7 @@ read_lines(struct mbox *m)
 	while (rc == 0 && peek(m, &p)) {
 		struct shelf_span line;
 
-		if (behind_empty && is_separator(&p))
+		if (behind_empty && is_separator(m, &p))
 			break;
 		if (held.len > 0) {
 			rc = source_message_bytes(&m->msg, held.data, held.len);
@@ -343,8 +373,10 @@ read_message(struct mbox *m)
 	struct piece p;
 	int rc;
 
-	if (!peek(m, &p) || !source_from_line(without_end(p.bytes), &meta.internaldate_s, &meta.zone_min))
-		return SHELF_EINVALID; /* the caller looked */
+	if (!peek(m, &p))
+		return 0;
+	/* The caller saw that it is a separator; one without a date leaves META as it is. */
+	(void)source_from_line(without_end(p.bytes), &meta.internaldate_s, &meta.zone_min);
 	skip(m, p.bytes.len);
 	rc = source_message_begin(&m->msg, m->file, start);
 	if (rc == 0)
@@ -365,6 +397,21 @@ read_message(struct mbox *m)
 	return source_message_end(&m->msg, &meta, true, source_input_mtime(m->in));
 }
 
+/* Byte order mark and empty lines at the start; then it is known what separators look like. */
+static void
+begin_file(struct mbox *m)
+{
+	struct piece p;
+
+	if (need(m, 3) && memcmp(m->win + m->pos, "\xef\xbb\xbf", 3) == 0) {
+		skip(m, 3);
+		m->middle = false;
+	}
+	while (peek(m, &p) && is_empty(&p))
+		skip(m, p.bytes.len);
+	m->bare = peek(m, &p) && source_from_bare(without_end(p.bytes));
+}
+
 /* What stands before the first separator is not mail: named, left out. */
 static void
 skip_garbage(struct mbox *m)
@@ -374,11 +421,9 @@ skip_garbage(struct mbox *m)
 	char text[96];
 	struct piece p;
 
-	while (peek(m, &p) && is_empty(&p))
-		skip(m, p.bytes.len);
-	if (!peek(m, &p) || is_separator(&p))
+	if (!peek(m, &p) || is_separator(m, &p))
 		return;
-	while (peek(m, &p) && !(behind_empty && is_separator(&p))) {
+	while (peek(m, &p) && !(behind_empty && is_separator(m, &p))) {
 		behind_empty = is_empty(&p);
 		skip(m, p.bytes.len);
 	}
@@ -398,6 +443,7 @@ source_mbox(struct source_input *in, const char *file, enum source_format format
 	struct piece p;
 	int rc = 0;
 
+	begin_file(&m);
 	skip_garbage(&m);
 	reported = m.offset;
 	while (rc == 0 && peek(&m, &p))

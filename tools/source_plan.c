@@ -97,14 +97,17 @@ sniff(struct source_input *in, enum source_format *out)
 	s = shelf_span(head + at, len - at);
 	for (n = 0; (size_t)n < s.len && s.data[n] != '\n' && s.data[n] != '\r'; n++)
 		;
-	if (source_from_line(shelf_span(s.data, (size_t)n), &date, &zone)) {
+	if (source_from_line(shelf_span(s.data, (size_t)n), &date, &zone) ||
+	    source_from_bare(shelf_span(s.data, (size_t)n))) {
 		*out = SOURCE_MBOX;
 		return true;
 	}
 	for (n = 0; (size_t)n < s.len && s.data[n] > 0x20 && s.data[n] < 0x7f && s.data[n] != ':'; n++)
 		;
 	*out = SOURCE_EML;
-	return n > 0 && (size_t)n < s.len && s.data[n] == ':';
+	/* /etc/passwd has colons too: a field's is followed by a blank or the line's end. */
+	return n > 0 && (size_t)n + 1 < s.len && s.data[n] == ':' &&
+	    memchr(" \t\r\n", s.data[n + 1], 4) != NULL;
 }
 
 static bool

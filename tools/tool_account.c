@@ -32,10 +32,10 @@ services_text(const struct shelf_account *a, char *buf, size_t len)
 	if (a->disabled)
 		snprintf(buf, len, "disabled");
 	else
-		snprintf(buf, len, "%s%s%s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap " : "",
-		    (a->services & SHELF_SERVICE_POP3) != 0 ? "pop3 " : "",
-		    (a->services & SHELF_SERVICE_DELIVERY) != 0 ? "delivery " : "",
-		    a->has_password ? "" : "(no password)");
+		snprintf(buf, len, "%-5s%-5s%-9s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap" : "",
+		    (a->services & SHELF_SERVICE_POP3) != 0 ? "pop3" : "",
+		    (a->services & SHELF_SERVICE_DELIVERY) != 0 ? "delivery" : "",
+		    a->has_password ? "" : "no password");
 	return buf;
 }
 

@@ -206,7 +206,8 @@ write_box(struct export *x, const struct box *box)
 	int rc = x->writer.mailbox(&x->writer, box->name);
 
 	if (rc != 0) {
-		failed(x, box->name, 0, strerror(rc), EX_CANTCREAT);
+		failed(x, x->writer.file_path != NULL ? x->writer.file_path : box->name, 0, strerror(rc),
+		    EX_CANTCREAT);
 		return rc == ENAMETOOLONG ? 0 : rc;
 	}
 	list = shelf_alloc(SLICE * sizeof *list);

@@ -43,7 +43,8 @@ struct export_writer {
 
 bool export_writer_init(struct export_writer *w, const char *format);
 void export_writer_free(struct export_writer *w);
-/* CRLF becomes LF, unless another CR precedes it; MBOX: lines that begin with ">*From " get one more ">". LAST: nothing follows. */
+/* CRLF becomes LF, unless another CR precedes it; MBOX: lines that begin with ">*From " get one more
+ * ">". LAST: nothing follows. */
 void export_convert(struct export_writer *w, struct shelf_span in, bool mbox, bool last,
     struct shelf_buf *out);
 /* DIR and the levels of a mailbox name as path: what a file system would misread is "%2E". */

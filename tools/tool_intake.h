@@ -1,8 +1,8 @@
 /*
  * tool_intake.h - from a source's messages to commits: the pipeline of `import`
  *
- *   source_run ──sink──► ring of jobs ──► drafters (hash, compress, scan) ──► committer (in order)
- *   caller's thread                       2..4 threads                        1 thread
+ *   source_run -> sink -> ring of jobs -> drafters (hash, compress, scan) -> committer (in order)
+ *   caller's thread                       2..4 threads                       1 thread
  *
  * Order     Messages are committed in the order of the source: only the oldest job is taken.
  * Memory    At most JOBS messages and FLIGHT_MAX bytes are under way; a message above INLINE_MAX is

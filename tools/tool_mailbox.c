@@ -96,6 +96,10 @@ tool_mailbox_create(struct tool *t)
 	if (use_text != NULL && !tool_special_use(use_text, &use))
 		return tool_usage(t, "--use %s: unknown special use", use_text);
 	rc = shelf_mailbox_create(t->store, a.id, shelf_span_str(t->argv[1]), use, &id);
+	if (rc == SHELF_EEXISTS && use != 0) {
+		tool_say(t, "%s: there already, or another mailbox has that use", t->argv[1]);
+		return EX_CANTCREAT;
+	}
 	if (rc != 0)
 		return tool_fail(t, t->argv[1], rc);
 	if (t->json) {

@@ -5,11 +5,14 @@
  * restored on every way out, an interrupt included.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "tools.h"
+
+enum { POLL_MS = 200 };
 
 void
 tool_password_wipe(struct shelf_buf *b)
@@ -17,6 +20,22 @@ tool_password_wipe(struct shelf_buf *b)
 	if (b->cap > 0)
 		explicit_bzero(b->data, b->cap);
 	shelf_buf_free(b);
+}
+
+/* One byte of stdin: 1, 0 at the end, -1. The signal may go to another thread and not end a read, so
+ * the flag is looked at. */
+static ssize_t
+read_byte(char *c)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	while (poll(&p, 1, POLL_MS) <= 0) {
+		if (tool_interrupted()) {
+			errno = EINTR;
+			return -1;
+		}
+	}
+	return read(STDIN_FILENO, c, 1);
 }
 
 /* The first line of stdin without its end, byte by byte: what follows belongs to somebody else. */
@@ -29,7 +48,7 @@ read_line(struct tool *t, struct shelf_buf *out)
 
 	/* One allocation: growing would leave copies of the secret in freed memory. */
 	room = shelf_buf_reserve(out, SHELF_PASSWORD_MAX + 2);
-	while ((n = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') {
+	while ((n = read_byte(&c)) == 1 && c != '\n') {
 		if (out->len > SHELF_PASSWORD_MAX) {
 			tool_say(t, "password: longer than %d bytes", SHELF_PASSWORD_MAX);
 			return EX_DATAERR;
@@ -65,12 +84,12 @@ prompt(struct tool *t, const char *text, struct shelf_buf *out)
 	}
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
-	fputs(text, stderr);
-	fflush(stderr);
 	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) != 0) {
 		tool_say(t, "password: terminal cannot be set up");
 		return EX_IOERR;
 	}
+	fputs(text, stderr);
+	fflush(stderr);
 	rc = read_line(t, out);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	fputc('\n', stderr);

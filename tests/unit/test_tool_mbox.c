@@ -48,6 +48,18 @@ static const struct row {
 	    "S: 1\r\n\r\nx\r\n|S: 2\r\n\r\ny\r\n", 0},
 	{"mixed line ends", SOURCE_AUTO, SEP "S: 1\r\n\nx\r\ny\r\r\nz\rw\n\n",
 	    "S: 1\r\n\r\nx\r\ny\r\r\nz\rw\r\n", 0},
+	/* separators without a date */
+	{"bare, as the file begins", SOURCE_AUTO,
+	    "From -\nS: 1\n\nx\n\nFrom 12@xxx\nS: 2\n\ny\n\n" SEP "S: 3\n\nz\n",
+	    "S: 1\r\n\r\nx\r\n|S: 2\r\n\r\ny\r\n|S: 3\r\n\r\nz\r\n", 0},
+	{"bare, but no header behind it", SOURCE_AUTO, "From - \nS: 1\n\nx\n\nFrom a@b\nwith love\n",
+	    "S: 1\r\n\r\nx\r\n\r\nFrom a@b\r\nwith love\r\n", 0},
+	{"bare, but not how the file begins", SOURCE_AUTO, SEP "S: 1\n\nx\n\nFrom -\nS: 2\n\ny\n",
+	    "S: 1\r\n\r\nx\r\n\r\nFrom -\r\nS: 2\r\n\r\ny\r\n", 0},
+	{"bare, and a length that hides one", SOURCE_AUTO,
+	    "From -\nContent-Length: 15\n\nx\n\nFrom -\nA: b\n\nFrom -\nS: 2\n\ny\n",
+	    "Content-Length: 15\r\n\r\nx\r\n\r\nFrom -\r\nA: b\r\n|S: 2\r\n\r\ny\r\n", 0},
+	{"a byte order mark", SOURCE_AUTO, "\xef\xbb\xbf" SEP "S: 1\n\nx\n", "S: 1\r\n\r\nx\r\n", 0},
 	/* quoting */
 	{"rd unquotes one level", SOURCE_AUTO, SEP ">From: a\n\n>From x\n>>From y\n>>>From z\n> From\n",
 	    ">From: a\r\n\r\nFrom x\r\n>From y\r\n>>From z\r\n> From\r\n", 0},
@@ -124,7 +136,8 @@ END_TEST
 START_TEST(problems_name_the_place)
 {
 	struct tool_rig *r = tool_rig();
-	const char garbage[] = "garbage\n\n" SEP "S: 1\n\nx\n", empty[] = SEP "S: 1\n\nx\n\n" SEP "\n" SEP "S: 3\n\nz\n";
+	const char garbage[] = "garbage\n\n" SEP "S: 1\n\nx\n";
+	const char empty[] = SEP "S: 1\n\nx\n\n" SEP "\n" SEP "S: 3\n\nz\n";
 	char want[64];
 
 	tool_rig_file(r, "m", garbage, sizeof garbage - 1);

@@ -211,7 +211,7 @@ START_TEST(one_file)
 	ck_assert(tool_rig_is(r, 0, "S: 1\r\n\r\nx", 9));
 	ck_assert_str_eq(r->folders, "eml: ");
 	tool_rig_clear(r);
-	put(r, "what", "\x01\x02");
+	put(r, "what", "root:x:0:0:root:/root:/bin/bash\n");
 	ck_assert_int_eq(tool_rig_run(r, "what", SOURCE_AUTO), SHELF_ESYNTAX);
 	ck_assert_uint_eq(r->problems, 1);
 	tool_rig_end(r);

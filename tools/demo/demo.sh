@@ -169,7 +169,7 @@ holds "a wrong password is refused" test "$wrong" = 67
 
 # ---- Delivery ----------------------------------------------------------------------------------
 
-# lmtp_send RECIPIENT < message in wire form: the reply to the last step taken, in $REPLY
+# One reply, its last line, in $REPLY.
 lmtp_reply() {
 	local line
 	REPLY=
@@ -180,6 +180,7 @@ lmtp_reply() {
 	done
 	return 1
 }
+# lmtp_send RECIPIENT < message in wire form: the reply to the last step taken, in $REPLY
 lmtp_send() {
 	local step line
 	exec 4<>"/dev/tcp/$HOST/$lmtp" || return 1
@@ -218,6 +219,12 @@ lmtp_send tiny@localhost < <(source_message 23)
 holds "100 KB more for tiny: $REPLY" test "${REPLY:0:9}" = "552 5.2.2"
 lmtp_send nobody@localhost < <(note nobody)
 holds "to nobody: $REPLY" test "${REPLY:0:3}" = 550
+
+say "importing for bob while the server runs"
+shelf import bob "$SAMPLE" --mailbox sample || bad "the sample was not imported whole"
+source_message 8 >"$DIR/want"
+fetch bob "$bob_pw" "imaps://localhost:$imaps/sample;UID=8" "$DIR/got"
+holds "bob's sessions see it at once" cmp -s "$DIR/want" "$DIR/got"
 
 say "quotas and numbers, while the server runs"
 shelf quota show
