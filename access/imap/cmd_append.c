@@ -6,9 +6,9 @@
  *       v  | " (flags) ... {n}": one more message (MULTIAPPEND)
  *   octets --> end of line --> append (worker) --> OK [APPENDUID]
  *
- * What must stay true: an octet of a message is never held here (net's buffer to the draft) and never
- * taken for a command, whatever is wrong; nothing is visible before the OK; what can be refused before
- * the octets come (size, quota, mailbox) is refused then.
+ * What must stay true: an octet of a message is never held here (net's buffer to the draft) and
+ * never taken for a command, whatever is wrong; nothing is visible before the OK; what can be
+ * refused before the octets come (size, quota, mailbox) is refused then.
  * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 4315 3; RFC 7888.
  */
 #include "conf.h"
@@ -49,7 +49,7 @@ refuse(struct imap_cmd *c)
 	return IMAP_DONE;
 }
 
-/* ---- The end ----------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static void
 work(void *arg)
@@ -75,7 +75,7 @@ appended(struct imap_cmd *c)
 		r->first_uid + (uint32_t)w->n - 1), "%s completed", c->name);
 }
 
-/* ---- One message ----------------------------------------------------------------------------------------- */
+/* ---- One message ----------------------------------------------------------------------------- */
 
 static enum imap_step next_line(struct imap_cmd *c);
 
@@ -197,7 +197,7 @@ message(struct imap_cmd *c)
 	return octets(c);
 }
 
-/* ---- Between messages ---------------------------------------------------------------------------------------- */
+/* ---- Between messages ------------------------------------------------------------------------ */
 
 static enum imap_step
 next_line(struct imap_cmd *c)

@@ -68,9 +68,9 @@ worked(struct imap_cmd *c)
 }
 
 /*
- * With message numbers the client means messages it believes to be there: when one is gone the command
- * is refused as a whole (RFC 2180 4.4.1) and the reply brings the EXPUNGE. Uids not there are passed
- * over (RFC 9051 6.4.9).
+ * With message numbers the client means messages it believes to be there: when one is gone the
+ * command is refused as a whole (RFC 2180 4.4.1) and the reply brings the EXPUNGE. Uids not there
+ * are passed over (RFC 9051 6.4.9).
  */
 static int
 find_all(struct imap_cmd *c, struct shelf_rd *rd)
@@ -105,7 +105,8 @@ start(struct imap_cmd *c, bool move)
 	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
 	    !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	*w = (struct copy){.store = s->store, .account = s->account, .from = s->mailbox, .move = move};
+	*w = (struct copy){.store = s->store, .account = s->account, .from = s->mailbox,
+	    .move = move};
 	w->uids = shelf_uidset_new();
 	w->result.from_uids = shelf_uidset_new();
 	w->result.to_uids = shelf_uidset_new();

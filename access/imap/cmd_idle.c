@@ -4,8 +4,8 @@
  *   "+" --> telling (imap_sync) --> waiting --news--> telling
  *                                      |--DONE------> OK
  *
- * News posted while the last piece is still being told is not lost: the engine's callback sets c->news
- * through the dispatcher, and nothing waits while that is set.
+ * News posted while the last piece is still being told is not lost: the engine's callback sets
+ * c->news through the dispatcher, and nothing waits while that is set.
  * Sources   RFC 2177, RFC 9051 6.3.13.
  */
 #include "imap_command.h"

@@ -4,8 +4,8 @@
  *   arguments --> names of one snapshot --> match, in slices --> print, in pieces --> OK
  *
  * A name is listed when it matches a pattern and satisfies the selection; a level that does not is
- * listed only for the sake of what is below it and is not listed itself (RFC 5258 3.3, 2B): in a plain
- * LIST and LSUB that is the "%" rule of RFC 3501 6.3.8 and 6.3.9, in an extended one it takes
+ * listed only for the sake of what is below it and is not listed itself (RFC 5258 3.3, 2B): in a
+ * plain LIST and LSUB that is the "%" rule of RFC 3501 6.3.8 and 6.3.9, in an extended one it takes
  * RECURSIVEMATCH.
  * Sources   RFC 3501 6.3.8, 6.3.9; RFC 9051 6.3.9; RFC 5258; RFC 5819 (STATUS); RFC 6154; RFC 3348.
  */
@@ -50,7 +50,7 @@ imap_use_of(struct shelf_span name)
 	return 0;
 }
 
-/* ---- Arguments ------------------------------------------------------------------------------------------ */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static bool
 parse_selection(struct imap_parser *p, struct list *l)
@@ -171,7 +171,7 @@ parse(struct imap_cmd *c, struct list *l, bool *empty)
 	return imap_parse_end(p);
 }
 
-/* ---- Printing ---------------------------------------------------------------------------------------------- */
+/* ---- Printing -------------------------------------------------------------------------------- */
 
 static bool
 is_listed(const struct list *l, const struct imap_node *node)
@@ -194,7 +194,7 @@ print_attributes(struct imap_session *s, const struct list *l, const struct imap
 		return;
 	}
 	if (node->id == 0) {
-		/* RFC 5258 3: \NonExistent implies \Noselect; older clients know only the latter. */
+		/* RFC 5258 3: this implies \Noselect, the only one older clients know. */
 		imap_out_str(s, "\\NonExistent \\Noselect");
 		blank = " ";
 	}
@@ -265,7 +265,7 @@ print(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
-/* ---- Matching ----------------------------------------------------------------------------------------------- */
+/* ---- Matching -------------------------------------------------------------------------------- */
 
 static bool
 satisfies(const struct list *l, const struct imap_node *node)

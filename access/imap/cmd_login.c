@@ -6,8 +6,9 @@
  *                    ^ "+" |
  *                    +-----+ one line of the client
  *
- * Passwords live in the command's text, its arena and the SASL object; they are wiped as soon as auth has
- * its copy, and never reach a log line or a reply. The reply to a failure is the same for every reason a stranger could exploit.
+ * Passwords live in the command's text, its arena and the SASL object; they are wiped as soon as
+ * auth has its copy, and never reach a log line or a reply. The reply to a failure is the same for
+ * every reason a stranger could exploit.
  * Sources   RFC 9051 6.2.2, 6.2.3; RFC 4959; RFC 4616.
  */
 #include "auth.h"
@@ -125,7 +126,7 @@ imap_cmd_login(struct imap_cmd *c)
 	return IMAP_WANT_WAKE;
 }
 
-/* ---- AUTHENTICATE -------------------------------------------------------------------------------------- */
+/* ---- AUTHENTICATE ---------------------------------------------------------------------------- */
 
 static enum imap_step exchange(struct imap_cmd *c);
 

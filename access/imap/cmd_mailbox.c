@@ -1,8 +1,8 @@
 /*
  * cmd_mailbox.c - CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE
  *
- * Each is one engine call on a worker; the tagged OK comes behind its commit. A session that deletes
- * the mailbox it has selected is left with none selected.
+ * Each is one engine call on a worker; the tagged OK comes behind its commit. A session that
+ * deletes the mailbox it has selected is left with none selected.
  * Sources   RFC 9051 6.3.4-6.3.8; RFC 6154 3 (USE); RFC 5530 (codes).
  */
 #include "imap_command.h"
@@ -80,7 +80,7 @@ one_name(struct imap_cmd *c, enum op op)
 	return imap_work(c, work, w);
 }
 
-/* ---- CREATE ------------------------------------------------------------------------------------------ */
+/* ---- CREATE ---------------------------------------------------------------------------------- */
 
 /* " (USE (\Sent \Junk))"; *UNKNOWN for an attribute that is none of ours. */
 static bool
@@ -150,7 +150,7 @@ imap_cmd_create(struct imap_cmd *c)
 	return imap_work(c, work, w);
 }
 
-/* ---- The others --------------------------------------------------------------------------------------- */
+/* ---- The others ------------------------------------------------------------------------------ */
 
 enum imap_step
 imap_cmd_delete(struct imap_cmd *c)
@@ -173,8 +173,9 @@ imap_cmd_rename(struct imap_cmd *c)
 {
 	struct change *w = new_change(c, OP_RENAME);
 
-	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_sp(&c->p) ||
-	    !imap_parse_mailbox_new(&c->p, &w->to) || !imap_parse_end(&c->p))
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) ||
+	    !imap_parse_sp(&c->p) || !imap_parse_mailbox_new(&c->p, &w->to) ||
+	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	return imap_work(c, work, w);
 }

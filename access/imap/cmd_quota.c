@@ -1,7 +1,8 @@
 /*
  * cmd_quota.c - GETQUOTA, GETQUOTAROOT, SETQUOTA: one root "" for all mailboxes of an account
  *
- * Limits are set with the admin tool; a client is told so. Resources without a limit are not listed.
+ * Limits are set with the admin tool; a client is told so. Resources without a limit are not
+ * listed.
  * Sources   RFC 9208 4.1, 4.2, 5.1 (STORAGE in units of 1,024 octets), 5.2.
  */
 #include "imap.h"

@@ -4,9 +4,9 @@
  *   find --SELECT--> claim \Recent (worker) --> open --> unseen, in slices --> OK
  *     +---EXAMINE------------------------------^
  *
- * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the new one
- * (RFC 9051 6.3.2). \Recent is claimed before the snapshot that is shown, so that EXISTS and RECENT
- * speak of the same messages.
+ * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the
+ * new one (RFC 9051 6.3.2). \Recent is claimed before the snapshot that is shown, so that EXISTS
+ * and RECENT speak of the same messages.
  * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691.
  */
 #include <stdlib.h>
@@ -17,7 +17,8 @@
 enum {
 	CLAIM_TRIES = 3,
 	SLICE_MESSAGES = 16384,
-	UNSEEN_SLICES = 64, /* beyond a million messages OK [UNSEEN] is left out (RFC 3501 6.3.1 allows) */
+	/* Beyond a million messages OK [UNSEEN] is left out, as RFC 3501 6.3.1 allows. */
+	UNSEEN_SLICES = 64,
 };
 
 struct select {
@@ -44,7 +45,8 @@ imap_unselect(struct imap_session *s)
 static enum imap_step
 selected(struct imap_cmd *c)
 {
-	return imap_ok_code(c, c->s->read_only ? "READ-ONLY" : "READ-WRITE", "%s completed", c->name);
+	return imap_ok_code(c, c->s->read_only ? "READ-ONLY" : "READ-WRITE", "%s completed",
+	    c->name);
 }
 
 /* The number of the first message without \Seen. */
@@ -161,7 +163,8 @@ start(struct imap_cmd *c, bool examine)
 	sel->mailbox = row.id;
 	if (examine)
 		return open_mailbox(c);
-	sel->claim = (struct imap_claim){.store = s->store, .account = s->account, .mailbox = row.id};
+	sel->claim = (struct imap_claim){.store = s->store, .account = s->account,
+	    .mailbox = row.id};
 	return imap_work(c, imap_claim_run, &sel->claim);
 }
 
@@ -184,7 +187,7 @@ imap_cmd_unselect(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
-/* ---- CLOSE ------------------------------------------------------------------------------------------- */
+/* ---- CLOSE ----------------------------------------------------------------------------------- */
 
 struct close {
 	struct shelf_store *store;

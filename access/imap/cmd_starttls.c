@@ -1,8 +1,8 @@
 /*
  * cmd_starttls.c - STARTTLS
  *
- * net ends the connection when anything came behind the command in clear: what an attacker could put
- * there would be obeyed as if it had come through TLS (threats: STARTTLS injection).
+ * net ends the connection when anything came behind the command in clear: what an attacker could
+ * put there would be obeyed as if it had come through TLS (threats: STARTTLS injection).
  * Sources   RFC 9051 6.2.1, 11.1.
  */
 #include "imap_command.h"

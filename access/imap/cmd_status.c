@@ -34,7 +34,8 @@ item_recent(const struct source *from, uint64_t *out)
 		return 0;
 	rc = shelf_view_open(from->rd, from->row->id, &view);
 	if (rc == 0)
-		*out = shelf_view_count(view) + 1 - shelf_view_seq_from(view, from->row->recent_from);
+		*out = shelf_view_count(view) + 1 -
+		    shelf_view_seq_from(view, from->row->recent_from);
 	shelf_view_close(&view);
 	return rc;
 }

@@ -4,9 +4,9 @@
  *   resolve --> change (worker, one transaction a step) --> ... --> show, in pieces --> OK
  *                                                             +--.SILENT--------------^
  *
- * The set is changed in steps that the engine does in one transaction each: the modseq it returns then
- * names exactly this session's changes, and imap_sync.c can echo all others. Without .SILENT every
- * message named is answered, changed or not.
+ * The set is changed in steps that the engine does in one transaction each: the modseq it returns
+ * then names exactly this session's changes, and imap_sync.c can echo all others. Without .SILENT
+ * every message named is answered, changed or not.
  * Sources   RFC 9051 6.4.6, 6.4.9; RFC 2180 4.2 and RFC 5530 (EXPUNGEISSUED).
  */
 #include <stdlib.h>
@@ -41,7 +41,7 @@ cleanup(struct imap_cmd *c)
 	shelf_uidset_free(&w->step);
 }
 
-/* ---- Showing -------------------------------------------------------------------------------------------- */
+/* ---- Showing --------------------------------------------------------------------------------- */
 
 static int
 show_piece(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords *kw)
@@ -52,7 +52,8 @@ show_piece(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords 
 	uint32_t uid = 0, pieces = 0;
 	int rc = 0;
 
-	for (; w->next != 0 && (uid = shelf_uidset_next(w->uids, w->next)) != 0; w->next = uid + 1) {
+	for (; w->next != 0 && (uid = shelf_uidset_next(w->uids, w->next)) != 0;
+	    w->next = uid + 1) {
 		if (++pieces > SLICE_MESSAGES || (pieces % PIECE_MESSAGES == 0 && imap_out_full(s)))
 			return 1;
 		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
@@ -105,7 +106,7 @@ show(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
-/* ---- Changing -------------------------------------------------------------------------------------------- */
+/* ---- Changing -------------------------------------------------------------------------------- */
 
 static void
 work(void *arg)
@@ -126,7 +127,8 @@ changed(struct imap_cmd *c)
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
 	if (w->modseq != 0 && w->silent)
-		imap_sync_told(c->s, shelf_uidset_min(w->step), shelf_uidset_max(w->step), w->modseq);
+		imap_sync_told(c->s, shelf_uidset_min(w->step), shelf_uidset_max(w->step),
+		    w->modseq);
 	return change(c);
 }
 
@@ -154,7 +156,7 @@ change(struct imap_cmd *c)
 	return imap_work(c, work, w);
 }
 
-/* ---- Arguments --------------------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static bool
 parse_item(struct imap_parser *p, struct store *w)
@@ -166,7 +168,8 @@ parse_item(struct imap_parser *p, struct store *w)
 	if (!imap_parse_name(p, &name))
 		return false;
 	w->silent = shelf_span_is(name, "FLAGS.SILENT");
-	return w->silent || shelf_span_is(name, "FLAGS") || imap_parse_fail(p, "unknown STORE item");
+	return w->silent || shelf_span_is(name, "FLAGS") ||
+	    imap_parse_fail(p, "unknown STORE item");
 }
 
 enum imap_step

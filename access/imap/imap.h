@@ -1,10 +1,11 @@
 /*
  * imap.h - what the files of the IMAP door share: session, command, parser, output
  *
- * Shape     A session gathers one command at a time (line and literals, all contiguous), finds its row
- *           in imap_commands.def and calls the row's function. A function ends with one tagged reply
- *           (imap_ok, imap_no ...: it is kept and written by the dispatcher AFTER the untagged
- *           responses of imap_sync.c) or sets c->run to its next step and returns what it waits for.
+ * Shape     A session gathers one command at a time (line and literals, all contiguous), finds its
+ *           row in imap_commands.def and calls the row's function. A function ends with one tagged
+ *           reply (imap_ok, imap_no ...: it is kept and written by the dispatcher AFTER the
+ *           untagged responses of imap_sync.c) or sets c->run to its next step and returns what it
+ *           waits for.
  * Threads   Everything runs on the connection's loop, except functions handed to imap_work().
  * Lifetime  What the parser returns and what lies in c->arena dies with the command, at its tagged
  *           reply. No struct shelf_rd survives the return to the dispatcher.
@@ -28,7 +29,7 @@ enum {
 	IMAP_QUOTED_MAX_BYTES = 1024,        /* longer strings are printed as literals */
 };
 
-/* ---- Server and session -------------------------------------------------------------------------- */
+/* ---- Server and session ---------------------------------------------------------------------- */
 
 struct imap_server {
 	struct shelf_store *store;
@@ -79,7 +80,7 @@ struct imap_session {
 	bool mailbox_gone;         /* the selected mailbox was deleted: BYE behind the next reply */
 };
 
-/* ---- Commands ------------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 enum imap_step {         /* what a command waits for; the dispatcher obeys */
 	IMAP_DONE,       /* exactly one tagged reply has been set */
@@ -126,8 +127,8 @@ struct imap_cmd {
 	struct imap_parser p;      /* behind the name; begins at the SP or the end of the line */
 	imap_run_fn *run;          /* next step */
 	void *data;                /* the command's own, usually in arena */
-	void (*cleanup)(struct imap_cmd *c); /* frees what is not in arena; called once, also when the
-	                            * connection ends in the middle. NULL: none */
+	/* Frees what is not in arena; called once, also when the connection ends. NULL: none. */
+	void (*cleanup)(struct imap_cmd *c);
 	bool wants_news;           /* IDLE: in IMAP_WANT_INPUT also run on news */
 	bool news;                 /* news came since the command last looked */
 	void (*after)(struct imap_session *s); /* runs behind the tagged reply. NULL: none */
@@ -147,16 +148,18 @@ struct imap_cmd {
  */
 enum imap_step imap_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg);
 
-/* ---- Replies (imap_reply.c) ------------------------------------------------------------------------ */
+/* ---- Replies (imap_reply.c) ------------------------------------------------------------------ */
 
-/* Each sets the tagged reply and returns IMAP_DONE. CODE without brackets ("READ-ONLY"), NULL: none.
- * Client bytes never go into texts unless they are known to be printable. */
-enum imap_step imap_ok(struct imap_cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Each sets the tagged reply and returns IMAP_DONE. CODE without brackets ("READ-ONLY"), NULL:
+ * none. Client bytes never go into texts unless they are known to be printable. */
+enum imap_step imap_ok(struct imap_cmd *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 enum imap_step imap_ok_code(struct imap_cmd *c, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 enum imap_step imap_no(struct imap_cmd *c, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-enum imap_step imap_bad(struct imap_cmd *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum imap_step imap_bad(struct imap_cmd *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* "OK <name> completed" */
 enum imap_step imap_completed(struct imap_cmd *c);
 /* The one translation of engine errors: NO [CODE] text (BAD for SHELF_ESYNTAX). */
@@ -164,7 +167,7 @@ enum imap_step imap_err(struct imap_cmd *c, int rc);
 /* After a parser function returned false: BAD with the parser's text, or NO [CANNOT]. */
 enum imap_step imap_parse_failed(struct imap_cmd *c);
 
-/* ---- Parser (imap_parse.c) ---------------------------------------------------------------------------
+/* ---- Parser (imap_parse.c) -------------------------------------------------------------------
  *
  * All take the parser forward and return true, or set p->error and return false; the first error
  * stays. imap_at_* look without taking and never set an error. */
@@ -172,8 +175,8 @@ enum imap_step imap_parse_failed(struct imap_cmd *c);
 bool imap_at(const struct imap_parser *p, uint8_t c);
 bool imap_at_end(const struct imap_parser *p);              /* CRLF, LF or nothing */
 bool imap_try(struct imap_parser *p, uint8_t c);            /* takes C if it is next */
-bool imap_try_word(struct imap_parser *p, const char *word); /* takes WORD (any case) if it is the whole
-                                                              * next atom */
+/* Takes WORD (any case) if it is the whole next atom. */
+bool imap_try_word(struct imap_parser *p, const char *word);
 bool imap_parse_byte(struct imap_parser *p, uint8_t c);
 bool imap_parse_sp(struct imap_parser *p);                  /* exactly one */
 bool imap_parse_end(struct imap_parser *p);
@@ -190,9 +193,10 @@ bool imap_parse_list_mailbox(struct imap_parser *p, struct shelf_span *out); /* 
 bool imap_parse_number(struct imap_parser *p, uint32_t *out);
 bool imap_parse_nz_number(struct imap_parser *p, uint32_t *out);
 bool imap_parse_number64(struct imap_parser *p, uint64_t *out);         /* up to 2^63-1 */
-bool imap_parse_date(struct imap_parser *p, int64_t *days_out);         /* "1-Feb-2024", days since 1970 */
+/* "1-Feb-2024" to days since 1970. */
+bool imap_parse_date(struct imap_parser *p, int64_t *days_out);
 bool imap_parse_date_time(struct imap_parser *p, int64_t *s_out, int16_t *zone_min_out);
-/* An astring, modified UTF-7 undone, checked and made canonical ("inbox" is INBOX). UTF-8, in arena. */
+/* An astring, modified UTF-7 undone, checked, canonical ("inbox" is INBOX). UTF-8, in arena. */
 bool imap_parse_mailbox(struct imap_parser *p, struct shelf_span *out);
 /* The same, one "/" at the end tolerated (CREATE, RFC 9051 6.3.4). */
 bool imap_parse_mailbox_new(struct imap_parser *p, struct shelf_span *out);
@@ -207,7 +211,7 @@ struct imap_flags {
 bool imap_parse_flag_list(struct imap_parser *p, struct imap_flags *out);  /* (...) */
 bool imap_parse_store_flags(struct imap_parser *p, struct imap_flags *out); /* also without (...) */
 
-/* ---- Sequence sets (imap_seqset.c) ------------------------------------------------------------------ */
+/* ---- Sequence sets (imap_seqset.c) ----------------------------------------------------------- */
 
 /*
  * imap_set_numbers(text, max, out)
@@ -219,23 +223,25 @@ SHELF_CHECK int imap_set_numbers(struct shelf_span text, uint32_t max, struct sh
  * imap_set_uids(s, text, uid, out)
  *   The uids in the session's view that TEXT names, as message numbers or (UID) as uids. "*" is the
  *   last message. Uids not there are passed over; OUT is added to.
- *   returns  0; SHELF_ESYNTAX; SHELF_EINVALID a message number beyond the last (RFC 9051 9, seq-number:
- *            BAD); SHELF_EMISSING "$" (no saved result)
+ *   returns  0; SHELF_ESYNTAX; SHELF_EINVALID a message number beyond the last (RFC 9051 9,
+ *            seq-number: BAD); SHELF_EMISSING "$" (no saved result)
  */
 SHELF_CHECK int imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid,
     struct shelf_uidset *out);
 /* imap_set_uids for a command's argument, errors translated: true, or a reply has been set and the
  * command returns IMAP_DONE. */
-bool imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct shelf_uidset *out);
+bool imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid,
+    struct shelf_uidset *out);
 
-/* ---- Output (imap_out.c) ----------------------------------------------------------------------------- */
+/* ---- Output (imap_out.c) --------------------------------------------------------------------- */
 
 void imap_out(struct imap_session *s, const void *data, size_t len);
 void imap_out_str(struct imap_session *s, const char *str);
 void imap_out_span(struct imap_session *s, struct shelf_span span);
 void imap_outf(struct imap_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "* " text CRLF */
-void imap_untagged(struct imap_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void imap_untagged(struct imap_session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Quoted when that can hold it, literal otherwise. */
 void imap_out_string(struct imap_session *s, struct shelf_span v);
 void imap_out_nstring(struct imap_session *s, struct shelf_span v); /* data NULL: NIL */
@@ -252,29 +258,29 @@ void imap_out_flags(struct imap_session *s, const struct shelf_msg *m,
 bool imap_out_full(struct imap_session *s);
 void imap_out_flush(struct imap_session *s);
 
-/* ---- What the client is told (imap_sync.c) -------------------------------------------------------------
+/* ---- What the client is told (imap_sync.c) ---------------------------------------------------
  *
- * The only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH; the dispatcher calls it
- * before each tagged reply. */
+ * The only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH; the dispatcher calls
+ * it before each tagged reply. */
 
-/* Prints FLAGS when the mailbox has keywords the client has not heard of; call before printing flags
- * of messages, with the same snapshot. */
+/* Prints FLAGS when the mailbox has keywords the client has not heard of; call before printing
+ * flags of messages, with the same snapshot. */
 void imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw);
-/* The change of the uids FIRST..LAST that got exactly MODSEQ was made by this session, which did not
- * want to hear of it (.SILENT): not to be echoed. */
+/* The change of the uids FIRST..LAST that got exactly MODSEQ was made by this session, which did
+ * not want to hear of it (.SILENT): not to be echoed. */
 void imap_sync_told(struct imap_session *s, uint32_t first, uint32_t last, uint64_t modseq);
-/* FETCH FLAGS have been printed for UIDS from a snapshot of version MODSEQ: what happened up to there
- * is not printed again. UIDS is copied. */
+/* FETCH FLAGS have been printed for UIDS from a snapshot of version MODSEQ: what happened up to
+ * there is not printed again. UIDS is copied. */
 void imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, uint64_t modseq);
 
-/* ---- Mailbox names (imap_mutf7.c) ------------------------------------------------------------------------
+/* ---- Mailbox names (imap_mutf7.c) ------------------------------------------------------------
  *
  * One encoding for each name: decoding refuses everything that encoding would not produce. */
 
 bool imap_mutf7_decode(struct shelf_span in, struct shelf_buf *utf8_out);
 void imap_mutf7_encode(struct shelf_span utf8, struct shelf_buf *out);
 
-/* ---- Commands: imap_cmd_<function> for every row of imap_commands.def --------------------------------- */
+/* ---- Commands: imap_cmd_<function> for every row of imap_commands.def ------------------------ */
 
 #define IMAP_COMMAND(name, fn, states, flags, source) imap_run_fn imap_cmd_##fn;
 #include "imap_commands.def"

@@ -6,8 +6,9 @@
  *       |                +---+
  *       +--refused (state, size, syntax): the reply is set, then as after DONE
  *
- * What must stay true: one command at a time; every command gets exactly one tagged reply; octets of a
- * literal are never obeyed as a command; while a client does not read, nothing is read from it.
+ * What must stay true: one command at a time; every command gets exactly one tagged reply; octets
+ * of a literal are never obeyed as a command; while a client does not read, nothing is read from
+ * it.
  * Sources   RFC 9051 2.2, 5.5, 7.1; RFC 7888.
  */
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 
 enum {
 	TURN_COMMANDS = 64,       /* then other connections of the loop have their turn */
-	ARENA_KEPT_BYTES = 16384, /* an idle session does not hold the memory of its largest command */
+	ARENA_KEPT_BYTES = 16384, /* an idle session does not hold what a large command needed */
 };
 
 enum waiting { WAIT_NOT, WAIT_INPUT, WAIT_OUTPUT, WAIT_WAKE, WAIT_TURN };
@@ -58,7 +59,7 @@ imap_bye(struct imap_session *s, const char *reason, const char *text)
 	net_conn_close(s->conn, reason);
 }
 
-/* ---- Finding the command --------------------------------------------------------------------------- */
+/* ---- Finding the command --------------------------------------------------------------------- */
 
 static const struct imap_row *
 find_row(struct shelf_span name)
@@ -155,7 +156,7 @@ begin_refused(struct imap_session *s, const char *text)
 	imap_bad(s->cmd, "%s", text);
 }
 
-/* ---- Literals --------------------------------------------------------------------------------------- */
+/* ---- Literals -------------------------------------------------------------------------------- */
 
 static bool
 literal_fits(const struct imap_session *s)
@@ -230,7 +231,7 @@ gather(struct imap_session *s)
 	}
 }
 
-/* ---- Running ------------------------------------------------------------------------------------------ */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static enum waiting
 wait_for(struct imap_session *s, enum imap_step step)
@@ -332,7 +333,8 @@ static void
 set_pause(struct imap_session *s)
 {
 	struct imap_dispatch *d = s->dispatch;
-	bool pause = d->waiting == WAIT_OUTPUT || d->waiting == WAIT_WAKE || d->waiting == WAIT_TURN;
+	bool pause = d->waiting == WAIT_OUTPUT || d->waiting == WAIT_WAKE ||
+	    d->waiting == WAIT_TURN;
 
 	if (pause && !d->paused)
 		net_conn_pause(s->conn);
@@ -430,7 +432,7 @@ imap_dispatch_free(struct imap_session *s)
 	s->dispatch = NULL;
 }
 
-/* ---- Workers ------------------------------------------------------------------------------------------- */
+/* ---- Workers --------------------------------------------------------------------------------- */
 
 static void
 work_main(void *arg)

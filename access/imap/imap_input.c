@@ -1,14 +1,15 @@
 /*
  * imap_input.c - lines and literals out of the connection's bytes
  *
- *           next: line end, no literal            next: line ends with {n}
- *   LINE ------------------------------> done     LINE -------------------> the caller decides
- *    ^ octets all there                                 gather()  v   stream() v   discard_begin() v
- *    +-------------------------------------------------- GATHER      STREAM       (either, discarding)
+ *   LINE --line end--> GOT_LINE
+ *    ^  |
+ *    |  +--"{n}" and line end--> GOT_LITERAL: the caller decides
+ *    |                              |gather()   |stream()   |discard_begin()
+ *    +----octets all there------- GATHER      STREAM      either, octets and lines dropped
  *
- * What must stay true: outcome and limits do not depend on how the bytes were cut into packets, and no
- * more is held than line_max and the literals the caller has allowed. While discarding only the tail
- * of a line is kept, enough to see whether it announces one more literal.
+ * What must stay true: outcome and limits do not depend on how the bytes were cut into packets, and
+ * no more is held than line_max and the literals the caller has allowed. While discarding only the
+ * tail of a line is kept, enough to see whether it announces one more literal.
  * Sources   RFC 9051 4.3, RFC 7888.
  */
 #include <stdlib.h>
@@ -47,8 +48,8 @@ imap_input_restart(struct imap_input *in, size_t line_max)
 }
 
 /*
- * Does the line end with "{n}" or "{n+}"? A quoted string cannot hold a line end, so whatever stands
- * before, the client means a literal.
+ * Does the line end with "{n}" or "{n+}"? A quoted string cannot hold a line end, so whatever
+ * stands before, the client means a literal.
  *   returns  1, 0, or -1 when the number is beyond what can be counted
  */
 static int
@@ -68,7 +69,7 @@ find_literal(struct imap_input *in, size_t end)
 	while (at > start && at[-1] >= '0' && at[-1] <= '9')
 		at--;
 	if (at == start || at == digits_end || at[-1] != '{') {
-		/* Digits that do not fit the tail kept while discarding: too large to be counted. */
+		/* Digits that do not fit the tail kept while discarding cannot be counted. */
 		return in->discarding && at == start && digits_end - at >= TAIL_BYTES / 2 ? -1 : 0;
 	}
 	in->literal_sync = sync;

@@ -1,10 +1,10 @@
 /*
  * imap_input.h - lines and literals out of the connection's bytes
  *
- * Shape     imap_input_next() moves bytes from the connection into the text until a line has ended. The
- *           line may end with a literal announcement; the caller then decides: gather the octets into
- *           the text, stream them, or refuse and discard them. Octets of a literal are never taken for
- *           commands, whatever was wrong with the command (RFC 7888 4).
+ * Shape     imap_input_next() moves bytes from the connection into the text until a line has ended.
+ *           The line may end with a literal announcement; the caller then decides: gather the
+ *           octets into the text, stream them, or refuse and discard them. Octets of a literal are
+ *           never taken for commands, whatever was wrong with the command (RFC 7888 4).
  * Lifetime  The text lives until imap_input_restart().
  */
 #ifndef ACCESS_IMAP_INPUT_H
@@ -50,8 +50,8 @@ void imap_input_stream(struct imap_input *in);
 struct shelf_span imap_input_octets(struct imap_input *in, struct net_conn *conn);
 void imap_input_took(struct imap_input *in, struct net_conn *conn, size_t len);
 /*
- * Reads over the rest of the command: octets of announced literals, lines behind them. The text holds
- * nothing useful afterwards. Begin it after GOT_LITERAL or GOT_TOO_LONG, or in STREAM.
+ * Reads over the rest of the command: octets of announced literals, lines behind them. The text
+ * holds nothing useful afterwards. Begin it after GOT_LITERAL or GOT_TOO_LONG, or in STREAM.
  *   returns  GOT_LINE when done (at once if the client waits for "+"), GOT_NOTHING: more bytes are
  *            needed, GOT_UNKNOWABLE
  */

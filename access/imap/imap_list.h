@@ -9,19 +9,19 @@
 /* cmd_list.c: "Sent" in any case to SHELF_USE_SENT; 0: none of ours. */
 unsigned imap_use_of(struct shelf_span name);
 
-/* ---- Patterns (imap_pattern.c) ---------------------------------------------------------------------- */
+/* ---- Patterns (imap_pattern.c) --------------------------------------------------------------- */
 
 enum { IMAP_PATTERN_MAX = 2 * SHELF_MAILBOX_NAME_MAX + 1 }; /* nothing longer can match a name */
 
 struct imap_pattern;
-/* TEXT as the client sent it (modified UTF-7 with % and *). One that cannot match any name is fine. In
- * ARENA. STATES_OUT: a measure of what matching costs. */
+/* TEXT as the client sent it (modified UTF-7 with % and *). One that cannot match any name is fine.
+ * In ARENA. STATES_OUT: a measure of what matching costs. */
 struct imap_pattern *imap_pattern_new(struct shelf_arena *arena, struct shelf_span text,
     size_t *states_out);
 /* Work is bounded by len(name) * len(pattern) / 64, whatever the wildcards. */
 bool imap_pattern_match(const struct imap_pattern *pattern, struct shelf_span name);
 
-/* ---- The tree (imap_tree.c) -------------------------------------------------------------------------- */
+/* ---- The tree (imap_tree.c) ------------------------------------------------------------------ */
 
 /* A name that exists, is subscribed, or has inferiors. */
 struct imap_node {

@@ -1,9 +1,9 @@
 /*
  * imap_out.c - printing IMAP's data types
  *
- * Output gathers in s->out and goes to net in pieces, so that small responses cost one write. What comes
- * from clients or messages is printed only through the string functions here: they alone decide
- * between atom, quoted and literal, and nothing they print can end a line.
+ * Output gathers in s->out and goes to net in pieces, so that small responses cost one write. What
+ * comes from clients or messages is printed only through the string functions here: they alone
+ * decide between atom, quoted and literal, and nothing they print can end a line.
  * Sources   RFC 9051 4, 9.
  */
 #include "imap.h"

@@ -1,9 +1,9 @@
 /*
  * imap_parse.c - from the bytes of one command to its arguments
  *
- * The text of a command is contiguous: a literal's octets follow its "{n}" CRLF, as imap_input.c has
- * gathered them, without the last line end. A function that fails leaves its reason in p->error; only
- * the first reason stays. Nothing here reads past p->end, whatever the bytes say.
+ * The text of a command is contiguous: a literal's octets follow its "{n}" CRLF, as imap_input.c
+ * has gathered them, without the last line end. A function that fails leaves its reason in
+ * p->error; only the first reason stays. Nothing here reads past p->end, whatever the bytes say.
  * Sources   RFC 9051 9, RFC 3501 9, RFC 7888 (non-synchronizing literals).
  */
 #include "imap.h"
@@ -121,7 +121,7 @@ imap_parse_close(struct imap_parser *p)
 	return true;
 }
 
-/* ---- Words and strings --------------------------------------------------------------------------- */
+/* ---- Words and strings ----------------------------------------------------------------------- */
 
 static bool
 take_while(struct imap_parser *p, bool (*is)(uint8_t c), const char *error, struct shelf_span *out)
@@ -268,7 +268,7 @@ imap_parse_set(struct imap_parser *p, struct shelf_span *out)
 	return take_while(p, is_set_char, "sequence set expected", out);
 }
 
-/* ---- Numbers and dates ------------------------------------------------------------------------------ */
+/* ---- Numbers and dates ----------------------------------------------------------------------- */
 
 static bool
 is_digit(uint8_t c)
@@ -300,7 +300,8 @@ imap_parse_number(struct imap_parser *p, uint32_t *out)
 bool
 imap_parse_nz_number(struct imap_parser *p, uint32_t *out)
 {
-	return imap_parse_number(p, out) && (*out != 0 || imap_parse_fail(p, "number must not be 0"));
+	return imap_parse_number(p, out) &&
+	    (*out != 0 || imap_parse_fail(p, "number must not be 0"));
 }
 
 bool
@@ -395,7 +396,7 @@ imap_parse_date_time(struct imap_parser *p, int64_t *s_out, int16_t *zone_min_ou
 	return true;
 }
 
-/* ---- Flags and mailboxes ------------------------------------------------------------------------------ */
+/* ---- Flags and mailboxes --------------------------------------------------------------------- */
 
 static bool
 parse_flag(struct imap_parser *p, struct imap_flags *out)

@@ -1,9 +1,9 @@
 /*
  * imap_pattern.c - LIST patterns without backtracking
  *
- * A pattern is a row of states, one behind each of its characters; a word of 64 bits holds the states a
- * name can be in, and one pass over the name moves all of them at once. Wildcards that stand together
- * are one ("*" if any is), so that a step needs no closure over more than one.
+ * A pattern is a row of states, one behind each of its characters; a word of 64 bits holds the
+ * states a name can be in, and one pass over the name moves all of them at once. Wildcards that
+ * stand together are one ("*" if any is), so that a step needs no closure over more than one.
  * Sources   RFC 9051 6.3.9; RFC 3501 6.3.8.
  */
 #include "imap_list.h"
@@ -109,7 +109,7 @@ skip_wildcards(const struct imap_pattern *p, uint64_t *states)
 	}
 }
 
-/* One byte of the name; false when no state is left. OTHER: another byte that counts as this one. */
+/* One byte of the name; false when no state is left. OTHER: another byte that counts as C. */
 static bool
 step(const struct imap_pattern *p, uint64_t *states, uint8_t c, uint8_t other)
 {

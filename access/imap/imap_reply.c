@@ -1,8 +1,8 @@
 /*
  * imap_reply.c - tagged replies; the one translation of engine errors
  *
- * A reply is set once per command and written by the dispatcher. Its text is cleaned on the way out, so
- * that no byte of a client or of the store can begin a response of its own.
+ * A reply is set once per command and written by the dispatcher. Its text is cleaned on the way
+ * out, so that no byte of a client or of the store can begin a response of its own.
  * Sources   RFC 9051 7.1; RFC 5530; RFC 4469 (TOOBIG), RFC 9208 (OVERQUOTA), RFC 3501 (TRYCREATE).
  */
 #include <stdio.h>

@@ -26,8 +26,8 @@ take_number(struct shelf_span text, size_t *pos, uint32_t max, uint32_t *out)
 	return true;
 }
 
-/* Numbers above CLIP are left out: whoever repeats "1:4294967295" pays with bytes, not with work. The
- * highest number named goes to HIGHEST. */
+/* Numbers above CLIP are left out: whoever repeats "1:4294967295" pays with bytes, not with work.
+ * The highest number named goes to HIGHEST. */
 static int
 parse_set(struct shelf_span text, uint32_t max, uint32_t clip, struct shelf_uidset *out,
     uint32_t *highest)
@@ -75,7 +75,7 @@ imap_set_numbers(struct shelf_span text, uint32_t max, struct shelf_uidset *out)
 	return parse_set(text, max, UINT32_MAX, out, &highest);
 }
 
-/* Message numbers to uids. A view's uids lie in order, so a run of numbers lies in a range of uids. */
+/* Message numbers to uids: a view's uids ascend, so a run of numbers lies in a range of uids. */
 static void
 numbers_to_uids(const struct shelf_view *view, const struct shelf_uidset *numbers,
     const struct shelf_uidset *all, struct shelf_uidset *out)

@@ -5,8 +5,8 @@
  *               |  ^ STARTTLS                    |                          |
  *               +--+------------ LOGOUT, BYE, time, the peer ---------------+--> close
  *
- * What must stay true: everything a session holds is freed in session_close(), which net calls once and
- * after running work has come back; an account counts as logged in exactly until then.
+ * What must stay true: everything a session holds is freed in session_close(), which net calls once
+ * and after running work has come back; an account counts as logged in exactly until then.
  * Sources   RFC 9051 3, 5.4, 7.1.5.
  */
 #include <stdlib.h>

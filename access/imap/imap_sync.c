@@ -5,9 +5,9 @@
  *            |          (on a worker, when messages are new and \Recent is to be had)
  *            +--nothing changed--> REST
  *
- * What must stay true: message numbers printed are those the client has at that moment; numbers change
- * only in the step from VANISHED to COUNTS, which is reached only when the caller allows it; each
- * step prints in pieces and keeps no snapshot while it waits.
+ * What must stay true: message numbers printed are those the client has at that moment; numbers
+ * change only in the step from VANISHED to COUNTS, which is reached only when the caller allows it;
+ * each step prints in pieces and keeps no snapshot while it waits.
  * Sources   RFC 9051 7.5.1 (when EXPUNGE may be sent), 7.4.1, 7.5.2; RFC 3501 7.3.2 (RECENT).
  */
 #include <stdlib.h>
@@ -39,7 +39,7 @@ struct imap_sync {
 	size_t ntold;
 };
 
-/* ---- Own changes ----------------------------------------------------------------------------------- */
+/* ---- Own changes ----------------------------------------------------------------------------- */
 
 static struct told *
 new_told(struct imap_sync *y)
@@ -97,7 +97,7 @@ forget_told(struct imap_sync *y)
 	y->told = NULL;
 }
 
-/* ---- Start and stop ---------------------------------------------------------------------------------- */
+/* ---- Start and stop -------------------------------------------------------------------------- */
 
 void
 imap_sync_start(struct imap_session *s, uint64_t modseq)
@@ -153,7 +153,7 @@ imap_sync_recent(const struct imap_session *s)
 	return count;
 }
 
-/* ---- Keywords -------------------------------------------------------------------------------------------- */
+/* ---- Keywords -------------------------------------------------------------------------------- */
 
 static void
 print_flag_names(struct imap_session *s, const struct shelf_keywords *kw)
@@ -188,7 +188,7 @@ imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw)
 		imap_sync_flags(s, kw);
 }
 
-/* ---- Phases ---------------------------------------------------------------------------------------------- */
+/* ---- Phases ---------------------------------------------------------------------------------- */
 
 /* Sees what is new. EXAMINE finds its \Recent in the row, SELECT has to claim them. */
 static int
@@ -348,7 +348,7 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 		return IMAP_DONE;
 	if (s->sync->phase == PHASE_REST) {
 		rc = refresh(s, may_renumber);
-		/* RFC 2180 3.2 leaves little else: numbers of a mailbox that is gone mean nothing. */
+		/* RFC 2180 3.2 leaves little else: its numbers mean nothing any more. */
 		if (rc == SHELF_ENOMAILBOX || rc == SHELF_ENOACCOUNT)
 			s->mailbox_gone = true;
 		if (rc != 0 || s->sync->phase == PHASE_REST) {

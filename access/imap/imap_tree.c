@@ -1,8 +1,8 @@
 /*
  * imap_tree.c - the names of an account, levels made explicit
  *
- * Sorted with "/" below every other byte a subtree is contiguous and follows its root; one pass then
- * finds the levels that exist only because of their inferiors. INBOX comes first.
+ * Sorted with "/" below every other byte a subtree is contiguous and follows its root; one pass
+ * then finds the levels that exist only because of their inferiors. INBOX comes first.
  * Sources   RFC 9051 6.3.9, RFC 3348 (children), RFC 5258 3 (\NonExistent).
  */
 #include <stdlib.h>
@@ -126,7 +126,8 @@ imap_tree_read(struct imap_session *s, struct shelf_arena *arena, struct imap_tr
 		qsort(sorted.nodes, sorted.count, sizeof *sorted.nodes, compare);
 	fill_levels(&sorted, &full);
 	for (i = full.count; i-- > 0;)
-		if (full.nodes[i].parent != 0 && (full.nodes[i].id != 0 || full.nodes[i].has_children))
+		if (full.nodes[i].parent != 0 &&
+		    (full.nodes[i].id != 0 || full.nodes[i].has_children))
 			full.nodes[full.nodes[i].parent - 1].has_children = true;
 	*out = (struct imap_tree){full.nodes, full.count};
 	return 0;
@@ -139,7 +140,8 @@ imap_tree_raise(struct imap_tree *tree)
 
 	for (i = tree->count; i-- > 0;) {
 		struct imap_node *node = &tree->nodes[i];
-		struct imap_node *parent = node->parent == 0 ? NULL : &tree->nodes[node->parent - 1];
+		struct imap_node *parent = node->parent == 0 ? NULL :
+		    &tree->nodes[node->parent - 1];
 
 		if (parent == NULL)
 			continue;

@@ -1,9 +1,9 @@
 /*
  * fuzz_imap_parse.c - every function of the parser on any bytes
  *
- * Properties: nothing is read past the end (the copy has exactly the right size); a function fails if
- * and only if it names an error; it never goes back nor beyond the end; a string taken is not longer
- * than what was there; memory is bounded by the input.
+ * Properties: nothing is read past the end (the copy has exactly the right size); a function fails
+ * if and only if it names an error; it never goes back nor beyond the end; a string taken is not
+ * longer than what was there; memory is bounded by the input.
  */
 #include <stdlib.h>
 
@@ -89,7 +89,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		while (n++ < 64 && !imap_at_end(&p)) {
 			bool ok = run((which + n * (data[0] | 1U)) % 18, &p, &text);
 
-			if (p.at < at || p.at > p.end || ok != (p.error == NULL) || text.len > 3 * size)
+			if (p.at < at || p.at > p.end || ok != (p.error == NULL) ||
+			    text.len > 3 * size)
 				abort();
 			at = p.at;
 			if (!ok)
@@ -101,7 +102,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(copy);
 	}
 	if (size > 1)
-		match(&arena, shelf_span(data, size / 2), shelf_span(data + size / 2, size - size / 2));
+		match(&arena, shelf_span(data, size / 2),
+		    shelf_span(data + size / 2, size - size / 2));
 	shelf_arena_free(&arena);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /*
  * fuzz_mutf7.c - mailbox names on the wire
  *
- * Properties: what decodes is valid UTF-8 and encodes to the very bytes it came from (one encoding for
- * each name); what is valid UTF-8 without control characters comes back from its encoding; the
+ * Properties: what decodes is valid UTF-8 and encodes to the very bytes it came from (one encoding
+ * for each name); what is valid UTF-8 without control characters comes back from its encoding; the
  * encoding is printable ASCII.
  */
 #include <stdlib.h>

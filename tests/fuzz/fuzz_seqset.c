@@ -1,8 +1,8 @@
 /*
  * fuzz_seqset.c - sequence sets against a naive reader of the same grammar
  *
- * The first byte is the number "*" stands for. Properties: the same texts are refused; of the numbers up
- * to 300 the same are in; printing and reading again gives the same set.
+ * The first byte is the number "*" stands for. Properties: the same texts are refused; of the
+ * numbers up to 300 the same are in; printing and reading again gives the same set.
  */
 #include <stdlib.h>
 

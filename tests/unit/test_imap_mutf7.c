@@ -14,7 +14,8 @@ static const struct {
     {"&-", "&"},
     {"&-&-", "&&"},
     {"Entw&APw-rfe", "Entw\xc3\xbcrfe"},
-    {"~peter/mail/&U,BTFw-/&ZeVnLIqe-", "~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"},
+    {"~peter/mail/&U,BTFw-/&ZeVnLIqe-",
+	"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e"},
     {"&2D3eAA-", "\xf0\x9f\x98\x80"},
     {"&AOk-&-", "\xc3\xa9&"},
     {"&AAo-", "\n"},
@@ -73,7 +74,8 @@ START_TEST(mutf7_all_code_points)
 		shelf_utf8_add(&name, c);
 		imap_mutf7_encode(shelf_buf_span(&name), &wire);
 		ck_assert_msg(imap_mutf7_decode(shelf_buf_span(&wire), &back), "U+%04X", c);
-		ck_assert_msg(shelf_span_eq(shelf_buf_span(&name), shelf_buf_span(&back)), "U+%04X", c);
+		ck_assert_msg(shelf_span_eq(shelf_buf_span(&name), shelf_buf_span(&back)),
+		    "U+%04X", c);
 	}
 	shelf_buf_free(&name);
 	shelf_buf_free(&wire);

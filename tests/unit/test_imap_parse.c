@@ -21,7 +21,7 @@ teardown(void)
 	shelf_arena_free(&arena);
 }
 
-/* ---- Strings ----------------------------------------------------------------------------------------- */
+/* ---- Strings --------------------------------------------------------------------------------- */
 
 #define TEXT(s) s, sizeof(s) - 1
 
@@ -96,7 +96,7 @@ START_TEST(parse_nstring)
 }
 END_TEST
 
-/* ---- Numbers, dates, flags --------------------------------------------------------------------------------- */
+/* ---- Numbers, dates, flags ------------------------------------------------------------------- */
 
 START_TEST(parse_numbers)
 {
@@ -166,7 +166,8 @@ START_TEST(parse_dates)
 	static const struct {
 		const char *in;
 		int64_t want;
-	} rows[] = {{"1-Jan-1970", 0}, {"\"2-Jan-1970\"", 1}, {"31-Dec-1969", -1}, {"01-FEB-1970", 31},
+	} rows[] = {{"1-Jan-1970", 0}, {"\"2-Jan-1970\"", 1}, {"31-Dec-1969", -1},
+	    {"01-FEB-1970", 31},
 	    {"30-Feb-1970", INT64_MIN}, {"1-Jan-70", INT64_MIN}, {"\"1-Jan-1970", INT64_MIN},
 	    {"1-Jan", INT64_MIN}, {"001-Jan-1970", INT64_MIN}};
 	size_t i = 0;
@@ -233,7 +234,7 @@ START_TEST(parse_depth_is_bounded)
 }
 END_TEST
 
-/* ---- Patterns -------------------------------------------------------------------------------------------- */
+/* ---- Patterns -------------------------------------------------------------------------------- */
 
 static bool
 naive(const char *pattern, const char *name)
@@ -243,7 +244,8 @@ naive(const char *pattern, const char *name)
 	if (*pattern == '*' || *pattern == '%') {
 		if (naive(pattern + 1, name))
 			return true;
-		return *name != '\0' && (*pattern == '*' || *name != '/') && naive(pattern, name + 1);
+		return *name != '\0' && (*pattern == '*' || *name != '/') &&
+		    naive(pattern, name + 1);
 	}
 	return *pattern == *name && naive(pattern + 1, name + 1);
 }
