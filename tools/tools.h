@@ -16,10 +16,6 @@
 
 #include <mailshelf/mailshelf.h>
 
-#ifndef SHELF_VERSION
-#define SHELF_VERSION "0.1.0"
-#endif
-
 struct tool_verb;
 
 struct tool {
