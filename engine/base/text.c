@@ -1,5 +1,4 @@
 /* text.c - base64, UTF-8, sizes as people write them */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -141,31 +140,34 @@ shelf_utf8_add(struct shelf_buf *out, uint32_t c)
 	}
 }
 
+/* Digits, perhaps a fraction, perhaps a unit: no sign, no exponent, no hexadecimal, as strtod would take. */
 bool
 shelf_size_parse(const char *s, uint64_t *bytes_out)
 {
 	static const char units[] = "KMGTPE";
-	char *end = NULL;
-	double v;
+	size_t whole = strspn(s, "0123456789");
+	size_t fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+	const char *end = s + whole + (fraction > 0 ? fraction + 1 : 0);
+	unsigned shift = 0;
+	uint64_t n;
+	double part;
 
-	if (*s < '0' || *s > '9')
+	if (!shelf_span_u64(shelf_span(s, whole), INT64_MAX, &n))
 		return false;
-	v = strtod(s, &end);
+	part = fraction > 0 ? strtod(s + whole, NULL) : 0;
 	if (*end != '\0') {
 		const char *u = strchr(units, *end & ~0x20);
 
 		if (u != NULL && *u != '\0') {
-			v *= pow(1024, (double)(u - units + 1));
-			end++;
-			if (*end == 'i')
-				end++;
+			shift = 10 * (unsigned)(u - units + 1);
+			end += end[1] == 'i' ? 2 : 1;
 		}
 		if (*end == 'B' || *end == 'b')
 			end++;
 	}
-	if (*end != '\0' || !(v >= 0) || v >= 9.2e18)
+	if (*end != '\0' || n > (uint64_t)INT64_MAX >> shift)
 		return false;
-	*bytes_out = (uint64_t)v;
+	*bytes_out = (n << shift) + (uint64_t)(part * (double)((uint64_t)1 << shift));
 	return true;
 }
 
