@@ -26,7 +26,16 @@ failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+# Tests leave nothing in the tree. Only asked in CI: elsewhere people edit while tests run.
+tree() { [ "${CI:-}" = true ] && git status --porcelain 2>/dev/null || true; }
+tree_before=$(tree)
+
 finish() {
+	if [ "$(tree)" != "$tree_before" ]; then
+		echo "the tests changed the tree:"
+		tree
+		failed=$((failed + 1))
+	fi
 	echo
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
