@@ -87,7 +87,8 @@ static const struct {
 	{"10KB", true, 10240}, {"10KiB", true, 10240}, {"1.5G", true, 1610612736}, {"2TiB", true, (uint64_t)2 << 40},
 	{"1P", true, (uint64_t)1 << 50}, {"", false, 0}, {"K", false, 0}, {"-1", false, 0}, {"+1", false, 0},
 	{" 1", false, 0}, {"1 K", false, 0}, {"1X", false, 0}, {"1KK", false, 0}, {"1KiBx", false, 0},
-	{"9E", false, 0}, {"99999999999999999999", false, 0}, {"inf", false, 0}, {"nan", false, 0}, {"1e3", false, 0}, {"0x10", false, 0}, {"1.", false, 0},
+	{"9E", false, 0}, {"99999999999999999999", false, 0}, {"inf", false, 0}, {"nan", false, 0},
+	{"1e3", false, 0}, {"0x10", false, 0}, {"1.", false, 0},
 	{"9007199254740993", true, 9007199254740993}, {"0.5K", true, 512},
 };
 
