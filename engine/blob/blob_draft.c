@@ -224,13 +224,14 @@ blob_draft_stage(struct blob_draft *d, uint32_t shard)
 	if ((rc = kv_update_shard(d->db, shard, KV_ADDS | KV_QUIET, stage_begin, &s)) != 0)
 		return rc;
 	d->id[shard] = s.id;
+	d->stage[shard] = BLOB_STAGING;
 	while (s.next < chunks) {
 		s.end = chunks - s.next > STAGE_SLICE_CHUNKS ? s.next + STAGE_SLICE_CHUNKS : chunks;
 		if ((rc = kv_update_shard(d->db, shard, KV_ADDS | KV_QUIET, stage_slice, &s)) != 0)
 			return rc;
 		s.next = s.end;
 	}
-	d->staged[shard] = true;
+	d->stage[shard] = BLOB_STAGED;
 	return 0;
 }
 
@@ -256,11 +257,9 @@ blob_draft_free(struct blob_draft **draft)
 	if (d == NULL)
 		return;
 	*draft = NULL;
-	/* staged stays true only until the link; an id without it is a staging that failed halfway. */
+	/* A linked draft is freed without a commit: doors do it on their loops. */
 	for (uint32_t shard = 0; shard < KV_SHARDS_MAX; shard++) {
-		uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
-
-		if (d->id[shard] == 0 || chunks <= STAGE_ABOVE_CHUNKS)
+		if (d->stage[shard] != BLOB_STAGING && d->stage[shard] != BLOB_STAGED)
 			continue;
 		if (kv_update_shard(d->db, shard, KV_QUIET, unstage, &d->id[shard]) != 0)
 			continue; /* removed by age later */

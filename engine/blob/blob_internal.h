@@ -13,6 +13,10 @@ enum { BLOB_CHUNK_BYTES = KV_VALUE_MAX, BLOB_KEY_BYTES = 8, BLOB_CHUNK_KEY_BYTES
 /* JOB keys begin with the kind of work. */
 enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S' };
 
+/* How far a large draft is in a shard. LINKED is only believed where nothing hangs on it: the update that
+ * linked may have been rolled back. */
+enum blob_stage { BLOB_NOT_STAGED, BLOB_STAGING, BLOB_STAGED, BLOB_LINKED };
+
 struct blob_draft {
 	struct kv_db *db;
 	char *dir;
@@ -28,7 +32,7 @@ struct blob_draft {
 	struct shelf_buf derived;
 	/* Per shard, touched by that shard's committer only (and by blob_draft_stage before it). */
 	uint64_t id[KV_SHARDS_MAX];
-	bool staged[KV_SHARDS_MAX];
+	enum blob_stage stage[KV_SHARDS_MAX];
 };
 
 /* Key of a blob, of one of its chunks, of a job. */

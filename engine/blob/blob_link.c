@@ -181,12 +181,13 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out)
 		if (rc != 0 && rc != SHELF_EMISSING)
 			return rc;
 	}
-	if (rc == SHELF_EMISSING && id != 0 && d->staged[shard]) {
+	if (rc == SHELF_EMISSING && id != 0 && d->stage[shard] >= BLOB_STAGED) {
 		job = blob_job_key(BLOB_JOB_STAGED, id);
 		rc = kv_del(txn, KV_JOB, blob_key_span(&job));
 		if (rc != 0 && rc != SHELF_EMISSING)
 			return rc;
 		if (rc == 0) {
+			d->stage[shard] = BLOB_LINKED;
 			*blob_out = id;
 			return put_blob(txn, d, id);
 		}
