@@ -89,7 +89,7 @@ class Daemon:
     def __enter__(self):
         try:
             self.cert, self.key = make_certificate(self.dir)
-            self.tool("init", "--partitions", "1")
+            self.tool("init", "--partitions", "1", "--map-size", "8G")
             for account in self.accounts:
                 quota = ["--quota", account[2]] if len(account) > 2 else []
                 self.tool("account", "add", account[0], *quota, "--password-stdin",
