@@ -133,11 +133,13 @@ shelf_store_create(const char *dir, const struct shelf_store_params *params)
 	struct kv_params kv = {
 	    .shards = p.partitions,
 	    .map_bytes = p.map_bytes == 0 ? map_default : p.map_bytes & ~(uint64_t)4095,
-	    .reserve_bytes = p.reserve_bytes == 0 ? reserve_default : p.reserve_bytes,
+	    .reserve_bytes = p.reserve_bytes,
 	};
 	char *kv_dir;
 	int rc;
 
+	if (kv.reserve_bytes == 0)
+		kv.reserve_bytes = kv.map_bytes / 2 < reserve_default ? kv.map_bytes / 2 : reserve_default;
 	if (kv.shards == 0)
 		kv.shards = sysconf(_SC_NPROCESSORS_ONLN) <= 4 ? 4 : 16;
 	if (kv.shards > KV_SHARDS_MAX)

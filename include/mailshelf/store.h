@@ -24,7 +24,7 @@ struct shelf_rd;
 struct shelf_store_params {
 	uint32_t partitions;    /* 1..64; 0: 16, or 4 on a machine of up to 4 cores */
 	uint64_t map_bytes;     /* size limit of each partition; 0: 1 TiB (address space only) */
-	uint64_t reserve_bytes; /* kept free for deletes in each partition; 0: 16 MiB */
+	uint64_t reserve_bytes; /* kept free for deletes in each partition; 0: 16 MiB, or half the map */
 	uint32_t hold_s;        /* how long expunged mail is kept; UINT32_MAX: not at all; 0: 14 days */
 };
 

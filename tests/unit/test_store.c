@@ -305,6 +305,18 @@ START_TEST(parallel_deliveries_never_pass_the_quota)
 }
 END_TEST
 
+/* What is kept for deletes by default must fit into any map that may be asked for. */
+START_TEST(a_small_map)
+{
+	const struct shelf_store_params small = {.partitions = 1, .map_bytes = 1u << 20 << _i};
+
+	rig_open(&r, &small);
+	rig_append(&r, r.joe, r.inbox, "fits", 0);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 1);
+	rig_close(&r);
+}
+END_TEST
+
 START_TEST(a_full_store_still_deletes)
 {
 	const struct shelf_store_params tiny = {.partitions = 1,
@@ -358,6 +370,7 @@ suite_store(void)
 	tcase_add_test(tc, news_in_this_process);
 	tcase_add_test(tc, news_from_another_process);
 	tcase_add_test(tc, parallel_deliveries_never_pass_the_quota);
+	tcase_add_loop_test(tc, a_small_map, 0, 6); /* 1 MiB to 32 MiB */
 	tcase_add_test(tc, a_full_store_still_deletes);
 	suite_add_tcase(s, tc);
 	return s;
