@@ -316,37 +316,48 @@ forget_letters(struct export_writer *w)
 	}
 }
 
+/* errno; EEXIST when DIR is a Maildir already. */
+static int
+make_maildir(const char *dir)
+{
+	static const char *const subs[] = {"tmp", "new", "cur"};
+	struct shelf_buf path = {0};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof subs / sizeof *subs; i++) {
+		shelf_buf_clear(&path);
+		shelf_buf_printf(&path, "%s/%s", dir, subs[i]);
+		if (mkdir(shelf_buf_cstr(&path), 0700) != 0)
+			rc = errno;
+	}
+	shelf_buf_free(&path);
+	return rc;
+}
+
+/* The root is a Maildir whatever is exported: without its cur and new nobody finds the folders below. */
 static int
 maildir_mailbox(struct export_writer *w, const char *name)
 {
-	static const char *const subs[] = {"tmp", "new", "cur"};
-	struct shelf_buf sub = {0};
-	int rc = 0;
+	int rc = make_maildir(w->dir);
 
+	if (rc == EEXIST)
+		rc = 0;
 	forget_letters(w);
 	shelf_buf_clear(&w->path);
 	shelf_buf_add_str(&w->path, w->dir);
-	if (strcmp(name, "INBOX") != 0) {
-		shelf_buf_add_byte(&w->path, '/');
-		while (*name != '\0') {
-			size_t len = strcspn(name, "/");
+	if (rc != 0 || strcmp(name, "INBOX") == 0)
+		return rc;
+	shelf_buf_add_byte(&w->path, '/');
+	while (*name != '\0') {
+		size_t len = strcspn(name, "/");
 
-			shelf_buf_add_byte(&w->path, '.');
-			source_mutf7_encode(shelf_span(name, len), ".", &w->path);
-			name += len + (name[len] == '/');
-		}
-		if (mkdir(shelf_buf_cstr(&w->path), 0700) != 0)
-			rc = errno;
+		shelf_buf_add_byte(&w->path, '.');
+		source_mutf7_encode(shelf_span(name, len), ".", &w->path);
+		name += len + (name[len] == '/');
 	}
-	for (size_t i = 0; rc == 0 && i < 3; i++) {
-		shelf_buf_clear(&sub);
-		shelf_buf_printf(&sub, "%s/%s", shelf_buf_cstr(&w->path), subs[i]);
-		/* The root exists when a folder came first. */
-		if (mkdir(shelf_buf_cstr(&sub), 0700) != 0 && errno != EEXIST)
-			rc = errno;
-	}
-	shelf_buf_free(&sub);
-	return rc;
+	if (mkdir(shelf_buf_cstr(&w->path), 0700) != 0)
+		return errno;
+	return make_maildir(shelf_buf_cstr(&w->path));
 }
 
 /* The letter of a keyword: one that has it, or the next free one; 0 when all 26 are taken. */

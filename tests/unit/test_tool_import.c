@@ -156,6 +156,21 @@ START_TEST(there_and_back)
 }
 END_TEST
 
+/* Without INBOX the root of a Maildir++ is empty, but has to be a Maildir. */
+START_TEST(one_mailbox_there_and_back)
+{
+	char words[300];
+
+	make_mbox("m", 5, 10);
+	ck_assert_int_eq(import("m", "--mailbox a/b"), EX_OK);
+	snprintf(words, sizeof words, "joe %s/out --format maildir --mailbox a/b", r->dir);
+	ck_assert_int_eq(run(tool_export, words), EX_OK);
+	ck_assert_int_eq(import("out", "--mailbox new"), EX_OK);
+	ck_assert_uint_eq(mailbox("new/a/b").exists, 5);
+	ck_assert_uint_eq(mailbox("new").exists, 0);
+}
+END_TEST
+
 START_TEST(one_larger_than_what_is_held)
 {
 	make_mbox("m", 3, 5 << 20);
@@ -316,6 +331,7 @@ suite_tool_import(void)
 	tcase_add_test(tc, a_second_run_stores_nothing);
 	tcase_add_test(tc, a_removed_mailbox_can_be_filled_again);
 	tcase_add_loop_test(tc, there_and_back, 0, 3);
+	tcase_add_test(tc, one_mailbox_there_and_back);
 	tcase_add_test(tc, one_larger_than_what_is_held);
 	tcase_add_test(tc, a_full_account_stops_at_its_limit);
 	tcase_add_test(tc, too_many_keywords_lose_keywords_not_mail);
