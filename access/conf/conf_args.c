@@ -152,5 +152,6 @@ conf_args_help(FILE *out)
 	for (size_t i = 0; i < n; i++)
 		help_row(out, &rows[i]);
 	fprintf(out, "\nAt least one of --imap, --imaps, --pop3, --pop3s, --lmtp must be set.\n"
-	    "SIGHUP reads the certificate and log_level again; SIGTERM stops.\n");
+	    "SIGHUP reads the file and the certificate again, for connections from then on (store, addresses,\n"
+	    "pid_file, loops and workers need a restart); SIGTERM stops.\n");
 }
