@@ -15,6 +15,8 @@ struct auth;
 struct conf;
 struct net_conn;
 
+enum { AUTH_INPUT_MAX_EARLY_BYTES = 16 * 1024 }; /* net_conn_input_max() before login */
+
 struct auth *auth_new(struct shelf_store *store, const struct conf *conf);
 void auth_free(struct auth **auth);
 /* CONF for logins from now on; counters go on. CONF lives as long as AUTH. Any thread. */

@@ -75,6 +75,7 @@ checked(struct imap_cmd *c)
 	s->state = IMAP_AUTH;
 	s->login_failures = 0;
 	net_conn_deadline(s->conn, 0);
+	net_conn_input_max(s->conn, 0);
 	net_conn_timeout(s->conn, (unsigned)s->server->conf->imap_idle_timeout_s);
 	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
 	    imap_caps_text(s, &c->arena)), "Logged in");

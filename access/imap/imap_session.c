@@ -49,6 +49,7 @@ session_open(struct net_conn *conn, void *server)
 	s->dispatch = imap_dispatch_new();
 	/* Whoever drips bytes does not get more time for it. */
 	net_conn_deadline(conn, (unsigned)s->server->conf->login_timeout_s);
+	net_conn_input_max(conn, AUTH_INPUT_MAX_EARLY_BYTES);
 	imap_untagged(s, "OK [CAPABILITY %s] mailshelf ready", imap_caps_text(s, &arena));
 	imap_out_flush(s);
 	shelf_arena_free(&arena);

@@ -84,6 +84,10 @@ void net_conn_pause(struct net_conn *conn);
 /* Input is wanted again; input() is called soon (from the loop, not from here) when bytes are there. */
 void net_conn_resume(struct net_conn *conn);
 
+/* Reading stops when MAX bytes are unconsumed, until the next call; 0: what the params say, which is
+ * also the most. For peers that have not said who they are. */
+void net_conn_input_max(struct net_conn *conn, size_t max_bytes);
+
 /* Output is buffered without limit, but a session asks net_conn_full() (more than 64 KiB pending)
  * between pieces and then returns to the loop; drained() comes below 16 KiB. */
 void net_conn_write(struct net_conn *conn, const void *data, size_t len);

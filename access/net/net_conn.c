@@ -60,7 +60,8 @@ net_conn_new(struct net_loop *loop, int fd, const char *peer, const struct net_c
 	conn->pool = params->pool;
 	conn->tls = net_tls_ref(params->tls);
 	conn->tls_at_once = params->tls_at_once;
-	conn->in_max = params->input_max_bytes == 0 ? NET_INPUT_MAX_BYTES : params->input_max_bytes;
+	conn->in_most = params->input_max_bytes == 0 ? NET_INPUT_MAX_BYTES : params->input_max_bytes;
+	conn->in_max = conn->in_most;
 	conn->handshake_s = params->handshake_timeout_s == 0 ? NET_HANDSHAKE_S :
 	    params->handshake_timeout_s;
 	conn->listener = listener;

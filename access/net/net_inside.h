@@ -103,7 +103,8 @@ struct net_conn {
 	bool blocked;                  /* the peer has not taken all output */
 
 	struct shelf_buf in, out;
-	size_t in_at, out_at, in_max;
+	size_t in_at, out_at;
+	size_t in_max, in_most;        /* now; by the params */
 
 	void (*work_fn)(void *arg);
 	void (*work_done)(void *session, void *arg);

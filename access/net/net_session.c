@@ -218,6 +218,13 @@ net_conn_resume(struct net_conn *conn)
 	touch(conn);
 }
 
+void
+net_conn_input_max(struct net_conn *conn, size_t max_bytes)
+{
+	conn->in_max = max_bytes == 0 || max_bytes > conn->in_most ? conn->in_most : max_bytes;
+	touch(conn);
+}
+
 static void
 written(struct net_conn *conn)
 {

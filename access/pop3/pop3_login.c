@@ -78,6 +78,7 @@ login_done(void *session, int rc, const struct shelf_account *account)
 	} else {
 		s->state = POP3_TRANSACTION;
 		net_conn_deadline(s->conn, 0);
+		net_conn_input_max(s->conn, 0);
 		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
 		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
 		    (unsigned long long)pop3_maildrop_bytes(s));

@@ -185,6 +185,7 @@ open_session(struct net_conn *conn, void *server)
 	pop3_ok(s, "%s POP3 server ready", conf->hostname == NULL ? "mailshelf" : conf->hostname);
 	/* One deadline for everything before login, so that a trickle of bytes buys no time. */
 	net_conn_deadline(conn, (unsigned)conf->login_timeout_s);
+	net_conn_input_max(conn, AUTH_INPUT_MAX_EARLY_BYTES);
 	return s;
 }
 

@@ -163,6 +163,11 @@ obey(struct session *s, char *line)
 		net_conn_timeout(conn, n);
 	} else if (strcmp(line, "limit") == 0) {
 		net_conn_deadline(conn, n);
+	} else if (strcmp(line, "narrow") == 0) {
+		net_conn_input_max(conn, n);
+		net_conn_printf(conn, "narrowed\r\n");
+	} else if (strcmp(line, "held") == 0) {
+		net_conn_printf(conn, net_conn_in(conn).len <= 4096 ? "few\r\n" : "many\r\n");
 	} else if (strcmp(line, "flood") == 0) {
 		void *mib = shelf_zalloc(1 << 20);
 

@@ -128,6 +128,32 @@ START_TEST(input_beyond_the_limit_stays_in_the_kernel)
 }
 END_TEST
 
+START_TEST(input_can_be_narrowed_for_a_while)
+{
+	struct client c;
+	char *lines = shelf_alloc(20001);
+
+	memset(lines, '\n', 20000);
+	lines[20000] = '\0';
+	rig_start(&rig, 1, false, false);
+	c = client_greeted(client_pair(&rig));
+	for (int wide = 0; wide < 2; wide++) {
+		client_send(&c, wide ? "narrow 0\n" : "narrow 4096\n");
+		ck_assert_str_eq(client_line(&c), "narrowed");
+		client_send(&c, "work 300\n");
+		client_send(&c, "held\n");
+		client_send(&c, lines);
+		ck_assert_str_eq(client_line(&c), "worked");
+		ck_assert_str_eq(client_line(&c), wide ? "many" : "few");
+		for (int i = 0; i < 20000; i++)
+			ck_assert_str_eq(client_line(&c), "what");
+	}
+	client_close(&c);
+	free(lines);
+	rig_stop(&rig);
+}
+END_TEST
+
 /* ---- Ends --------------------------------------------------------------------------------------- */
 
 START_TEST(half_closed_peer_gets_its_answers)
@@ -448,6 +474,7 @@ suite_net(void)
 	tcase_add_test(tc, unread_output_stays_in_the_session);
 	tcase_add_test(tc, pipelined_flood_is_held_back);
 	tcase_add_test(tc, input_beyond_the_limit_stays_in_the_kernel);
+	tcase_add_test(tc, input_can_be_narrowed_for_a_while);
 	tcase_add_test(tc, half_closed_peer_gets_its_answers);
 	tcase_add_test(tc, peer_that_leaves_is_noticed);
 	tcase_add_test(tc, last_words_survive_unread_input);
