@@ -47,7 +47,7 @@ struct builder {
 	struct imap_cmd *c;
 	struct imap_parser *p;
 	struct imap_program *program;
-	unsigned depth;
+	unsigned depth, sets;
 };
 
 static bool parse_key(struct builder *b, struct shelf_key **out);
@@ -90,9 +90,12 @@ recent_key(struct builder *b)
 {
 	struct shelf_key *key = new_key(b, SHELF_KEY_RECENT);
 
-	key->uids = new_set(b);
-	if (b->c->s->recent != NULL)
-		shelf_uidset_or(key->uids, b->c->s->recent);
+	if (b->program->recent == NULL) {
+		b->program->recent = new_set(b);
+		if (b->c->s->recent != NULL)
+			shelf_uidset_or(b->program->recent, b->c->s->recent);
+	}
+	key->uids = b->program->recent;
 	return key;
 }
 
@@ -129,6 +132,9 @@ parse_set(struct builder *b, bool uid, struct shelf_key *key)
 {
 	struct shelf_span text;
 
+	if (b->sets == IMAP_SEARCH_SETS_MAX)
+		return imap_parse_fail(b->p, "too many sequence sets");
+	b->sets++;
 	key->uids = new_set(b);
 	if (!imap_parse_set(b->p, &text))
 		return false;

@@ -10,9 +10,14 @@
 
 #include "imap.h"
 
+/* Message numbers and uids of one command: a set of a mailbox full of gaps has 8 KiB for each 65,536
+ * uids, however few bytes name it. */
+enum { IMAP_SEARCH_SETS_MAX = 128 };
+
 struct imap_program {
 	struct shelf_key *root;
 	struct shelf_span charset;   /* data NULL: UTF-8 */
+	struct shelf_uidset *recent; /* one for all keys that ask for it; in SET, too */
 	struct shelf_uidset **set;   /* all sets of the tree */
 	size_t nset, set_cap;
 };
