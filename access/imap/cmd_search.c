@@ -45,6 +45,7 @@ print(struct imap_cmd *c)
 		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
 	}
 	imap_out_str(c->s, "\r\n");
+	c->s->mid_response = false;
 	if (sc->damaged) {
 		return imap_no(c, "SERVERBUG",
 		    "some messages are damaged in the store and were not searched");
@@ -63,6 +64,7 @@ run(struct imap_cmd *c)
 	sc->damaged = rc == SHELF_ECORRUPT;
 	if (rc < 0 && !sc->damaged)
 		return imap_err(c, rc);
+	c->s->mid_response = true;
 	imap_out_str(c->s, "* SEARCH");
 	sc->next = shelf_uidset_next(shelf_search_found(sc->search), 1);
 	c->run = print;

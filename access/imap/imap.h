@@ -66,6 +66,7 @@ struct imap_session {
 	struct shelf_view *view;
 	uint32_t mailbox;
 	bool read_only;            /* EXAMINE */
+	bool inbox;                /* it was selected under this name */
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
@@ -77,7 +78,8 @@ struct imap_session {
 	unsigned bad_count;        /* BAD answers in a row */
 	unsigned login_failures;
 	bool bye;                  /* BYE has been written */
-	bool mailbox_gone;         /* the selected mailbox was deleted: BYE behind the next reply */
+	bool mid_response;         /* the output ends within a response: no BYE may be written */
+	bool mailbox_gone;         /* the selected mailbox is no more: BYE behind the next reply */
 };
 
 /* ---- Commands -------------------------------------------------------------------------------- */

@@ -54,7 +54,8 @@ imap_bye(struct imap_session *s, const char *reason, const char *text)
 	if (s->bye)
 		return;
 	s->bye = true;
-	imap_untagged(s, "BYE %s", text);
+	if (!s->mid_response)
+		imap_untagged(s, "BYE %s", text);
 	imap_out_flush(s);
 	net_conn_close(s->conn, reason);
 }
@@ -325,7 +326,7 @@ drive(struct imap_session *s)
 	imap_reply_write(c);
 	end_command(s);
 	if (s->mailbox_gone)
-		imap_bye(s, "mailbox deleted", "The selected mailbox was deleted");
+		imap_bye(s, "mailbox gone", "The selected mailbox was deleted or renamed");
 	return true;
 }
 

@@ -17,7 +17,8 @@ void imap_dispatch_wake(struct imap_session *s);
 void imap_dispatch_resume(struct imap_session *s);
 /* The longest line now. */
 size_t imap_line_max(const struct imap_session *s);
-/* "* BYE text", then the end. */
+/* "* BYE text", then the end. Within a response the end alone: octets of a literal that the client
+ * still waits for must not be ours. */
 void imap_bye(struct imap_session *s, const char *reason, const char *text);
 
 /* imap_reply.c: writes the reply that was set. */

@@ -187,6 +187,7 @@ prepare(struct imap_fetch *f)
 	}
 	f->stage = IMAP_STAGE_PRINT;
 	f->at = 0;
+	f->s->mid_response = true;
 	imap_outf(f->s, "* %" PRIu32 " FETCH (", shelf_view_seq(f->s->view, f->uid));
 	return 0;
 }
@@ -228,6 +229,7 @@ end_response(struct imap_fetch *f)
 		imap_fetch_print_flags(f, NULL);
 	}
 	imap_out_str(f->s, ")\r\n");
+	f->s->mid_response = false;
 	next_message(f);
 	return 0;
 }

@@ -78,6 +78,28 @@ def test_sigterm_says_goodbye():
         Imap(d.connect("imap"), "joe", "secret").ok("LOGOUT")
 
 
+def test_sigterm_adds_nothing_to_a_message():
+    big = message(1) + (b"x" * 78 + b"\r\n") * 200000
+    with Daemon() as d:
+        d.deliver("joe", big)
+        m = Imap(d.connect("imap"), "joe", "secret")
+        m.ok("SELECT INBOX")
+        m.start("FETCH 1 BODY.PEEK[]")
+        expect(m.line() == b"* 1 FETCH (BODY[] {%d}" % len(big), "no literal")
+        d.process.send_signal(signal.SIGTERM)
+        # Half a message is cut off; it is not filled up with words of the server.
+        got = m.buffer
+        while True:
+            data = m.sock.recv(1 << 18)
+            if not data:
+                break
+            got += data
+        expect(len(got) < len(big), "the message was read before the server stopped")
+        expect(got == big[:len(got)], "not the message: %r" % got[-100:])
+        d.stop(signal.SIGTERM)
+        d.start()
+
+
 def test_kill_loses_nothing():
     with Daemon() as d:
         m = Imap(d.connect("imap"), "joe", "secret")
