@@ -5,7 +5,8 @@
  *                                      |--DONE------> OK
  *
  * News posted while the last piece is still being told is not lost: the engine's callback sets
- * c->news through the dispatcher, and nothing waits while that is set.
+ * c->news through the dispatcher, imap_sync() clears it where it takes a new look at the store, and
+ * nothing waits while it is set.
  * Sources   RFC 2177, RFC 9051 6.3.13.
  */
 #include "imap_command.h"
@@ -64,12 +65,11 @@ idle_run(struct imap_cmd *c)
 	enum imap_step step = IMAP_DONE;
 
 	do {
-		c->news = false;
 		step = imap_sync(c, true);
 		if (step != IMAP_DONE)
 			return step;
 		if (s->mailbox_gone) {
-			imap_bye(s, "mailbox deleted", "The selected mailbox was deleted");
+			imap_bye(s, "mailbox gone", "The selected mailbox was deleted or renamed");
 			return IMAP_WANT_INPUT;
 		}
 		if (imap_out_full(s))

@@ -37,6 +37,7 @@ imap_unselect(struct imap_session *s)
 	imap_sync_stop(s);
 	s->mailbox = 0;
 	s->read_only = false;
+	s->inbox = false;
 	s->keywords_told = 0;
 	if (s->state == IMAP_SELECTED)
 		s->state = IMAP_AUTH;
@@ -88,6 +89,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 		goto out;
 	s->mailbox = row->id;
 	s->read_only = sel->examine;
+	s->inbox = shelf_span_is(row->name, "INBOX");
 	s->state = IMAP_SELECTED;
 	imap_sync_start(s, shelf_rd_modseq(rd));
 	if (!sel->examine)

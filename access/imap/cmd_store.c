@@ -15,7 +15,6 @@
 
 enum {
 	STEP_UIDS = 65536, /* below the 300 pages the engine puts in one transaction (message.h) */
-	PIECE_MESSAGES = 256,
 	SLICE_MESSAGES = 8192,
 };
 
@@ -54,7 +53,8 @@ show_piece(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords 
 
 	for (; w->next != 0 && (uid = shelf_uidset_next(w->uids, w->next)) != 0;
 	    w->next = uid + 1) {
-		if (++pieces > SLICE_MESSAGES || (pieces % PIECE_MESSAGES == 0 && imap_out_full(s)))
+		/* Asked for each: with 256 long keywords one line has 32 KiB. */
+		if (++pieces > SLICE_MESSAGES || imap_out_full(s))
 			return 1;
 		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
 		if (rc != 0 && rc != SHELF_ENOMESSAGE)

@@ -207,7 +207,14 @@ refresh(struct imap_session *s, bool may_renumber)
 		y->changes.added = 0;
 		goto out;
 	}
-	rc = shelf_view_refresh(s->view, rd, may_renumber, &y->changes);
+	/* RENAME INBOX takes the mailbox away under another name and leaves a new one. Who goes on with
+	 * the old one waits for mail that never comes. */
+	if (s->inbox)
+		rc = shelf_mailbox_get(rd, s->mailbox, &row);
+	if (rc == 0 && s->inbox && !shelf_span_is(row.name, "INBOX"))
+		rc = SHELF_ENOMAILBOX;
+	if (rc == 0)
+		rc = shelf_view_refresh(s->view, rd, may_renumber, &y->changes);
 	if (rc != 0)
 		goto out;
 	y->modseq = shelf_rd_modseq(rd);
@@ -289,7 +296,8 @@ print_flags(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords
 
 	for (; y->next != 0 && (uid = shelf_uidset_next(y->changes.flagged, y->next)) != 0;
 	    y->next = uid + 1) {
-		if (++pieces > SLICE_MESSAGES || (pieces % PIECE_MESSAGES == 0 && imap_out_full(s)))
+		/* Asked for each: with 256 long keywords one line has 32 KiB. */
+		if (++pieces > SLICE_MESSAGES || imap_out_full(s))
 			return 1;
 		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
 		if (rc != 0 && rc != SHELF_ENOMESSAGE)
@@ -344,6 +352,9 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 	enum imap_step step = IMAP_DONE;
 	int rc = 0;
 
+	/* What comes during the other phases is not in their snapshot: it wants another refresh. */
+	if (s->view == NULL || s->sync->phase == PHASE_REST)
+		c->news = false;
 	if (s->view == NULL)
 		return IMAP_DONE;
 	if (s->sync->phase == PHASE_REST) {
