@@ -336,3 +336,27 @@ mail_keyword_number(struct mail_change *c, struct mail_open *o, struct shelf_spa
 	key = mail_key2(o->row.id, *number_out);
 	return kv_put(c->txn, KV_KEYWORD, mail_key_span(&key), name);
 }
+
+int
+mail_keyword_carry(struct mail_change *c, uint32_t from, uint32_t number, struct mail_open *to,
+		   uint32_t *map, uint32_t *number_out)
+{
+	struct mail_key key = mail_key2(from, number);
+	uint8_t name[SHELF_KEYWORD_NAME_MAX];
+	struct shelf_span value;
+	int rc;
+
+	if (map[number] == UINT32_MAX) {
+		if ((rc = kv_get(kv_txn_view(c->txn), KV_KEYWORD, mail_key_span(&key), &value)) !=
+		    0)
+			return rc;
+		if (value.len > sizeof(name))
+			return SHELF_ECORRUPT;
+		memcpy(name, value.data, value.len);
+		rc = mail_keyword_number(c, to, shelf_span(name, value.len), &map[number]);
+		if (rc != 0)
+			return rc;
+	}
+	*number_out = map[number];
+	return 0;
+}

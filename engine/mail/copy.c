@@ -20,30 +20,6 @@ struct copying {
 	uint32_t keyword[SHELF_KEYWORDS_MAX];
 };
 
-static int
-keyword_of_target(struct mail_change *c, struct mail_open *to, struct copying *cp, uint32_t number,
-		  uint32_t *out)
-{
-	struct mail_key key = mail_key2(cp->from, number);
-	struct shelf_span value;
-	uint8_t name[SHELF_KEYWORD_NAME_MAX];
-	int rc;
-
-	if (cp->keyword[number] == UINT32_MAX) {
-		if ((rc = kv_get(kv_txn_view(c->txn), KV_KEYWORD, mail_key_span(&key), &value)) !=
-		    0)
-			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-		if (value.len > sizeof(name))
-			return SHELF_ECORRUPT;
-		memcpy(name, value.data, value.len);
-		rc = mail_keyword_number(c, to, shelf_span(name, value.len), &cp->keyword[number]);
-		if (rc != 0)
-			return rc;
-	}
-	*out = cp->keyword[number];
-	return 0;
-}
-
 /* A message's flags on their way: the page they come from may have gone when they arrive. */
 struct carried {
 	struct index_bits low; /* flag numbers 0..255 */
@@ -74,10 +50,11 @@ put_down_flags(struct mail_change *c, struct mail_open *to, struct copying *cp, 
 		if (f < 256 ? !index_bit(&carried->low, f) : (carried->high >> (f - 256) & 1) == 0)
 			continue;
 		if (f >= INDEX_FLAG_KEYWORD && cp->from != cp->to) {
-			int rc = keyword_of_target(c, to, cp, f - INDEX_FLAG_KEYWORD, &number);
+			int rc = mail_keyword_carry(c, cp->from, f - INDEX_FLAG_KEYWORD, to,
+			    cp->keyword, &number);
 
 			if (rc != 0)
-				return rc;
+				return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 			number += INDEX_FLAG_KEYWORD;
 		}
 		index_page_set(to->page, number, uid % INDEX_PAGE_UIDS, true);

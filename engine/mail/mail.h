@@ -174,6 +174,12 @@ SHELF_CHECK int mail_keyword_number(struct mail_change *c, struct mail_open *o,
 SHELF_CHECK int mail_keyword_lookup(struct kv_view *view, uint32_t mailbox, uint32_t count,
 				    struct shelf_span name,
 				    uint32_t *number_out); /* SHELF_EMISSING */
+/*
+ * The number in TO of keyword NUMBER of the mailbox FROM. MAP has SHELF_KEYWORDS_MAX numbers, all
+ * UINT32_MAX (not looked up yet) at the start of the change. SHELF_EMISSING: FROM has no such keyword.
+ */
+SHELF_CHECK int mail_keyword_carry(struct mail_change *c, uint32_t from, uint32_t number,
+				   struct mail_open *to, uint32_t *map, uint32_t *number_out);
 /* Is NAME an atom of 1..SHELF_KEYWORD_NAME_MAX printable ASCII characters? */
 bool mail_keyword_valid(struct shelf_span name);
 
@@ -190,6 +196,8 @@ SHELF_CHECK int mail_count_quota(struct kv_view *view, struct shelf_quota *q);
 SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
 				  const struct shelf_uidset *uids);
 
+/* A uidvalidity greater than any the account has given: the time, or one more than the last. */
+uint32_t mail_new_uidvalidity(struct mail_change *c);
 /* A new mailbox row and name. NAME is canonical. */
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);
@@ -225,6 +233,7 @@ bool login_verify(struct shelf_span password, const char *hash);
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 
 /* Fills a public struct from a row. */
+void mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out);
 void mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out);
 
 SHELF_CHECK int mail_janitor_start(struct shelf_store *store);

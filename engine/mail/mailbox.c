@@ -42,9 +42,8 @@ shelf_mailbox_canonical(struct shelf_span name, struct shelf_buf *out)
 	return 0;
 }
 
-/* A uidvalidity greater than any the account has given: the time, or one more than the last. */
-static uint32_t
-new_uidvalidity(struct mail_change *c)
+uint32_t
+mail_new_uidvalidity(struct mail_change *c)
 {
 	uint32_t now = (uint32_t)c->now_s;
 
@@ -68,7 +67,7 @@ mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t spec
 	if (c->acct.mailboxes >= SHELF_MAILBOXES_MAX)
 		return SHELF_ELIMIT;
 	m.id = c->acct.next_mailbox++;
-	m.uidvalidity = new_uidvalidity(c);
+	m.uidvalidity = mail_new_uidvalidity(c);
 	m.uidnext = 1;
 	m.recent_from = 1;
 	m.highestmodseq = mail_change_modseq(c);

@@ -231,6 +231,15 @@ row_out(const struct mail_msg *row, struct shelf_msg *out)
 	memcpy(out->email_id, row->email_id, sizeof(out->email_id));
 }
 
+void
+mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out)
+{
+	*out = (struct shelf_msg){
+	    .uid = uid, .gone = true, .flags = gone->flags, .modseq = gone->modseq};
+	memcpy(out->keywords, gone->keywords, sizeof(out->keywords));
+	row_out(&gone->msg, out);
+}
+
 int
 shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_msg *out)
 {
@@ -250,10 +259,7 @@ shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_
 	}
 	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
 		return rc;
-	*out = (struct shelf_msg){
-	    .uid = uid, .gone = true, .flags = gone.flags, .modseq = gone.modseq};
-	memcpy(out->keywords, gone.keywords, sizeof(out->keywords));
-	row_out(&gone.msg, out);
+	mail_gone_out(&gone, uid, out);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
  *   mailbox    mailbox.h create, rename, status
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
  *              import.h  append once, from a source read again
+ *              restore.h what was removed and is still held
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
  */
@@ -22,6 +23,7 @@
 #include <mailshelf/mime.h>
 #include <mailshelf/news.h>
 #include <mailshelf/query.h>
+#include <mailshelf/restore.h>
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>
 
