@@ -210,3 +210,22 @@ search_text_done(const struct search_text *t)
 	}
 	return true;
 }
+
+bool
+shelf_text_has(struct shelf_span text, struct shelf_span pattern)
+{
+	struct shelf_arena arena = {0};
+	struct search_match match, *list = &match;
+	struct search_text *t;
+	bool found = true;
+
+	if (search_match_init(&match, pattern, &arena)) {
+		t = SHELF_ARENA_NEW(&arena, struct search_text);
+		search_text_begin(t, shelf_span(NULL, 0), &list, 1);
+		search_text_feed(t, text);
+		search_text_end(t);
+		found = match.found;
+	}
+	shelf_arena_free(&arena);
+	return found;
+}

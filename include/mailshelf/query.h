@@ -62,4 +62,7 @@ const struct shelf_uidset *shelf_search_found(const struct shelf_search *search)
 uint64_t shelf_search_max_modseq(const struct shelf_search *search); /* of those found */
 void shelf_search_free(struct shelf_search **search);
 
+/* Does TEXT hold PATTERN, as a search compares them? Both are UTF-8; an empty pattern is everywhere. */
+bool shelf_text_has(struct shelf_span text, struct shelf_span pattern);
+
 #endif
