@@ -65,7 +65,9 @@ static const struct {
 	{"workers", "1x", "1..1024 threads"},
 	{"workers", "1K", "1..1024 threads"},
 	{"workers", "18446744073709551616", "1..1024 threads"},
-	{"message_max_bytes", "4294967295", NULL},
+	/* What the store takes, blob.h: 1,000 frames of 256 KiB. */
+	{"message_max_bytes", "250M", NULL},
+	{"message_max_bytes", "262144001", "bytes"},
 	{"message_max_bytes", "25M", NULL},
 	{"message_max_bytes", "25X", "bytes"},
 	{"message_max_bytes", "5G", "bytes"},
