@@ -433,6 +433,10 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 	uint32_t id, ignored;
 	int rc;
 
+	/* A mailbox cannot move below itself. */
+	if (to.len > from.len && to.data[from.len] == '/' &&
+	    shelf_span_eq(shelf_span(to.data, from.len), from) && !shelf_span_eq(from, inbox_name))
+		return SHELF_ENAME;
 	if ((rc = mail_change_begin(&c, op->store, txn)) != 0)
 		return rc;
 	rc = mail_name_get(kv_txn_view(txn), to, &n);
@@ -465,10 +469,6 @@ shelf_mailbox_rename(struct shelf_store *store, uint32_t account, struct shelf_s
 {
 	struct name_op op = {0};
 
-	/* A mailbox cannot move below itself. */
-	if (to.len > from.len && to.data[from.len] == '/' &&
-	    shelf_span_eq(shelf_span(to.data, from.len), from) && !shelf_span_is(from, "INBOX"))
-		return SHELF_ENAME;
 	return run(store, account, 0, rename_mailbox, from, to, &op);
 }
 

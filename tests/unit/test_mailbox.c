@@ -182,6 +182,11 @@ START_TEST(rename_moves_inferiors_and_keeps_ids)
 	sub = id_of("a/b");
 	ck_assert_int_eq(rename_box("a", "x"), SHELF_EEXISTS);
 	ck_assert_int_eq(rename_box("a", "a/b/c"), SHELF_ENAME);
+	/* "inbox" is INBOX however it is written. */
+	ck_assert_int_eq(create("INBOX/a"), 0);
+	ck_assert_int_eq(rename_box("inbox/a", "INBOX/a/c"), SHELF_ENAME);
+	ck_assert_int_eq(rename_box("INBOX/a", "x/y"), 0);
+	ck_assert_int_eq(delete_box("x/y"), 0);
 	ck_assert_int_eq(rename_box("nowhere", "y"), SHELF_ENOMAILBOX);
 	ck_assert_int_eq(rename_box("a", "new/a"), 0);
 	expect_list("INBOX ab new/a new/a/b x");
