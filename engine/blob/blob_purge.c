@@ -3,6 +3,9 @@
  *
  * Freeing more than about 500 pages in one transaction makes LMDB search its whole free list, so a
  * large blob goes in slices; its job row stays until the slice that removes the blob's row.
+ *
+ * What must stay true: the job of a staged blob says that all its bytes are there, as a link believes it
+ * (blob_link.c). So it becomes a job of removal before the first byte goes.
  */
 #include <mailshelf/mem.h>
 
@@ -30,8 +33,9 @@ remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *le
 		if (rc != 0)
 			return rc;
 		rc = kv_scan_next(&scan, &key, &value);
+		if (rc == 1 && key.len > sizeof(victim.bytes))
+			rc = SHELF_ECORRUPT;
 		if (rc == 1) {
-			SHELF_ASSERT(key.len <= sizeof(victim.bytes));
 			memcpy(victim.bytes, key.data, key.len);
 			victim.len = key.len;
 		}
@@ -46,7 +50,7 @@ remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *le
 }
 
 static int
-remove_one(struct kv_txn *txn, uint8_t kind, uint64_t blob, unsigned *left)
+remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
 {
 	struct blob_key key;
 	int rc;
@@ -58,9 +62,22 @@ remove_one(struct kv_txn *txn, uint8_t kind, uint64_t blob, unsigned *left)
 	rc = kv_del(txn, KV_BLOB, blob_key_span(&key));
 	if (rc != 0 && rc != SHELF_EMISSING)
 		return rc;
-	key = blob_job_key(kind, blob);
+	key = blob_job_key(BLOB_JOB_REMOVE, blob);
 	(*left)--;
 	return kv_del(txn, KV_JOB, blob_key_span(&key));
+}
+
+/* A staged blob that nobody linked is one to remove. */
+static int
+give_up_staged(struct kv_txn *txn, uint64_t blob)
+{
+	struct blob_key key = blob_job_key(BLOB_JOB_STAGED, blob);
+	int rc = kv_del(txn, KV_JOB, blob_key_span(&key));
+
+	if (rc != 0)
+		return rc;
+	key = blob_job_key(BLOB_JOB_REMOVE, blob);
+	return kv_put(txn, KV_JOB, blob_key_span(&key), shelf_span(NULL, 0));
 }
 
 /* The first job of a kind: 1 found. A staged one counts only when it is old. */
@@ -89,26 +106,26 @@ first_job(struct kv_view *view, uint8_t kind, uint64_t *blob_out)
 static int
 purge_slice(struct kv_txn *txn, void *arg)
 {
-	static const uint8_t kinds[] = {BLOB_JOB_REMOVE, BLOB_JOB_STAGED};
 	struct purge *p = arg;
 	unsigned left = SLICE_ROWS;
 	uint64_t blob;
 	int rc;
 
 	p->more = false;
-	for (size_t k = 0; k < sizeof(kinds); k++) {
-		while ((rc = first_job(kv_txn_view(txn), kinds[k], &blob)) == 1) {
-			if (left == 0) {
-				p->more = true;
-				return 0;
-			}
-			if ((rc = remove_one(txn, kinds[k], blob, &left)) != 0)
-				return rc;
-		}
-		if (rc < 0)
+	while ((rc = first_job(kv_txn_view(txn), BLOB_JOB_STAGED, &blob)) == 1 && left >= 2) {
+		left -= 2;
+		if ((rc = give_up_staged(txn, blob)) != 0)
 			return rc;
 	}
-	return 0;
+	while (rc >= 0 && (rc = first_job(kv_txn_view(txn), BLOB_JOB_REMOVE, &blob)) == 1) {
+		if (left == 0) {
+			p->more = true;
+			return 0;
+		}
+		if ((rc = remove_one(txn, blob, &left)) != 0)
+			return rc;
+	}
+	return rc;
 }
 
 int

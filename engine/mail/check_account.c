@@ -217,27 +217,27 @@ compare(struct check *k, const struct mail_mbox *m, const struct sums *s, uint32
 }
 
 static int
-check_mailbox(struct check *k, const struct mail_mbox *m, const struct mail_acct *a)
+check_mailbox(struct check *k, const struct mail_mbox *m, const struct mail_acct *a, bool going)
 {
 	struct sums s = {0};
 	struct page_walk w = {k, m->id, &s};
 	struct mail_name n = {0};
 	uint32_t rows = 0;
 	bool deleted = (m->flags & MAIL_MBOX_DELETED) != 0;
-	int rc;
+	int rc = count_rows(k, m->id, &rows);
 
+	/* Removal takes the rows first and leaves the counters as they were: when it has begun, pages and
+	 * rows need not agree any more. */
+	if (rc != 0 || going || (deleted && rows < m->exists))
+		return rc;
 	if (k->page == NULL)
 		k->page = shelf_alloc(sizeof(*k->page));
-	if ((rc = index_page_each(k->view, m->id, 0, UINT32_MAX, each_page, &w)) != 0 ||
-	    (rc = count_rows(k, m->id, &rows)) != 0)
+	if ((rc = index_page_each(k->view, m->id, 0, UINT32_MAX, each_page, &w)) != 0)
 		return rc;
 	if (s.exists > 0)
 		check_range(k, m->id, &s);
-	/* A deleted mailbox may be half removed: then its rows and pages need not agree. */
-	if (deleted)
-		return 0;
 	compare(k, m, &s, rows, a);
-	if (mail_name_get(k->view, m->name, &n) != 0 || n.id != m->id)
+	if (!deleted && (mail_name_get(k->view, m->name, &n) != 0 || n.id != m->id))
 		check_found(k, 9, "mailbox %u: its name does not lead to it", m->id);
 	return 0;
 }
@@ -275,9 +275,9 @@ check_names(struct check *k, uint32_t mailboxes)
 	return rc;
 }
 
-/* Held rows count their blobs; each has its date of removal (7). */
+/* Held rows count their blobs; each has its date of removal (7), until its account is under removal. */
 static int
-check_held(struct check *k)
+check_held(struct check *k, bool going)
 {
 	struct shelf_span key, value, due_value;
 	struct kv_scan scan;
@@ -295,7 +295,7 @@ check_held(struct check *k)
 			check_count_ref(k, g.msg.blob);
 	}
 	kv_scan_close(&scan);
-	if (rc != 0 || (rc = kv_scan_open(k->view, KV_DUE, shelf_span(NULL, 0), shelf_span(NULL, 0),
+	if (rc != 0 || going || (rc = kv_scan_open(k->view, KV_DUE, shelf_span(NULL, 0), shelf_span(NULL, 0),
 					  &scan)) != 0)
 		return rc;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
@@ -347,6 +347,7 @@ check_account(struct check *k, const struct check_account *account)
 	struct kv_scan scan;
 	struct mail_acct a;
 	struct mail_mbox m;
+	bool going = !account->has_user; /* under removal, perhaps half done: it keeps no counters */
 	int rc;
 
 	k->account = account->id;
@@ -367,15 +368,12 @@ check_account(struct check *k, const struct check_account *account)
 			continue;
 		}
 		m.id = base_get_be32(key.data);
-		if ((rc = check_mailbox(k, &m, &a)) != 0)
+		if ((rc = check_mailbox(k, &m, &a, going)) != 0)
 			break;
 	}
 	kv_scan_close(&scan);
-	if (rc != 0 || (rc = check_held(k)) != 0)
+	if (rc != 0 || (rc = check_held(k, going)) != 0 || going)
 		return rc;
-	/* An account under removal keeps no counters. */
-	if (!account->has_user)
-		return 0;
 	if ((rc = check_names(k, a.mailboxes)) != 0)
 		return rc;
 	return check_quota(k, &a);

@@ -170,16 +170,19 @@ shelf_msg_set_flags(struct shelf_store *store_, uint32_t account, uint32_t mailb
 {
 	struct storing s = {
 	    .store = store_, .mailbox = mailbox, .uids = uids, .change = change, .next = 1};
+	bool adds;
 	int rc = 0;
 
 	for (size_t k = 0; k < change->nkeywords; k++)
 		if (change->op != SHELF_FLAGS_REMOVE && !mail_keyword_valid(change->keywords[k]))
 			return SHELF_ESYNTAX;
+	/* Who empties a full store by IMAP has to set \Deleted first. */
+	adds = change->op != SHELF_FLAGS_REMOVE &&
+	       (change->nkeywords > 0 || (change->flags & SHELF_DELETED) == 0);
 	s.modified = shelf_uidset_new();
 	while (rc == 0 && s.next != 0) {
 		s.from = s.next;
-		rc = kv_update(store_->kv, account, change->op == SHELF_FLAGS_REMOVE ? 0 : KV_ADDS,
-			       store, &s);
+		rc = kv_update(store_->kv, account, adds ? KV_ADDS : 0, store, &s);
 		if (rc == 0 && modified_out != NULL)
 			shelf_uidset_or(modified_out, s.modified);
 	}

@@ -32,8 +32,12 @@ first_key(struct kv_view *view, enum kv_table table, struct shelf_span prefix, s
 	if (rc != 0)
 		return rc;
 	if ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		memcpy(out->bytes, key.data, key.len);
-		out->len = key.len;
+		if (key.len <= sizeof(out->bytes)) {
+			memcpy(out->bytes, key.data, key.len);
+			out->len = key.len;
+		} else {
+			rc = SHELF_ECORRUPT;
+		}
 	}
 	kv_scan_close(&scan);
 	return rc;
@@ -221,7 +225,8 @@ clear_account(struct kv_txn *txn, void *arg)
 			return rc < 0 ? rc : 0;
 	p->more = false;
 	base_put_be32(job + 1, p->account);
-	return kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
+	rc = kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
+	return rc == SHELF_EMISSING ? 0 : rc; /* another process was faster */
 }
 
 /* The first deleted account of a shard: 1 found. One that still has its name lives: its deletion stopped
@@ -241,7 +246,11 @@ first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_o
 	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) ==
 	    0) {
 		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-			*account_out = key.len == 5 ? base_get_be32(key.data + 1) : 0;
+			if (key.len != 5) {
+				rc = SHELF_ECORRUPT;
+				break;
+			}
+			*account_out = base_get_be32(key.data + 1);
 			if (shelf_account_get(store, *account_out, &account) == SHELF_ENOACCOUNT)
 				break;
 		}
@@ -282,46 +291,107 @@ next_account(struct shelf_store *store, uint32_t after, uint32_t *out)
 		return rc;
 	rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), mail_key_span(&from), &scan);
 	if (rc == 0) {
-		if ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		rc = kv_scan_next(&scan, &key, &value);
+		if (rc == 1 && key.len == 4)
 			*out = base_get_be32(key.data);
+		else if (rc == 1)
+			rc = SHELF_ECORRUPT;
 		kv_scan_close(&scan);
 	}
 	kv_view_end(&view);
 	return rc;
 }
 
+/* Where the pass over accounts goes on; several threads may purge. */
+static uint32_t
+position(struct shelf_store *store)
+{
+	uint32_t account;
+
+	pthread_mutex_lock(&store->lock);
+	account = store->purge_account;
+	pthread_mutex_unlock(&store->lock);
+	return account;
+}
+
+static void
+set_position(struct shelf_store *store, uint32_t account)
+{
+	pthread_mutex_lock(&store->lock);
+	store->purge_account = account;
+	pthread_mutex_unlock(&store->lock);
+}
+
+static int64_t
+mono_s(void)
+{
+	return shelf_mono_ms() / 1000;
+}
+
+/* The pass has ended, or rests after an error. */
+static void
+set_pass_time(struct shelf_store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	store->purge_pass_s = mono_s();
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Damage of one account or shard must not keep what is due everywhere else: it is passed over, and
+ * told in the end. True: go on. */
+static bool
+pass_over(int rc, uint32_t shard, uint32_t account, int *damage)
+{
+	if (rc >= 0 || rc == SHELF_ENOACCOUNT)
+		return true;
+	if (shelf_err_class_of(rc) != SHELF_CLASS_CORRUPT)
+		return false;
+	shelf_log(SHELF_LOG_ERROR, "purge passed over damage", "shard", "%u", shard, "account", "%u",
+	    account, "error", "%s", shelf_err_name(rc), NULL);
+	*damage = rc;
+	return true;
+}
+
+/* 1: time is up. */
+static int
+purge_accounts(struct shelf_store *store, int64_t until, int *damage)
+{
+	uint32_t account = position(store);
+	int rc;
+
+	for (;;) {
+		if (shelf_mono_ms() > until)
+			return 1;
+		if ((rc = next_account(store, account, &account)) <= 0)
+			return rc;
+		while ((rc = purge_account_step(store, account)) == 1)
+			if (shelf_mono_ms() > until)
+				return 1;
+		if (!pass_over(rc, KV_SHARDS_MAX, account, damage))
+			return rc;
+		set_position(store, account);
+	}
+}
+
 int
 shelf_store_purge(struct shelf_store *store, unsigned budget_ms)
 {
 	int64_t until = shelf_mono_ms() + budget_ms;
-	uint32_t account;
-	int rc = 1;
+	int damage = 0, rc;
 
 	/* Held mail first: what it lets go is work for the shards. */
-	for (;;) {
-		if (shelf_mono_ms() > until)
-			return 1;
-		if ((rc = next_account(store, store->purge_account, &account)) < 0)
-			return rc;
-		if (rc == 0)
-			break;
-		while ((rc = purge_account_step(store, account)) == 1)
-			if (shelf_mono_ms() > until)
-				return 1;
-		if (rc < 0 && rc != SHELF_ENOACCOUNT)
-			return rc;
-		store->purge_account = account;
-	}
-	store->purge_account = 0;
-	store->purge_pass_s = shelf_now_s();
+	if ((rc = purge_accounts(store, until, &damage)) != 0)
+		return rc;
+	set_position(store, 0);
+	set_pass_time(store);
 	for (uint32_t shard = 0; shard < kv_shards(store->kv); shard++) {
 		while ((rc = purge_shard_step(store, shard)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
-		if (rc < 0)
+		if (!pass_over(rc, shard, 0, &damage))
 			return rc;
 	}
-	return 0;
+	return damage;
 }
 
 /* ---- The janitor of a serving process -------------------------------------------------------------------- */
@@ -334,23 +404,28 @@ janitor(void *arg)
 
 	while (!stop) {
 		struct timespec until;
+		int64_t pass_s;
 
+		pthread_mutex_lock(&s->lock);
+		pass_s = s->purge_pass_s;
+		pthread_mutex_unlock(&s->lock);
 		/* A pass that found nothing left rests for a while; one cut by its budget goes on soon. */
-		if (more || shelf_now_s() - s->purge_pass_s >= PASS_EVERY_S) {
+		if (more || mono_s() - pass_s >= PASS_EVERY_S) {
 			int rc = shelf_store_purge(s, JANITOR_BUDGET_MS);
 
 			more = rc == 1;
 			if (rc < 0) {
 				shelf_log(SHELF_LOG_WARN, "purge failed", "error", "%s",
 					  shelf_err_text(rc), NULL);
-				s->purge_pass_s = shelf_now_s();
+				set_pass_time(s);
 			}
 		}
-		clock_gettime(CLOCK_REALTIME, &until);
+		/* Of the clock that nobody sets back: the rest must not grow. */
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += JANITOR_MS / 1000;
 		pthread_mutex_lock(&s->lock);
 		if (!s->stop)
-			pthread_cond_timedwait(&s->wake, &s->lock, &until);
+			pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &until);
 		stop = s->stop;
 		pthread_mutex_unlock(&s->lock);
 	}
