@@ -297,8 +297,11 @@ index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p)
 		    txn, KV_FPAGE, page_key(key, mailbox, p->page, (uint8_t)n),
 		    shelf_span(whole.data + offset, left < KV_VALUE_MAX ? left : KV_VALUE_MAX));
 	}
-	for (unsigned n = parts; n < had && rc == 0; n++)
+	for (unsigned n = parts; n < had && rc == 0; n++) {
 		rc = kv_del(txn, KV_FPAGE, page_key(key, mailbox, p->page, (uint8_t)n));
+		if (rc == SHELF_EMISSING)
+			rc = SHELF_ECORRUPT;
+	}
 	shelf_buf_free(&whole);
 	return rc;
 }

@@ -90,7 +90,8 @@ expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 			e->next = uid;
 			return 0;
 		}
-		if ((rc = expunge_page(c, o, e, &uid, &left)) != 0)
+		/* Behind the last page of all uids comes none. */
+		if ((rc = expunge_page(c, o, e, &uid, &left)) != 0 || uid == 0)
 			return rc;
 		/* Nothing on the pages may have been \Deleted: pages written are not the measure here,
 		 * but a closure must end, so pages read are. */

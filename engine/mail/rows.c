@@ -167,7 +167,8 @@ mail_mbox_decode(struct shelf_span value, struct mail_mbox *m)
 	m->keywords = (uint32_t)base_get_le(&r, 4);
 	m->created_s = (int64_t)base_get_le(&r, 8);
 	m->name = base_get_text(&r);
-	return r.bad ? SHELF_ECORRUPT : 0;
+	/* What is counted on further up: keyword numbers index columns, uid 0 means none. */
+	return r.bad || m->keywords > SHELF_KEYWORDS_MAX || m->uidnext == 0 ? SHELF_ECORRUPT : 0;
 }
 
 int

@@ -344,6 +344,9 @@ shelf_view_refresh(struct shelf_view *v, struct shelf_rd *rd, bool may_renumber,
 	for (uint32_t p = shelf_uidset_next(r.pages, 1); rc == 0 && p != 0;
 	     p = shelf_uidset_next(r.pages, p + 1))
 		rc = look_at_page(&r, p - 1);
+	/* Nothing was applied, so whatever was looked at has to be looked at again. */
+	if (rc != 0)
+		shelf_uidset_or(v->kept, r.pages);
 	shelf_uidset_free(&r.pages);
 	shelf_uidset_free(&r.present);
 	if (rc != 0) {
