@@ -5,7 +5,7 @@
 
 #include <mailshelf/mem.h>
 
-#include "kv.h"
+#include "mail.h"
 #include "store_rig.h"
 
 static struct rig r;
@@ -392,6 +392,48 @@ START_TEST(a_mailbox_asks_the_quota_and_its_date)
 }
 END_TEST
 
+/* ---- A removal that has begun ---------------------------------------------------------------------------- */
+
+struct first_row {
+	uint32_t mailbox;
+	bool put; /* what was taken */
+	uint8_t value[64];
+	size_t len;
+};
+
+/* Takes the row of a mailbox's first message, as the purge does first of all, or puts it back. */
+static int
+move_first_row(struct kv_txn *txn, void *arg)
+{
+	struct first_row *f = arg;
+	struct mail_key key = mail_key2(f->mailbox, 1);
+	struct shelf_span value;
+	int rc;
+
+	if (f->put)
+		return kv_put(txn, KV_MSG, mail_key_span(&key), shelf_span(f->value, f->len));
+	if ((rc = kv_get(kv_txn_view(txn), KV_MSG, mail_key_span(&key), &value)) != 0)
+		return rc;
+	f->len = value.len < sizeof(f->value) ? value.len : sizeof(f->value);
+	memcpy(f->value, value.data, f->len);
+	return kv_del(txn, KV_MSG, mail_key_span(&key));
+}
+
+/* The clock may be set back while a mailbox is being removed: its date alone does not tell. */
+START_TEST(a_mailbox_half_removed_stays_away)
+{
+	struct first_row f = {.mailbox = rig_create(&r, r.joe, "Box")};
+
+	rig_fill(&r, r.joe, f.mailbox, 3);
+	delete("Box");
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, move_first_row, &f), 0);
+	ck_assert_str_eq(bring_back(f.mailbox, ""), "NOMAILBOX");
+	f.put = true;
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, move_first_row, &f), 0);
+	ck_assert_str_eq(bring_back(f.mailbox, ""), "Box");
+}
+END_TEST
+
 Suite *suite_restore(void);
 
 Suite *
@@ -411,6 +453,7 @@ suite_restore(void)
 	tcase_add_test(t, a_name_taken_again_gets_another_uidvalidity);
 	tcase_add_test(t, a_free_name_keeps_the_uidvalidity_of_its_last_owner);
 	tcase_add_test(t, a_mailbox_asks_the_quota_and_its_date);
+	tcase_add_test(t, a_mailbox_half_removed_stays_away);
 	suite_add_tcase(s, t);
 	return s;
 }
