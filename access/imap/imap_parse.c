@@ -10,6 +10,8 @@
 
 enum { FLAGS_MAX = SHELF_KEYWORDS_MAX };
 
+static const int64_t LAST_SECOND = 253402300799; /* 31-Dec-9999 23:59:59 */
+
 bool
 imap_parse_fail(struct imap_parser *p, const char *error)
 {
@@ -392,7 +394,10 @@ imap_parse_date_time(struct imap_parser *p, int64_t *s_out, int16_t *zone_min_ou
 	if (hour > 23 || minute > 59 || second > 60 || zone % 100 > 59 || zone / 100 > 23)
 		return imap_parse_fail(p, "bad time");
 	*zone_min_out = (int16_t)(sign * (int)(zone / 100 * 60 + zone % 100));
-	*s_out = days * 86400 + hour * 3600 + minute * 60 + second - (int64_t)*zone_min_out * 60;
+	*s_out = days * 86400 + hour * 3600 + minute * 60 + second;
+	if (*s_out > LAST_SECOND) /* a leap second beyond what four digits can say */
+		return imap_parse_fail(p, "bad time");
+	*s_out -= (int64_t)*zone_min_out * 60;
 	return true;
 }
 
