@@ -207,19 +207,35 @@ shelf_view_max_uid(const struct shelf_view *v)
 	return shelf_view_uid(v, v->count);
 }
 
-static void
-add_uids(struct shelf_uidset *set, uint32_t page, const struct index_bits *bits)
-{
-	for (unsigned n = index_bits_next(bits, 0); n < INDEX_PAGE_UIDS;
-	     n = index_bits_next(bits, n + 1))
-		shelf_uidset_add(set, page << INDEX_PAGE_SHIFT | n);
-}
-
+/* Run by run, also over the borders of pages: a command of a session in a mailbox of a million messages
+ * must not pay for each of them. */
 void
 shelf_view_uids(const struct shelf_view *v, struct shelf_uidset *set)
 {
-	for (size_t i = 0; i < v->n; i++)
-		add_uids(set, v->page[i], &v->bits[i]);
+	uint32_t first = 0, last = 0;
+	bool open = false;
+
+	for (size_t i = 0; i < v->n; i++) {
+		const struct index_bits *b = &v->bits[i];
+		struct index_bits gaps;
+		unsigned n, end;
+
+		for (int w = 0; w < 4; w++)
+			gaps.word[w] = ~b->word[w];
+		for (n = index_bits_next(b, 0); n < INDEX_PAGE_UIDS; n = index_bits_next(b, end)) {
+			uint32_t begin = v->page[i] << INDEX_PAGE_SHIFT | n;
+
+			end = index_bits_next(&gaps, n);
+			if (open && begin != last + 1)
+				shelf_uidset_add_range(set, first, last);
+			if (!open || begin != last + 1)
+				first = begin;
+			last = begin + (end - n) - 1;
+			open = true;
+		}
+	}
+	if (open)
+		shelf_uidset_add_range(set, first, last);
 }
 
 /* ---- Refresh ------------------------------------------------------------------------------------------ */

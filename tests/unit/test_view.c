@@ -73,6 +73,16 @@ expunge(uint32_t first, uint32_t last)
 	shelf_uidset_free(&uids);
 }
 
+static void
+expect_uids(const char *want)
+{
+	struct shelf_uidset *uids = shelf_uidset_new();
+
+	shelf_view_uids(view, uids);
+	ck_assert_str_eq(rig_text(uids), want);
+	shelf_uidset_free(&uids);
+}
+
 START_TEST(removals_over_a_border_are_kept_back)
 {
 	const uint32_t border = _i == 0 ? 256 : 65536;
@@ -80,6 +90,7 @@ START_TEST(removals_over_a_border_are_kept_back)
 	fill_from(border - 50, 100);
 	refresh(true);
 	ck_assert_uint_eq(shelf_view_uid(view, 51), border);
+	expect_uids(_i == 0 ? "206:305" : "65486:65585");
 	expunge(border - 50, border + 9);
 	refresh(false);
 	ck_assert(ch.kept_back);
@@ -98,6 +109,7 @@ START_TEST(removals_over_a_border_are_kept_back)
 	ck_assert_uint_eq(shelf_view_uid(view, 1), border + 10);
 	ck_assert_uint_eq(shelf_view_max_uid(view), border + 50);
 	ck_assert_uint_eq(shelf_view_seq_from(view, border), 1);
+	expect_uids(_i == 0 ? "266:304,306" : "65546:65584,65586");
 	refresh(true);
 	ck_assert_uint_eq(shelf_uidset_count(ch.vanished), 0);
 }
