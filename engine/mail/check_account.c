@@ -245,13 +245,13 @@ check_mailbox(struct check *k, const struct mail_mbox *m, const struct mail_acct
 /* ---- One account ------------------------------------------------------------------------------------------ */
 
 static int
-check_names(struct check *k, uint32_t mailboxes)
+check_names(struct check *k, const struct mail_acct *a)
 {
 	struct shelf_span key, value;
 	struct kv_scan scan;
 	struct mail_name n;
 	struct mail_mbox m;
-	uint32_t count = 0;
+	uint32_t count = 0, loose = 0;
 	int rc = kv_scan_open(k->view, KV_MNAME, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
 
 	if (rc != 0)
@@ -262,6 +262,7 @@ check_names(struct check *k, uint32_t mailboxes)
 			continue;
 		}
 		count += n.id != 0;
+		loose += n.id == 0;
 		if (n.id != 0 &&
 		    (mail_mbox_get(k->view, n.id, &m) != 0 || (m.flags & MAIL_MBOX_DELETED) != 0 ||
 		     !shelf_span_eq(m.name, n.name)))
@@ -270,8 +271,9 @@ check_names(struct check *k, uint32_t mailboxes)
 				    n.id);
 	}
 	kv_scan_close(&scan);
-	if (rc == 0 && count != mailboxes)
-		check_found(k, 9, "%u mailboxes kept, %u names counted", mailboxes, count);
+	if (rc == 0 && (count != a->mailboxes || loose != a->loose))
+		check_found(k, 9, "%u mailboxes and %u subscriptions without one kept, %u and %u counted",
+		    a->mailboxes, a->loose, count, loose);
 	return rc;
 }
 
@@ -374,7 +376,7 @@ check_account(struct check *k, const struct check_account *account)
 	kv_scan_close(&scan);
 	if (rc != 0 || (rc = check_held(k, going)) != 0 || going)
 		return rc;
-	if ((rc = check_names(k, a.mailboxes)) != 0)
+	if ((rc = check_names(k, &a)) != 0)
 		return rc;
 	return check_quota(k, &a);
 }

@@ -47,6 +47,7 @@ struct mail_acct {
 	uint32_t next_mailbox;
 	uint32_t last_uidvalidity;
 	uint32_t mailboxes; /* how many exist */
+	uint32_t loose;     /* subscriptions to names without a mailbox */
 	struct shelf_quota quota;
 };
 
@@ -124,7 +125,6 @@ SHELF_CHECK int mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid
 			      const struct mail_gone *g);
 SHELF_CHECK int mail_gone_decode(struct shelf_span value, struct mail_gone *out);
 SHELF_CHECK int mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *out);
-SHELF_CHECK int mail_name_put(struct kv_txn *txn, const struct mail_name *n);
 SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out);
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
@@ -198,6 +198,9 @@ SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
 
 /* A uidvalidity greater than any the account has given: the time, or one more than the last. */
 uint32_t mail_new_uidvalidity(struct mail_change *c);
+/* A name row as it is to be from now on; none when it neither is a mailbox nor is subscribed. A subscription
+ * that would be one too many without a mailbox is forgotten: removing a mailbox never fails for it. */
+SHELF_CHECK int mail_name_put(struct mail_change *c, const struct mail_name *n);
 /* A new mailbox row and name. NAME is canonical. */
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);

@@ -77,7 +77,7 @@ mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t spec
 	c->acct.mailboxes++;
 	n = (struct mail_name){.id = m.id, .subscribed = rc == 0 && n.subscribed, .name = name};
 	*id_out = m.id;
-	if ((rc = mail_name_put(c->txn, &n)) != 0)
+	if ((rc = mail_name_put(c, &n)) != 0)
 		return rc;
 	return mail_mbox_put(c->txn, &m);
 }
@@ -212,10 +212,12 @@ subscribe(struct kv_txn *txn, void *arg)
 		return rc;
 	if (n.subscribed == op->subscribed)
 		return 0;
+	if (n.id == 0 && op->subscribed && c.acct.loose >= SHELF_MAILBOXES_MAX)
+		return SHELF_ELIMIT;
 	n.name = shelf_buf_span(&op->name);
 	n.subscribed = op->subscribed;
 	mail_change_modseq(&c);
-	if ((rc = mail_name_put(txn, &n)) != 0)
+	if ((rc = mail_name_put(&c, &n)) != 0)
 		return rc;
 	return mail_change_end(&c);
 }
@@ -299,7 +301,7 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	c.acct.quota.held_bytes += o.row.bytes;
 	c.acct.quota.held_messages += o.row.exists;
 	n = (struct mail_name){.id = 0, .subscribed = n.subscribed, .name = name};
-	if ((rc = mail_name_put(txn, &n)) != 0 ||
+	if ((rc = mail_name_put(&c, &n)) != 0 ||
 	    (rc = kv_put(txn, KV_DUE, mail_key_span(&due), shelf_span(NULL, 0))) != 0 ||
 	    (rc = mail_open_flush(&c, &o)) != 0)
 		goto out;
@@ -334,7 +336,7 @@ move_name(struct mail_change *c, uint32_t id, struct shelf_span from, struct she
 		return rc;
 	was_subscribed = n.subscribed;
 	n = (struct mail_name){.subscribed = was_subscribed, .name = from};
-	if ((rc = mail_name_put(c->txn, &n)) != 0)
+	if ((rc = mail_name_put(c, &n)) != 0)
 		return rc;
 	n = (struct mail_name){0};
 	rc = mail_name_get(kv_txn_view(c->txn), to, &n);
@@ -343,7 +345,7 @@ move_name(struct mail_change *c, uint32_t id, struct shelf_span from, struct she
 	if (rc == 0 && n.id != 0)
 		return SHELF_EEXISTS;
 	n = (struct mail_name){.id = id, .subscribed = rc == 0 && n.subscribed, .name = to};
-	if ((rc = mail_name_put(c->txn, &n)) == 0 && (rc = mail_open(c, id, &o)) == 0) {
+	if ((rc = mail_name_put(c, &n)) == 0 && (rc = mail_open(c, id, &o)) == 0) {
 		o.row.name = to;
 		o.dirty = true;
 		mail_change_modseq(c);

@@ -472,7 +472,7 @@ revive(struct kv_txn *txn, void *arg)
 	c.acct.quota.held_bytes -= m.bytes;
 	c.acct.quota.held_messages -= m.exists;
 	n = (struct mail_name){.id = m.id, .subscribed = n.subscribed, .name = m.name};
-	if ((rc = mail_name_put(txn, &n)) != 0 || (rc = mail_mbox_put(txn, &m)) != 0 ||
+	if ((rc = mail_name_put(&c, &n)) != 0 || (rc = mail_mbox_put(txn, &m)) != 0 ||
 	    (rc = kv_del(txn, KV_DUE, mail_key_span(&due))) != 0)
 		return rc;
 	return mail_change_end(&c);

@@ -5,7 +5,8 @@
  * opens with a format byte.
  *
  * ACCT     key ""             1 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
- *                             limit bytes 8, messages 8 | used bytes 8, messages 8 | held bytes 8, messages 8
+ *                             limit bytes 8, messages 8 | used bytes 8, messages 8 | held bytes 8, messages 8 |
+ *                             subscriptions without a mailbox 4
  * MBOX     mailbox            1 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
  *                             deleted 4 | bytes 8 | deleted bytes 8 | recent from 4 | special use 4 |
  *                             keywords 4 | created 8 | name text
@@ -121,6 +122,7 @@ mail_acct_get(struct kv_view *view, struct mail_acct *a)
 	a->quota.used_messages = base_get_le(&r, 8);
 	a->quota.held_bytes = base_get_le(&r, 8);
 	a->quota.held_messages = base_get_le(&r, 8);
+	a->loose = (uint32_t)base_get_le(&r, 4);
 	return r.bad ? SHELF_ECORRUPT : 0;
 }
 
@@ -140,6 +142,7 @@ mail_acct_put(struct kv_txn *txn, const struct mail_acct *a)
 	base_add_le(&b, a->quota.used_messages, 8);
 	base_add_le(&b, a->quota.held_bytes, 8);
 	base_add_le(&b, a->quota.held_messages, 8);
+	base_add_le(&b, a->loose, 4);
 	return put(txn, KV_ACCT, (struct mail_key){.len = 0}, &b);
 }
 
@@ -229,23 +232,32 @@ mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *n)
 	return rc != 0 ? rc : mail_name_decode(value, n);
 }
 
-/* A name that neither is a mailbox nor is subscribed has no row. */
 int
-mail_name_put(struct kv_txn *txn, const struct mail_name *n)
+mail_name_put(struct mail_change *c, const struct mail_name *n)
 {
 	struct mail_key key = mail_name_key(n->name);
+	struct mail_name old = {0};
 	struct shelf_buf b = {0};
-	int rc;
+	int rc = mail_name_get(kv_txn_view(c->txn), n->name, &old);
+	bool loose = n->id == 0 && n->subscribed;
 
-	if (n->id == 0 && !n->subscribed) {
-		rc = kv_del(txn, KV_MNAME, mail_key_span(&key));
+	if (rc != 0 && rc != SHELF_ENOMAILBOX)
+		return rc;
+	if (rc == 0 && old.id == 0)
+		c->acct.loose--;
+	if (loose && c->acct.loose >= SHELF_MAILBOXES_MAX)
+		loose = false;
+	c->acct.loose += loose;
+	c->dirty = true;
+	if (n->id == 0 && !loose) {
+		rc = kv_del(c->txn, KV_MNAME, mail_key_span(&key));
 		return rc == SHELF_EMISSING ? 0 : rc;
 	}
 	base_add_le(&b, FORMAT, 1);
 	base_add_le(&b, n->id, 4);
 	base_add_le(&b, n->subscribed, 1);
 	base_add_text(&b, n->name);
-	return put(txn, KV_MNAME, key, &b);
+	return put(c->txn, KV_MNAME, key, &b);
 }
 
 /* ---- MSG, GONE ------------------------------------------------------------------------------------- */

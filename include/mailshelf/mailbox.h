@@ -73,7 +73,7 @@ SHELF_CHECK int shelf_mailbox_delete(struct shelf_store *store, uint32_t account
     struct shelf_span name);
 SHELF_CHECK int shelf_mailbox_rename(struct shelf_store *store, uint32_t account,
     struct shelf_span from, struct shelf_span to);
-/* Names need not exist (RFC 9051 6.3.7). */
+/* Names need not exist (RFC 9051 6.3.7); SHELF_ELIMIT beyond SHELF_MAILBOXES_MAX that do not. */
 SHELF_CHECK int shelf_mailbox_subscribe(struct shelf_store *store, uint32_t account,
     struct shelf_span name, bool subscribed);
 /* SHELF_ENOMAILBOX, SHELF_EEXISTS when another mailbox of the account has that use. */

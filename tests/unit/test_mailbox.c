@@ -233,6 +233,25 @@ START_TEST(subscriptions_outlive_mailboxes)
 }
 END_TEST
 
+START_TEST(subscriptions_have_a_limit)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < SHELF_MAILBOXES_MAX; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str(name), true), 0);
+	}
+	ck_assert_int_eq(
+	    shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("more"), true), SHELF_ELIMIT);
+	/* A mailbox may be subscribed and removed all the same; its subscription goes with it. */
+	ck_assert_int_eq(create("box"), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("box"), true), 0);
+	ck_assert_int_eq(delete_box("box"), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("s0"), false), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("box"), true), 0);
+}
+END_TEST
+
 START_TEST(special_use_is_given_once)
 {
 	struct shelf_span sent = shelf_span_str("Sent"), other = shelf_span_str("Other");
@@ -300,6 +319,7 @@ suite_mailbox(void)
 	tcase_add_test(tc, rename_moves_inferiors_and_keeps_ids);
 	tcase_add_test(tc, rename_of_inbox_leaves_an_empty_inbox);
 	tcase_add_test(tc, subscriptions_outlive_mailboxes);
+	tcase_add_test(tc, subscriptions_have_a_limit);
 	tcase_add_test(tc, special_use_is_given_once);
 	tcase_add_test(tc, recent_is_told_to_one_session);
 	tcase_add_test(tc, mailboxes_have_a_limit);
