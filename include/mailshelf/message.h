@@ -98,7 +98,8 @@ SHELF_CHECK int shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct she
  * A draft is a message being received: bytes are hashed, compressed and scanned as they come, and
  * kept in memory up to 256 KiB compressed, then in a temporary file. Not visible to anybody until
  * it is appended; freeing it at any time leaves nothing behind. After shelf_draft_finish it may be
- * appended any number of times, to any accounts; it is then read-only and any thread may use it.
+ * appended any number of times, to any accounts, by any thread but one at a time (shelf_deliver is how
+ * many accounts get it at once).
  */
 struct shelf_draft;
 SHELF_CHECK int shelf_draft_new(struct shelf_store *store, struct shelf_draft **out);
