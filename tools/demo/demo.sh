@@ -3,7 +3,7 @@
 #
 #   BIN          where mailshelf and mailshelfd are; default: build/release
 #   DEMO_EXIT    1: stop by itself; the exit status tells whether everything held
-#   DEMO_CORPUS  none, some (default: two lists, about 3,300 messages) or all of ../shared/corpus/bulk
+#   DEMO_CORPUS  none, some (two lists, about 3,300 messages) or all (default) of ../shared/corpus/bulk
 #   DEMO_DIR     the demo's directory, removed and made again; default: demo-store
 #
 # Nothing leaves the loopback interface. Accounts and passwords are new each time.
@@ -73,7 +73,7 @@ shelf import alice "$SAMPLE" --mailbox INBOX
 again=$(shelf --json import alice "$SAMPLE" --mailbox INBOX)
 holds "a repeated import stores nothing" grep -q '"stored":0,' <<<"$again"
 
-case ${DEMO_CORPUS:-some} in
+case ${DEMO_CORPUS:-all} in
 none) files=() ;;
 all) files=("$CORPUS"/*.mbox.zst) ;;
 some) files=("$CORPUS/list-ksummit.mbox.zst" "$CORPUS/sa-easy-ham-1.mbox.zst") ;;
@@ -85,8 +85,8 @@ if [ ${#files[@]} -gt 0 ] && [ -e "${files[0]}" ]; then
 		say "importing $name into alice's lists/$name"
 		shelf import alice "$file" --mailbox "lists/$name" || bad "$name was not imported whole"
 	done
-	[ "${DEMO_CORPUS:-some}" = all ] ||
-		echo "   (two files of the corpus; DEMO_CORPUS=all takes all of them)"
+	[ "${DEMO_CORPUS:-all}" = all ] ||
+		echo "   (two files of the corpus; all of them without DEMO_CORPUS=some)"
 else
 	echo "   (no corpus: only the sample)"
 fi
