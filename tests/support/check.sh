@@ -18,13 +18,16 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 # Thousands of small stores are made and synced: in memory, when there is enough of it.
 if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ] &&
 	[ "$(df --output=avail -k /dev/shm | tail -n 1)" -gt $((2 * 1024 * 1024)) ]; then
-	export TMPDIR=/dev/shm
+	TMPDIR=/dev/shm
 fi
+top=$(mktemp -d "${TMPDIR:-/tmp}/mailshelf-check-XXXXXX") || exit 1
+trap 'rm -rf "$top"' EXIT
+log=$top/log
+export TMPDIR=$top/tmp
+mkdir "$TMPDIR"
 
 passed=0
 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 
 # Tests leave nothing in the tree. Only asked in CI: elsewhere people edit while tests run.
 tree() { [ "${CI:-}" = true ] && git status --porcelain 2>/dev/null || true; }
@@ -34,6 +37,12 @@ finish() {
 	if [ "$(tree)" != "$tree_before" ]; then
 		echo "the tests changed the tree:"
 		tree
+		failed=$((failed + 1))
+	fi
+	# A test that failed may leave its store behind, one that passed may not.
+	if [ "$failed" -eq 0 ] && [ -n "$(ls -A "$TMPDIR")" ]; then
+		echo "the tests left files behind:"
+		ls -A "$TMPDIR"
 		failed=$((failed + 1))
 	fi
 	echo

@@ -8,6 +8,7 @@
 #include "kv.h"
 #include "mail.h"
 #include "store_rig.h"
+#include "support.h"
 
 enum { BOX = 500 }; /* a mailbox number of this test alone: only pages are written */
 
@@ -26,6 +27,7 @@ static void
 teardown(void)
 {
 	shelf_store_close(&r.store);
+	support_rmtree(r.dir);
 }
 
 static unsigned
