@@ -42,7 +42,8 @@ struct shelf_changes {
  * shelf_view_refresh(view, rd, may_renumber, changes)
  *   Brings VIEW up to what RD sees.
  *   may_renumber  false while EXPUNGE must not be sent: removals are kept back until the next
- *                 refresh with true; the messages stay readable (message.h, gone).
+ *                 refresh with true. Expunged messages stay readable while they are held
+ *                 (message.h, gone); moved ones are elsewhere and SHELF_ENOMESSAGE here.
  *   changes       the caller's: vanished and flagged are sets of its own, which are cleared first.
  *                 The message number of a vanished uid must be taken BEFORE the refresh, so
  *                 shelf_view_seq() answers for the numbering before it until the caller ends the
