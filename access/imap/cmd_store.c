@@ -15,7 +15,6 @@
 
 enum {
 	STEP_UIDS = 65536, /* below the 300 pages the engine puts in one transaction (message.h) */
-	SLICE_MESSAGES = 8192,
 };
 
 struct store {
@@ -24,10 +23,9 @@ struct store {
 	struct shelf_uidset *uids, *step;
 	struct shelf_flag_change change;
 	bool silent;
-	uint32_t next;    /* uid: where to go on, 0: at the end */
+	uint32_t next;    /* uid: where to go on changing, 0: at the end */
 	uint64_t modseq;  /* of the step */
-	uint64_t shown;   /* version of the account of the first piece shown */
-	bool missing;
+	struct imap_flags_walk shown;
 	int rc;
 };
 
@@ -42,66 +40,19 @@ cleanup(struct imap_cmd *c)
 
 /* ---- Showing --------------------------------------------------------------------------------- */
 
-static int
-show_piece(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords *kw)
-{
-	struct imap_session *s = c->s;
-	struct store *w = c->data;
-	struct shelf_msg m = {0};
-	uint32_t uid = 0, pieces = 0;
-	int rc = 0;
-
-	for (; w->next != 0 && (uid = shelf_uidset_next(w->uids, w->next)) != 0;
-	    w->next = uid + 1) {
-		/* Asked for each: with 256 long keywords one line has 32 KiB. */
-		if (++pieces > SLICE_MESSAGES || imap_out_full(s))
-			return 1;
-		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
-		if (rc != 0 && rc != SHELF_ENOMESSAGE)
-			return rc;
-		if (rc != 0 || m.uid != uid) {
-			w->missing = true;
-			continue;
-		}
-		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, uid));
-		if (c->uid)
-			imap_outf(s, "UID %u ", uid);
-		imap_out_str(s, "FLAGS ");
-		imap_out_flags(s, &m, kw);
-		imap_out_str(s, ")\r\n");
-	}
-	return 0;
-}
-
 static enum imap_step
 show(struct imap_cmd *c)
 {
 	struct imap_session *s = c->s;
 	struct store *w = c->data;
-	struct shelf_keywords *kw = NULL;
-	struct shelf_rd *rd = NULL;
-	int rc = 0;
+	int rc = imap_sync_print_flags(c, &w->shown);
 
-	if (imap_out_full(s))
-		return IMAP_WANT_OUTPUT;
-	kw = SHELF_NEW(struct shelf_keywords);
-	rc = shelf_rd_begin(s->store, s->account, &rd);
-	if (rc == 0)
-		rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
-	if (rc == 0) {
-		imap_sync_keywords(s, kw);
-		if (w->shown == 0)
-			w->shown = shelf_rd_modseq(rd);
-		rc = show_piece(c, rd, kw);
-	}
-	shelf_rd_end(&rd);
-	free(kw);
 	if (rc == 1)
-		return IMAP_YIELD;
+		return imap_out_full(s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 	if (rc != 0)
 		return imap_err(c, rc);
-	imap_sync_shown(s, w->uids, w->shown);
-	if (w->missing && !c->uid)
+	imap_sync_shown(s, w->uids, w->shown.modseq);
+	if (w->shown.missing && !c->uid)
 		return imap_no(c, "EXPUNGEISSUED", "Some of the messages no longer exist");
 	return imap_completed(c);
 }
@@ -142,7 +93,7 @@ change(struct imap_cmd *c)
 	if (first == 0) {
 		if (w->silent)
 			return imap_completed(c);
-		w->next = 1;
+		w->shown = (struct imap_flags_walk){.uids = w->uids, .next = 1, .all = true};
 		c->run = show;
 		return show(c);
 	}

@@ -268,6 +268,16 @@ void imap_out_flush(struct imap_session *s);
 /* Prints FLAGS when the mailbox has keywords the client has not heard of; call before printing
  * flags of messages, with the same snapshot. */
 void imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw);
+/* Flags to be printed for the uids of a set, in as many calls as it takes. */
+struct imap_flags_walk {
+	const struct shelf_uidset *uids;
+	uint32_t next;   /* uid to go on with, at first 1; 0: at the end */
+	bool all;        /* also what this session did itself and did not want to hear of */
+	uint64_t modseq; /* version of the account of the first piece; 0 at first */
+	bool missing;    /* a uid of the set was not there */
+};
+/* 1: more is left (the client does not keep up, or the slice is over); 0: done; or an error. */
+int imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *walk);
 /* The change of the uids FIRST..LAST that got exactly MODSEQ was made by this session, which did
  * not want to hear of it (.SILENT): not to be echoed. */
 void imap_sync_told(struct imap_session *s, uint32_t first, uint32_t last, uint64_t modseq);

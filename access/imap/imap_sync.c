@@ -284,64 +284,78 @@ counts(struct imap_session *s)
 	y->phase = PHASE_FLAGS;
 }
 
-/* From y->next on, as long as the client keeps up: 1 more is left, 0 done, or an error. */
+/* One snapshot's piece of imap_sync_print_flags: 1 more is left, 0 done, or an error. */
 static int
-print_flags(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_keywords *kw)
+print_flags(struct imap_cmd *c, struct imap_flags_walk *w, struct shelf_rd *rd,
+    const struct shelf_keywords *kw)
 {
 	struct imap_session *s = c->s;
-	struct imap_sync *y = s->sync;
 	struct shelf_msg m = {0};
 	uint32_t uid = 0, pieces = 0;
 	int rc = 0;
 
-	for (; y->next != 0 && (uid = shelf_uidset_next(y->changes.flagged, y->next)) != 0;
-	    y->next = uid + 1) {
+	for (; w->next != 0 && (uid = shelf_uidset_next(w->uids, w->next)) != 0; w->next = uid + 1) {
 		/* Asked for each: with 256 long keywords one line has 32 KiB. */
 		if (++pieces > SLICE_MESSAGES || imap_out_full(s))
 			return 1;
 		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m);
 		if (rc != 0 && rc != SHELF_ENOMESSAGE)
 			return rc;
-		if (rc != 0 || m.uid != uid || is_told(y, &m))
+		if (rc != 0 || m.uid != uid) {
+			w->missing = true;
 			continue;
-		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, uid));
-		if (c->uid)
-			imap_outf(s, "UID %u ", uid);
-		imap_out_str(s, "FLAGS ");
-		imap_out_flags(s, &m, kw);
-		imap_out_str(s, ")\r\n");
+		}
+		if (w->all || !is_told(s->sync, &m)) {
+			imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, uid));
+			if (c->uid)
+				imap_outf(s, "UID %u ", uid);
+			imap_out_str(s, "FLAGS ");
+			imap_out_flags(s, &m, kw);
+			imap_out_str(s, ")\r\n");
+		}
 	}
 	return 0;
 }
 
-static enum imap_step
-flags(struct imap_cmd *c)
+int
+imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *w)
 {
 	struct imap_session *s = c->s;
 	struct shelf_keywords *kw = NULL;
 	struct shelf_rd *rd = NULL;
 	int rc = 0;
 
-	if (shelf_uidset_min(s->sync->changes.flagged) == 0)
-		goto done;
 	if (imap_out_full(s))
-		return IMAP_WANT_OUTPUT;
+		return 1;
 	kw = SHELF_NEW(struct shelf_keywords);
 	rc = shelf_rd_begin(s->store, s->account, &rd);
 	if (rc == 0)
 		rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
 	if (rc == 0) {
 		imap_sync_keywords(s, kw);
-		rc = print_flags(c, rd, kw);
+		if (w->modseq == 0)
+			w->modseq = shelf_rd_modseq(rd);
+		rc = print_flags(c, w, rd, kw);
 	}
 	shelf_rd_end(&rd);
 	free(kw);
-	if (rc == 1)
+	return rc;
+}
+
+static enum imap_step
+flags(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct imap_sync *y = s->sync;
+	struct imap_flags_walk w = {.uids = y->changes.flagged, .next = y->next};
+
+	if (shelf_uidset_min(w.uids) != 0 && imap_sync_print_flags(c, &w) == 1) {
+		y->next = w.next;
 		return imap_out_full(s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
-done:
+	}
 	/* An error here (mailbox just deleted) is found by the next refresh. */
-	forget_told(s->sync);
-	s->sync->phase = PHASE_REST;
+	forget_told(y);
+	y->phase = PHASE_REST;
 	return IMAP_DONE;
 }
 
