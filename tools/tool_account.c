@@ -167,12 +167,7 @@ print_account(const struct tool *t, const struct shelf_account *a, const struct 
 		shelf_buf_add_byte(&b, '{');
 		add_account_json(&b, a);
 		tool_json_u64(&b, "mailboxes", mailboxes);
-		tool_json_u64(&b, "used_bytes", q->used_bytes);
-		tool_json_u64(&b, "used_messages", q->used_messages);
-		tool_json_u64(&b, "limit_bytes", q->limit_bytes);
-		tool_json_u64(&b, "limit_messages", q->limit_messages);
-		tool_json_u64(&b, "held_bytes", q->held_bytes);
-		tool_json_u64(&b, "held_messages", q->held_messages);
+		tool_json_quota(&b, q);
 		shelf_buf_add_byte(&b, '}');
 		tool_print_buf(&b);
 		return;

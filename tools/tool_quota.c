@@ -17,17 +17,6 @@ get_quota(struct shelf_store *store, uint32_t account, struct shelf_quota *out)
 	return rc;
 }
 
-static void
-add_quota_json(struct shelf_buf *b, const struct shelf_quota *q)
-{
-	tool_json_u64(b, "used_bytes", q->used_bytes);
-	tool_json_u64(b, "used_messages", q->used_messages);
-	tool_json_u64(b, "limit_bytes", q->limit_bytes);
-	tool_json_u64(b, "limit_messages", q->limit_messages);
-	tool_json_u64(b, "held_bytes", q->held_bytes);
-	tool_json_u64(b, "held_messages", q->held_messages);
-}
-
 struct walk {
 	struct tool *t;
 	struct shelf_buf json;
@@ -44,7 +33,7 @@ print_quota(struct walk *w, const char *name, const struct shelf_quota *q)
 			shelf_buf_add_byte(&w->json, ',');
 		shelf_buf_add_byte(&w->json, '{');
 		tool_json_str(&w->json, "name", shelf_span_str(name));
-		add_quota_json(&w->json, q);
+		tool_json_quota(&w->json, q);
 		shelf_buf_add_byte(&w->json, '}');
 		return;
 	}
@@ -88,9 +77,9 @@ check_one(void *arg, const struct shelf_account *a)
 		tool_json_bool(&w->json, "equal", rc == 0);
 		tool_json_key(&w->json, "kept");
 		shelf_buf_add_byte(&w->json, '{');
-		add_quota_json(&w->json, &kept);
+		tool_json_quota(&w->json, &kept);
 		shelf_buf_add_str(&w->json, "},\"counted\":{");
-		add_quota_json(&w->json, &counted);
+		tool_json_quota(&w->json, &counted);
 		shelf_buf_add_str(&w->json, "}}");
 	} else if (rc == 1) {
 		tool_print("%s: kept %llu bytes, %llu messages (held %llu, %llu); "

@@ -178,6 +178,17 @@ tool_json_u64(struct shelf_buf *b, const char *key, uint64_t value)
 }
 
 void
+tool_json_quota(struct shelf_buf *b, const struct shelf_quota *q)
+{
+	tool_json_u64(b, "used_bytes", q->used_bytes);
+	tool_json_u64(b, "used_messages", q->used_messages);
+	tool_json_u64(b, "limit_bytes", q->limit_bytes);
+	tool_json_u64(b, "limit_messages", q->limit_messages);
+	tool_json_u64(b, "held_bytes", q->held_bytes);
+	tool_json_u64(b, "held_messages", q->held_messages);
+}
+
+void
 tool_json_bool(struct shelf_buf *b, const char *key, bool value)
 {
 	tool_json_key(b, key);

@@ -104,6 +104,8 @@ void tool_print_buf(struct shelf_buf *b);
 void tool_json_key(struct shelf_buf *b, const char *key);
 void tool_json_str(struct shelf_buf *b, const char *key, struct shelf_span value);
 void tool_json_u64(struct shelf_buf *b, const char *key, uint64_t value);
+/* Usage, limits and what is held, as fields of the object being written. */
+void tool_json_quota(struct shelf_buf *b, const struct shelf_quota *q);
 void tool_json_bool(struct shelf_buf *b, const char *key, bool value);
 /* "2026-11-21 10:00:00" UTC, into BUF of 32 bytes, which is returned. */
 const char *tool_time_text(int64_t s, char *buf);

@@ -251,7 +251,6 @@ void imap_out_astring(struct imap_session *s, struct shelf_span v); /* atom when
 /* "{len}" CRLF; the caller then writes exactly LEN octets. */
 void imap_out_literal(struct imap_session *s, uint64_t len);
 void imap_out_mailbox(struct imap_session *s, struct shelf_span utf8); /* modified UTF-7, astring */
-void imap_out_uidset(struct imap_session *s, const struct shelf_uidset *set);
 void imap_out_date_time(struct imap_session *s, int64_t utc_s, int16_t zone_min); /* with quotes */
 /* "(\Seen \Recent $Junk)"; \Recent from the session. */
 void imap_out_flags(struct imap_session *s, const struct shelf_msg *m,

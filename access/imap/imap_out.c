@@ -146,12 +146,6 @@ imap_out_mailbox(struct imap_session *s, struct shelf_span utf8)
 }
 
 void
-imap_out_uidset(struct imap_session *s, const struct shelf_uidset *set)
-{
-	shelf_uidset_print(set, &s->out);
-}
-
-void
 imap_out_date_time(struct imap_session *s, int64_t utc_s, int16_t zone_min)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
