@@ -39,8 +39,9 @@ SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
 SEES_tools         :=
 SEES_bench         :=
 SEES_tests/support := $(patsubst %/,%,$(wildcard access/*/)) access
-SEES_tests/unit    := $(patsubst %/,%,$(wildcard engine/*/ access/*/)) access tools tests/support
+SEES_tests/unit    := $(patsubst %/,%,$(wildcard engine/*/ access/*/)) access tools tests/support tests/golden
 SEES_tests/crash   := engine/base engine/kv tests/support
+SEES_tests/golden  := $(SEES_engine/mail) engine/mail tests/support
 SEES_tests/dialogue := tests/support
 SEES_tests/fuzz    := $(SEES_tests/unit)
 
@@ -76,11 +77,13 @@ $B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libmailshelf.a
 	$(link) $(LIBS_engine) -lz
-$B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS)) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
+$B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS) tests/golden/golden_list.c) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
 	$(link) $(LIBS_access) $(LIBS_engine) -lz $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
+	$(link) $(LIBS_engine)
+$B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
 $B/bench_engine: $B/bench/bench_engine.o $B/libmailshelf.a
 	$(link) $(LIBS_engine)
@@ -115,7 +118,7 @@ SECONDS_EACH ?= 60
 
 check: ## Everything that must hold: installs what it needs, ends with "N passed, N failed"
 	@$(RUN) tests/support/check.sh
-test-programs: $(PROGRAMS) $B/unit $B/dialogue $B/crash $(FUZZERS:%=$B/regress_%)
+test-programs: $(PROGRAMS) $B/unit $B/dialogue $B/crash $B/golden $(FUZZERS:%=$B/regress_%)
 fuzz-programs: $(FUZZERS:%=$B/fuzz_%)
 unit: ## Only the unit tests (ARGS="-v NAME")
 	@$(MAKE) MODE=asan $(BUILD)/asan/unit && $(BUILD)/asan/unit $(ARGS)

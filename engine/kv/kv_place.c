@@ -67,7 +67,7 @@ recall(struct kv_places *places, uint32_t account, uint32_t *shard_out)
 	return known != 0;
 }
 
-/* 0, SHELF_EMISSING, SHELF_ECORRUPT. */
+/* 0, SHELF_EMISSING, SHELF_EVERSION, SHELF_ECORRUPT. */
 static int
 read_place(struct kv_view *view, uint32_t account, uint32_t *shard_out)
 {
@@ -82,7 +82,7 @@ read_place(struct kv_view *view, uint32_t account, uint32_t *shard_out)
 		return rc;
 	r = base_reader(value);
 	if (base_get_le(&r, 1) != FORMAT)
-		return SHELF_ECORRUPT;
+		return r.bad ? SHELF_ECORRUPT : SHELF_EVERSION;
 	*shard_out = (uint32_t)base_get_le(&r, 4);
 	return r.bad || base_left(&r) != 0 || *shard_out >= kv_view_db(view)->shards ? SHELF_ECORRUPT : 0;
 }

@@ -97,12 +97,13 @@ START_TEST(damaged_places_are_errors)
 {
 	static const char *const bad[] = {"", "\x01", "\x02\x01\x01\x01\x01", "\x01\x04\x01\x01\x01",
 	    "\x01\x01\x01\x01\x01\x01"};
+	const int want = _i == 2 ? SHELF_EVERSION : SHELF_ECORRUPT;
 	uint8_t key[4] = {0, 0, 0, 9};
 	uint32_t shard;
 
 	ck_assert_int_eq(kvt_put(t.db, 0, 0, KV_PLACE, shelf_span(key, 4), kvt_s(bad[_i])), 0);
-	ck_assert_int_eq(kv_shard_of(t.db, 9, &shard), SHELF_ECORRUPT);
-	ck_assert_int_eq(kvt_put(t.db, 9, 0, KV_MBOX, kvt_s("k"), kvt_s("v")), SHELF_ECORRUPT);
+	ck_assert_int_eq(kv_shard_of(t.db, 9, &shard), want);
+	ck_assert_int_eq(kvt_put(t.db, 9, 0, KV_MBOX, kvt_s("k"), kvt_s("v")), want);
 }
 END_TEST
 
