@@ -15,7 +15,6 @@
 #include "kv_internal.h"
 
 enum {
-	VIEW_SLOW_MS = 2000, /* the limit of kv.h: older snapshots make the file grow */
 	CATCH_UP_SPINS = 50,
 	CATCH_UP_SLEEPS = 200,
 };
@@ -244,6 +243,32 @@ kv_view_account(struct kv_view *view, uint32_t account)
 	view->account = account;
 }
 
+int
+kv_view_next_account(struct kv_view *view, enum kv_table table, uint32_t after, uint32_t *account_out)
+{
+	struct MDB_cursor *cursor = NULL;
+	struct shelf_span key, value;
+	uint8_t from[KV_ACCOUNT_BYTES];
+	int rc;
+
+	if ((unsigned)table >= KV_TABLES || !kv_lives_in(view->env, table) ||
+	    kv_scope_of[table] != KV_SCOPE_ACCOUNT)
+		return SHELF_EINVALID;
+	if (after == UINT32_MAX)
+		return 0;
+	base_put_be32(from, after + 1);
+	rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor);
+	if (rc != 0)
+		return rc;
+	rc = kv_lmdb_cursor_seek(view->env, cursor, shelf_span(from, sizeof from), &key, &value);
+	if (rc == 1 && key.len < KV_ACCOUNT_BYTES)
+		rc = SHELF_ECORRUPT;
+	if (rc == 1)
+		*account_out = base_get_be32(key.data);
+	kv_lmdb_cursor_close(cursor);
+	return rc;
+}
+
 void
 kv_view_end(struct kv_view **view_ptr)
 {
@@ -260,9 +285,11 @@ kv_view_end(struct kv_view **view_ptr)
 	kv_view_release(view);
 	kv_lmdb_read_reset(view->mdb);
 	age_ms = kv_coarse_ms() - view->begun_ms;
-	if (age_ms > VIEW_SLOW_MS)
+	if (age_ms > KV_VIEW_MAX_MS) {
+		atomic_fetch_add_explicit(&env->slow_views, 1, memory_order_relaxed);
 		shelf_log(SHELF_LOG_WARN, "kv slow view", "shard", "%u", env->shard, "account", "%u",
 		    view->account, "ms", "%lld", (long long)age_ms, NULL);
+	}
 	pthread_mutex_lock(&env->pool_lock);
 	keep = env->pool_count < KV_POOL_MAX;
 	if (keep) {

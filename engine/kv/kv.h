@@ -21,6 +21,7 @@
 #include <mailshelf/span.h>
 
 enum { KV_KEY_MAX = 255, KV_VALUE_MAX = 4080, KV_SHARDS_MAX = 64, KV_CATALOG = 0 /* account */ };
+enum { KV_VIEW_MAX_MS = 2000 }; /* older snapshots make the file grow; each is logged and counted */
 
 enum kv_table {
 #define KV_TABLE(name, scope, key, value) KV_##name,
@@ -62,6 +63,9 @@ SHELF_CHECK int kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view
 SHELF_CHECK int kv_view_begin_shard(struct kv_db *db, uint32_t shard, struct kv_view **out);
 /* Goes on with another account of the same shard, in the same snapshot. */
 void kv_view_account(struct kv_view *view, uint32_t account);
+/* The first account behind AFTER that has a row in TABLE (of scope ACCOUNT): 1 found, 0 none. */
+SHELF_CHECK int kv_view_next_account(struct kv_view *view, enum kv_table table, uint32_t after,
+    uint32_t *account_out);
 void kv_view_end(struct kv_view **view);
 uint32_t kv_view_shard(const struct kv_view *view);
 struct kv_db *kv_view_db(const struct kv_view *view);
@@ -137,6 +141,7 @@ struct kv_stats {
 	uint64_t file_bytes, free_bytes, map_bytes, disk_free_bytes;
 	uint64_t commits, updates;
 	uint32_t readers, stale_readers_cleared;
+	uint32_t slow_views; /* of this process, ended after more than KV_VIEW_MAX_MS */
 };
 SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out); /* KV_SHARDS_MAX: catalog */
 /* Clears what killed processes left in the reader table. Also done by kv_open and each minute. */

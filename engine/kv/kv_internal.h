@@ -48,7 +48,7 @@ struct kv_env {
 	atomic_bool dead;     /* a commit's outcome is unknown: nothing works until the process restarts */
 	atomic_ullong seen;   /* highest number kv_commits_seen() has returned */
 	atomic_ullong commits, updates;
-	atomic_uint stale_cleared;
+	atomic_uint stale_cleared, slow_views;
 	atomic_int views;     /* handed out */
 
 	pthread_mutex_t pool_lock;

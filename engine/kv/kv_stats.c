@@ -50,6 +50,7 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 	out->updates = atomic_load(&env->updates);
 	out->readers = info.readers;
 	out->stale_readers_cleared = atomic_load(&env->stale_cleared);
+	out->slow_views = atomic_load(&env->slow_views);
 	return 0;
 }
 
