@@ -1,19 +1,52 @@
 /*
  * check.c - proves the numbered invariants of docs/storage-format.md
  *
- * Metadata of a shard are walked in one snapshot, so that counts can be compared; bodies are read in slices
- * with a snapshot each. What is found is told, never mended here.
+ * The catalog, then each shard: its accounts, its references, its bodies. Everything in slices
+ * (mail_check.h). What is found is told, never mended here.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/evp.h>
-
 #include <mailshelf/mem.h>
-#include <mailshelf/mime.h>
 
 #include "mail_check.h"
+
+/* ---- Findings -------------------------------------------------------------------------------------------- */
+
+static uint64_t
+hash_of(const char *text, uint64_t h)
+{
+	for (; *text != '\0'; text++)
+		h = (h ^ (uint8_t)*text) * 0x100000001b3u;
+	return h == 0 ? 1 : h;
+}
+
+/* Was HASH there already? It is from now on. */
+static bool
+remember(struct check *k, uint64_t hash)
+{
+	size_t i;
+
+	if (k->told_used * 2 >= k->told_cap) {
+		uint64_t *old = k->told;
+		size_t n = k->told_cap;
+
+		k->told_cap = n == 0 ? 64 : n * 2;
+		k->told = shelf_zalloc(k->told_cap * sizeof(*k->told));
+		k->told_used = 0;
+		for (size_t j = 0; j < n; j++)
+			if (old[j] != 0)
+				remember(k, old[j]);
+		free(old);
+	}
+	for (i = hash & (k->told_cap - 1); k->told[i] != 0; i = (i + 1) & (k->told_cap - 1))
+		if (k->told[i] == hash)
+			return true;
+	k->told[i] = hash;
+	k->told_used++;
+	return false;
+}
 
 void
 check_found(struct check *k, unsigned invariant, const char *fmt, ...)
@@ -24,158 +57,86 @@ check_found(struct check *k, unsigned invariant, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	k->found(k->arg, invariant, k->account, text);
+	/* What is read in a second slice is not found a second time. */
+	if (remember(k, hash_of(text, 0xcbf29ce484222325u + ((uint64_t)k->account << 8) + invariant)))
+		return;
+	k->findings++;
+	if (k->found != NULL)
+		k->found(k->arg, invariant, k->account, text);
 }
 
-/* ---- References: blob id -> how many rows name it -------------------------------------------------------- */
-
-static size_t
-slot_of(const struct check *k, uint64_t blob)
+bool
+check_is_damage(int rc)
 {
-	size_t i = (size_t)(blob * 0x9e3779b97f4a7c15u) & (k->refs_cap - 1);
-
-	while (k->refs[i].count != 0 && k->refs[i].blob != blob)
-		i = (i + 1) & (k->refs_cap - 1);
-	return i;
+	return rc == SHELF_ECORRUPT || rc == SHELF_EVERSION;
 }
 
 void
-check_count_ref(struct check *k, uint64_t blob)
+check_free(struct check *k)
 {
-	size_t i;
-
-	if (k->refs_used * 2 >= k->refs_cap) {
-		struct check_ref *old = k->refs;
-		size_t n = k->refs_cap;
-
-		k->refs_cap = n == 0 ? 1024 : n * 2;
-		k->refs = shelf_zalloc(k->refs_cap * sizeof(*k->refs));
-		for (size_t j = 0; j < n; j++)
-			if (old[j].count != 0)
-				k->refs[slot_of(k, old[j].blob)] = old[j];
-		free(old);
-	}
-	i = slot_of(k, blob);
-	k->refs_used += k->refs[i].count == 0;
-	k->refs[i].blob = blob;
-	k->refs[i].count++;
+	free(k->told);
+	free(k->page);
 }
 
-static uint32_t
-refs_of(const struct check *k, uint64_t blob)
-{
-	return k->refs_cap == 0 ? 0 : k->refs[slot_of(k, blob)].count;
-}
+/* ---- Catalog --------------------------------------------------------------------------------------------- */
 
-/* ---- The blobs of a shard against what was counted ------------------------------------------------------- */
-
-static int
-check_refs(struct check *k)
+/* A row of USER and the name that leads to it (10). */
+static void
+check_user(struct check *k, struct kv_view *view)
 {
-	struct shelf_span key, value;
-	struct kv_scan scan;
-	size_t seen = 0;
-	int rc = kv_scan_open(k->view, KV_BLOB, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+	struct mail_user u;
+	struct shelf_span id;
+	int rc = mail_user_get(view, k->account, &u);
 
 	if (rc != 0)
-		return rc;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		struct blob_row row;
-		uint64_t blob = key.len == 8 ? base_get_be64(key.data) : 0;
-		uint32_t counted;
-
-		if (blob == 0 || blob_row_decode(value, &row) != 0) {
-			check_found(k, 4, "blob %llu: row cannot be read",
-				    (unsigned long long)blob);
-			continue;
-		}
-		counted = refs_of(k, blob);
-		seen += counted > 0;
-		k->blobs++;
-		if (counted != row.refs)
-			check_found(k, 4, "blob %llu: %u references kept, %u counted",
-				    (unsigned long long)blob, row.refs, counted);
-	}
-	kv_scan_close(&scan);
-	if (rc == 0 && seen != k->refs_used)
-		check_found(k, 4, "%zu blobs that messages refer to are missing",
-			    k->refs_used - seen);
-	return rc;
+		check_found(k, 10, "account row cannot be read: %s", shelf_err_text(rc));
+	else if (kv_get(view, KV_ADDR, u.name, &id) != 0 || id.len != 4 ||
+		 base_get_be32(id.data) != k->account)
+		check_found(k, 10, "the account's name does not lead to it");
 }
 
-/* ---- Bodies ------------------------------------------------------------------------------------------------ */
-
-static int
-check_body(struct check *k, struct kv_view *view, uint64_t blob, const struct blob_row *row)
+/* A row of ADDR and the account it leads to (10). */
+static void
+check_addr(struct check *k, struct kv_view *view, struct shelf_span name, struct shelf_span value)
 {
-	struct shelf_buf frame = {0}, stored = {0}, fresh = {0};
-	struct shelf_arena arena = {0};
-	struct mime_scan *scan = mime_scan_new(&arena);
-	EVP_MD_CTX *sha = EVP_MD_CTX_new();
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	int rc = 0;
+	uint32_t account = value.len == 4 ? base_get_be32(value.data) : 0;
+	struct mail_user u;
+	int rc = mail_user_get(view, account, &u);
 
-	SHELF_ASSERT(sha != NULL && EVP_DigestInit_ex(sha, EVP_sha256(), NULL) == 1);
-	for (uint32_t n = 0; n < row->nframes && rc == 0; n++) {
-		if ((rc = blob_read_frame(view, blob, row, n, &frame)) != 0)
-			break;
-		EVP_DigestUpdate(sha, frame.data, frame.len);
-		mime_scan_feed(scan, frame.data, frame.len);
-	}
-	if (rc != 0) {
-		check_found(k, 6, "blob %llu: cannot be read: %s", (unsigned long long)blob,
-			    shelf_err_text(rc));
-		rc = rc == SHELF_ECORRUPT ? 0 : rc;
-		goto out;
-	}
-	EVP_DigestFinal_ex(sha, digest, NULL);
-	if (memcmp(digest, row->hash, BLOB_HASH_BYTES) != 0)
-		check_found(k, 6, "blob %llu: checksum differs", (unsigned long long)blob);
-	mime_record_encode(mime_scan_end(&scan), &fresh);
-	rc = blob_derived(view, blob, &stored);
-	if (rc != 0 || !shelf_span_eq(shelf_buf_span(&fresh), shelf_buf_span(&stored)))
-		check_found(k, 8, "blob %llu: derived data differ from a fresh scan",
-			    (unsigned long long)blob);
-	rc = 0;
-out:
-	mime_scan_free(&scan);
-	shelf_arena_free(&arena);
-	EVP_MD_CTX_free(sha);
-	shelf_buf_free(&frame);
-	shelf_buf_free(&stored);
-	shelf_buf_free(&fresh);
-	return rc;
+	k->account = account;
+	if (rc == SHELF_ENOACCOUNT || (rc == 0 && !shelf_span_eq(u.name, name)))
+		check_found(k, 10, "account name %.*s leads to an account that is not of that name",
+			    (int)name.len, (const char *)name.data);
 }
 
-enum { BODIES_SLICE_MS = 500 };
-
-/* Blobs behind *BLOB for about half a second in one snapshot. 1: there are more. */
+/* Rows of a catalog table behind AT, for one slice; each is right or wrong by itself. 1: there are more. */
 static int
-check_some_bodies(struct check *k, uint32_t shard, uint64_t *blob)
+check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
 {
-	int64_t until = shelf_mono_ms() + BODIES_SLICE_MS;
+	int64_t until = shelf_mono_ms() + check_slice_ms;
 	struct kv_view *view = NULL;
 	struct shelf_span key, value;
 	struct kv_scan scan;
-	uint8_t from[8];
 	int rc;
 
-	base_put_be64(from, *blob + 1);
-	if ((rc = kv_view_begin_shard(k->store->kv, shard, &view)) != 0)
+	if ((rc = kv_view_begin(k->store->kv, KV_CATALOG, &view)) != 0)
 		return rc;
-	if ((rc = kv_scan_open(view, KV_BLOB, shelf_span(NULL, 0), shelf_span(from, 8), &scan)) !=
-	    0)
+	if (at->len > 0)
+		at->bytes[at->len++] = 0; /* behind it */
+	if ((rc = kv_scan_open(view, table, shelf_span(NULL, 0), mail_key_span(at), &scan)) != 0)
 		goto out;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1 && shelf_mono_ms() < until) {
-		struct blob_row row;
-
-		*blob = key.len == 8 ? base_get_be64(key.data) : UINT64_MAX - 1;
-		k->done++;
-		if (blob_row_decode(value, &row) == 0 && row.refs > 0 &&
-		    (rc = check_body(k, view, *blob, &row)) != 0)
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if (table == KV_ADDR) {
+			check_addr(k, view, key, value);
+		} else {
+			k->account = key.len == 4 ? base_get_be32(key.data) : 0;
+			check_user(k, view);
+		}
+		k->account = 0;
+		at->len = key.len < sizeof(at->bytes) ? key.len : sizeof(at->bytes) - 1;
+		memcpy(at->bytes, key.data, at->len);
+		if (shelf_mono_ms() >= until)
 			break;
-		if (k->progress != NULL && k->done % 256 == 0)
-			k->progress(k->arg, k->done, k->blobs);
 	}
 	kv_scan_close(&scan);
 out:
@@ -183,29 +144,128 @@ out:
 	return rc;
 }
 
+static int
+check_catalog(struct check *k)
+{
+	static const enum kv_table tables[] = {KV_USER, KV_ADDR};
+	int rc = 0;
+
+	for (size_t i = 0; i < 2 && rc == 0; i++) {
+		struct mail_key at = {.len = 0};
+
+		while ((rc = check_some_names(k, tables[i], &at)) == 1)
+			;
+		if (check_is_damage(rc)) {
+			check_found(k, 10, "account %s cannot be read", i == 0 ? "rows" : "names");
+			rc = 0;
+		}
+	}
+	return rc;
+}
+
+/* The next account of the catalog behind AFTER: 1 found. */
+static int
+next_user(struct check *k, uint32_t after, uint32_t *out)
+{
+	struct mail_key from = mail_key1(after + 1);
+	struct kv_view *view = NULL;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	if (after == UINT32_MAX)
+		return 0;
+	if ((rc = kv_view_begin(k->store->kv, KV_CATALOG, &view)) != 0)
+		return rc;
+	if ((rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), mail_key_span(&from), &scan)) == 0) {
+		if ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+			*out = key.len == 4 ? base_get_be32(key.data) : after + 1;
+		kv_scan_close(&scan);
+	}
+	kv_view_end(&view);
+	return rc;
+}
+
+static bool
+has_user(struct check *k, uint32_t account)
+{
+	uint32_t next;
+
+	return next_user(k, account - 1, &next) == 1 && next == account;
+}
+
+/* ---- Accounts -------------------------------------------------------------------------------------------- */
+
+static int
+check_one(struct check *k, uint32_t shard)
+{
+	int rc = check_account(k, shard, false, NULL, NULL);
+
+	if (check_is_damage(rc))
+		check_found(k, 10, "the account's rows cannot be read: %s", shelf_err_text(rc));
+	/* Gone since it was listed. */
+	return rc == SHELF_ENOACCOUNT || check_is_damage(rc) ? 0 : rc;
+}
+
+/* The accounts that have a row in SHARD, with a name or under removal. */
+static int
+check_accounts(struct check *k, uint32_t shard)
+{
+	struct kv_view *view = NULL;
+	uint32_t account = 0;
+	int rc;
+
+	do {
+		if ((rc = kv_view_begin_shard(k->store->kv, shard, &view)) != 0)
+			return rc;
+		rc = kv_view_next_account(view, KV_ACCT, account, &account);
+		kv_view_end(&view);
+		k->account = account;
+		if (rc == 1 && (rc = check_one(k, shard)) == 0)
+			rc = 1;
+		k->account = 0;
+	} while (rc == 1);
+	if (check_is_damage(rc)) {
+		check_found(k, 10, "account rows of partition %u cannot be read", shard);
+		rc = 0;
+	}
+	return rc;
+}
+
+/* Does every account of the catalog have its row (10)? It is there before the name and goes behind it. */
+static int
+check_rows(struct check *k)
+{
+	uint32_t account = 0;
+	int rc;
+
+	while ((rc = next_user(k, account, &account)) == 1) {
+		struct shelf_rd *rd = NULL;
+
+		k->account = account;
+		rc = shelf_rd_begin(k->store, account, &rd);
+		shelf_rd_end(&rd);
+		if (rc == SHELF_ENOACCOUNT && has_user(k, account))
+			check_found(k, 10, "the account has no row in a partition");
+		else if (check_is_damage(rc))
+			check_found(k, 10, "the account's row or place cannot be read");
+		else if (rc != 0 && rc != SHELF_ENOACCOUNT)
+			break;
+	}
+	k->account = 0;
+	return check_is_damage(rc) ? 0 : rc;
+}
+
 /* ---- One shard after the other ------------------------------------------------------------------------------ */
 
 static int
 check_shard(struct check *k, uint32_t shard)
 {
-	uint64_t blob = 0;
-	int rc;
+	int rc = check_accounts(k, shard);
 
-	k->account = 0;
-	k->refs_used = 0;
-	free(k->refs);
-	k->refs = NULL;
-	k->refs_cap = 0;
-	if ((rc = kv_view_begin_shard(k->store->kv, shard, &k->view)) != 0)
-		return rc;
-	rc = check_accounts(k, shard);
-	k->account = 0;
 	if (rc == 0)
-		rc = check_refs(k);
-	kv_view_end(&k->view);
-	while (rc == 0 && (rc = check_some_bodies(k, shard, &blob)) == 1)
-		rc = 0;
-	return rc;
+		rc = check_refs(k, shard);
+	return rc != 0 ? rc : check_bodies(k, shard);
 }
 
 int
@@ -215,12 +275,12 @@ shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress, shelf_
 	struct check k = {.store = store, .progress = progress, .found = found, .arg = arg};
 	int rc = check_catalog(&k);
 
+	if (rc == 0)
+		rc = check_rows(&k);
 	for (uint32_t shard = 0; shard < kv_shards(store->kv) && rc == 0; shard++)
 		rc = check_shard(&k, shard);
 	if (rc == 0 && progress != NULL)
 		progress(arg, k.done, k.done);
-	free(k.refs);
-	free(k.list);
-	free(k.page);
+	check_free(&k);
 	return rc;
 }

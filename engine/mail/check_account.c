@@ -1,201 +1,173 @@
-/* check_account.c - the catalog, and the rows of each account of a shard's snapshot */
+/*
+ * check_account.c - the rows of one account, in slices (mail_check.h says how that proves anything)
+ *
+ * A slice walks mailboxes, held messages and names in this order and compares the sums at its end; ranges
+ * and held messages that are as an earlier slice read them are taken from there.
+ */
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
 
 #include "mail_check.h"
 
-/* ---- Catalog --------------------------------------------------------------------------------------------- */
+int64_t check_slice_ms = 500;
 
-int
-check_catalog(struct check *k)
+enum {
+	AGAIN_MAX = 16, /* parts read again before the writers are not waited for any more */
+	RANGE_LAST = UINT32_MAX >> INDEX_RANGE_SHIFT,
+};
+
+bool
+check_time_is_up(const struct check_walk *w)
 {
-	struct kv_view *view = NULL;
-	struct shelf_span key, value, id;
-	struct kv_scan scan;
-	struct mail_user u;
-	uint64_t users = 0, names = 0;
-	int rc;
-
-	if ((rc = kv_view_begin(k->store->kv, KV_CATALOG, &view)) != 0)
-		return rc;
-	if ((rc = kv_scan_open(view, KV_USER, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan)) !=
-	    0)
-		goto out;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		k->account = key.len == 4 ? base_get_be32(key.data) : 0;
-		users++;
-		if ((rc = mail_user_get(view, k->account, &u)) != 0)
-			check_found(k, 10, "account row cannot be read: %s", shelf_err_text(rc));
-		else if (kv_get(view, KV_ADDR, u.name, &id) != 0 || id.len != 4 ||
-			 base_get_be32(id.data) != k->account)
-			check_found(k, 10, "the account's name does not lead to it");
-	}
-	kv_scan_close(&scan);
-	k->account = 0;
-	if (rc != 0 || (rc = kv_scan_open(view, KV_ADDR, shelf_span(NULL, 0), shelf_span(NULL, 0),
-					  &scan)) != 0)
-		goto out;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
-		names++;
-	kv_scan_close(&scan);
-	if (rc == 0 && names != users)
-		check_found(k, 10, "%llu account names, %llu accounts", (unsigned long long)names,
-			    (unsigned long long)users);
-out:
-	kv_view_end(&view);
-	return rc;
-}
-
-/* Every account ever placed; read after the shard's snapshot was taken, so none of its accounts is missed. */
-static int
-list_accounts(struct check *k)
-{
-	struct kv_view *view = NULL;
-	struct shelf_span key, value, user;
-	struct kv_scan scan;
-	int rc;
-
-	k->n = 0;
-	if ((rc = kv_view_begin(k->store->kv, KV_CATALOG, &view)) != 0)
-		return rc;
-	rc = kv_scan_open(view, KV_PLACE, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
-	if (rc == 0) {
-		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-			struct check_account a = {.id = key.len == 4 ? base_get_be32(key.data) : 0};
-
-			if (a.id == 0 || kv_shard_of(k->store->kv, a.id, &a.shard) != 0)
-				continue;
-			a.has_user = kv_get(view, KV_USER, key, &user) == 0;
-			if (k->n == k->cap) {
-				k->cap = k->cap == 0 ? 64 : k->cap * 2;
-				k->list = shelf_realloc(k->list, k->cap * sizeof(*k->list));
-			}
-			k->list[k->n++] = a;
-		}
-		kv_scan_close(&scan);
-	}
-	kv_view_end(&view);
-	return rc;
+	return w->moved && shelf_mono_ms() >= w->until_ms;
 }
 
 /* ---- One mailbox ------------------------------------------------------------------------------------------ */
 
-struct sums {
-	uint32_t exists, unseen, deleted, last_uid;
-	uint64_t bytes, deleted_bytes, max_modseq;
-	struct index_summary range; /* being summed */
-};
-
-static void
-check_range(struct check *k, uint32_t mailbox, const struct sums *s)
-{
-	struct index_summary kept;
-
-	if (index_summary_get(k->view, mailbox, s->range.range, &kept) != 0 ||
-	    memcmp(&kept.counts, &s->range.counts, sizeof(kept.counts)) != 0 ||
-	    kept.max_modseq < s->range.max_modseq)
-		check_found(k, 1, "mailbox %u: summary of range %u differs from its pages", mailbox,
-			    s->range.range);
-}
-
-/* One page: its messages have rows (3), its modseqs are in order (5). */
+/* The first key of a mailbox in TABLE whose second number is at least FROM: 1 found. */
 static int
-check_page(struct check *k, uint32_t mailbox, uint32_t page, struct sums *s)
+first_number(struct check_walk *w, enum kv_table table, uint32_t mailbox, uint32_t from,
+	     uint32_t *number)
 {
-	struct index_page *p = k->page;
-	struct index_counts c;
-	int rc = index_page_get(k->view, mailbox, page, p);
-
-	if (rc != 0) {
-		check_found(k, 3, "mailbox %u: page %u cannot be read", mailbox, page);
-		return rc == SHELF_ECORRUPT ? 0 : rc;
-	}
-	for (unsigned n = index_bits_next(&p->exists, 0); n < INDEX_PAGE_UIDS;
-	     n = index_bits_next(&p->exists, n + 1)) {
-		uint32_t uid = page << INDEX_PAGE_SHIFT | n;
-		struct mail_msg m;
-
-		s->last_uid = uid;
-		if (p->modseq[n] > p->max_modseq || p->modseq[n] == 0)
-			check_found(k, 5, "mailbox %u uid %u: modseq out of order", mailbox, uid);
-		if (mail_msg_get(k->view, mailbox, uid, &m) != 0) {
-			check_found(k, 3, "mailbox %u uid %u: message row missing", mailbox, uid);
-			continue;
-		}
-		s->bytes += m.size;
-		if (index_page_has(p, INDEX_FLAG_DELETED, n))
-			s->deleted_bytes += m.size;
-	}
-	c = index_page_counts(p);
-	s->exists += c.present;
-	s->unseen += c.unseen;
-	s->deleted += c.deleted;
-	s->max_modseq = p->max_modseq > s->max_modseq ? p->max_modseq : s->max_modseq;
-	if (page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT) != s->range.range) {
-		check_range(k, mailbox, s);
-		s->range =
-		    (struct index_summary){.range = page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT)};
-	}
-	s->range.counts.present += c.present;
-	s->range.counts.unseen += c.unseen;
-	s->range.counts.deleted += c.deleted;
-	s->range.max_modseq =
-	    p->max_modseq > s->range.max_modseq ? p->max_modseq : s->range.max_modseq;
-	return 0;
-}
-
-struct page_walk {
-	struct check *k;
-	uint32_t mailbox;
-	struct sums *sums;
-};
-
-static int
-each_page(void *arg, const struct index_head *head)
-{
-	struct page_walk *w = arg;
-
-	return check_page(w->k, w->mailbox, head->page, w->sums);
-}
-
-/* Message rows of the mailbox: as many as bits, each with a blob. */
-static int
-count_rows(struct check *k, uint32_t mailbox, uint32_t *count)
-{
-	struct mail_key prefix = mail_key1(mailbox);
-	struct shelf_span key, value;
+	struct mail_key prefix = mail_key1(mailbox), key = mail_key2(mailbox, from);
+	struct shelf_span k, v;
 	struct kv_scan scan;
-	struct mail_msg m;
-	struct blob_row blob;
-	int rc = kv_scan_open(k->view, KV_MSG, mail_key_span(&prefix), shelf_span(NULL, 0), &scan);
+	int rc = kv_scan_open(w->view, table, mail_key_span(&prefix), mail_key_span(&key), &scan);
 
 	if (rc != 0)
 		return rc;
-	*count = 0;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		(*count)++;
-		if (key.len != 8 || mail_msg_decode(value, &m) != 0) {
-			check_found(k, 3, "mailbox %u: a message row cannot be read", mailbox);
-			continue;
-		}
-		check_count_ref(k, m.blob);
-		if (blob_get(k->view, m.blob, &blob) != 0)
-			check_found(k, 4, "mailbox %u uid %u: blob %llu missing", mailbox,
-				    base_get_be32(key.data + 4), (unsigned long long)m.blob);
-		else if (blob.size != m.size ||
-			 memcmp(blob.hash, m.email_id, sizeof(m.email_id)) != 0)
-			check_found(k, 4, "mailbox %u uid %u: size or id differs from its blob's",
-				    mailbox, base_get_be32(key.data + 4));
+	if ((rc = kv_scan_next(&scan, &k, &v)) == 1) {
+		if (k.len < 8)
+			rc = SHELF_ECORRUPT;
+		else
+			*number = base_get_be32(k.data + 4);
 	}
 	kv_scan_close(&scan);
 	return rc;
 }
 
-static void
-compare(struct check *k, const struct mail_mbox *m, const struct sums *s, uint32_t rows,
-	const struct mail_acct *a)
+/* The next range that has anything, from R->range on, and its first message row: 1 found. */
+static int
+next_range(struct check_walk *w, struct check_range *r)
 {
+	static const struct {
+		enum kv_table table;
+		unsigned shift;
+	} tables[] = {
+	    {KV_MSG, INDEX_RANGE_SHIFT},
+	    {KV_FPAGE, INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT},
+	    {KV_FSUM, 0},
+	};
+	size_t n = w->going || w->sums_only ? 1 : 3;
+	uint32_t from = r->range, number;
+	bool found = false;
+
+	r->first_uid = 0;
+	for (size_t i = 0; i < n; i++) {
+		unsigned shift = tables[i].shift;
+		int rc = first_number(w, tables[i].table, r->mailbox, from << shift, &number);
+
+		if (rc < 0)
+			return rc;
+		if (rc == 0 || number >> shift > RANGE_LAST)
+			continue;
+		if (tables[i].table == KV_MSG)
+			r->first_uid = number;
+		if (!found || number >> shift < r->range)
+			r->range = number >> shift;
+		found = true;
+	}
+	if (r->first_uid >> INDEX_RANGE_SHIFT != r->range)
+		r->first_uid = 0;
+	return found;
+}
+
+static int
+compare_ranges(const void *a, const void *b)
+{
+	const struct check_range *x = a, *y = b;
+
+	if (x->mailbox != y->mailbox)
+		return x->mailbox < y->mailbox ? -1 : 1;
+	return x->range < y->range ? -1 : x->range > y->range;
+}
+
+/* Where R is or belongs in the list. */
+static size_t
+place_of(const struct check_walk *w, const struct check_range *r)
+{
+	size_t low = 0, high = w->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (compare_ranges(&w->range[mid], r) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* R as it is in this snapshot, read now or by an earlier slice. 1: time is up. */
+static int
+get_range(struct check_walk *w, const struct mail_mbox *m, struct check_range *r)
+{
+	size_t at = place_of(w, r);
+	bool had = at < w->n && compare_ranges(&w->range[at], r) == 0;
+	int rc = index_summary_get(w->view, m->id, r->range, &r->kept);
+
+	if (check_is_damage(rc))
+		check_found(w->k, 1, "mailbox %u: summary of range %u cannot be read", m->id,
+			    r->range);
+	else if (rc != 0)
+		return rc;
+	if (had && w->range[at].first_uid == r->first_uid &&
+	    memcmp(&w->range[at].kept, &r->kept, sizeof(r->kept)) == 0) {
+		r->sums = w->range[at].sums;
+		return 0;
+	}
+	if (check_time_is_up(w))
+		return 1;
+	if ((rc = check_range_read(w, m, r)) != 0)
+		return rc;
+	w->moved = true;
+	w->again += had;
+	if (!had) {
+		if (w->n == w->cap) {
+			w->cap = w->cap == 0 ? 16 : w->cap * 2;
+			w->range = shelf_realloc(w->range, w->cap * sizeof(*w->range));
+		}
+		memmove(w->range + at + 1, w->range + at, (w->n - at) * sizeof(*w->range));
+		w->n++;
+	}
+	w->range[at] = *r;
+	return 0;
+}
+
+static void
+add_sums(struct check_sums *to, const struct check_sums *s)
+{
+	to->exists += s->exists;
+	to->unseen += s->unseen;
+	to->deleted += s->deleted;
+	to->rows += s->rows;
+	to->missing += s->missing;
+	to->stray += s->stray;
+	to->row_bytes += s->row_bytes;
+	to->bytes += s->bytes;
+	to->deleted_bytes += s->deleted_bytes;
+	to->last_uid = s->last_uid > to->last_uid ? s->last_uid : to->last_uid;
+	to->max_modseq = s->max_modseq > to->max_modseq ? s->max_modseq : to->max_modseq;
+}
+
+/* The mailbox's own row against the sums of its ranges (1, 3, 5). */
+static void
+compare(struct check_walk *w, const struct mail_mbox *m, const struct check_sums *s)
+{
+	struct check *k = w->k;
+
 	if (m->exists != s->exists || m->unseen != s->unseen || m->deleted != s->deleted ||
 	    m->bytes != s->bytes || m->deleted_bytes != s->deleted_bytes)
 		check_found(k, 1,
@@ -204,190 +176,224 @@ compare(struct check *k, const struct mail_mbox *m, const struct sums *s, uint32
 			    m->id, m->exists, m->unseen, m->deleted, (unsigned long long)m->bytes,
 			    (unsigned long long)m->deleted_bytes, s->exists, s->unseen, s->deleted,
 			    (unsigned long long)s->bytes, (unsigned long long)s->deleted_bytes);
-	if (rows != s->exists)
-		check_found(k, 3, "mailbox %u: %u message rows, %u messages in its pages", m->id,
-			    rows, s->exists);
+	if (s->missing != 0 || s->stray != 0)
+		check_found(k, 3, "mailbox %u: %u messages without a row, %u rows without a message",
+			    m->id, s->missing, s->stray);
 	if (s->last_uid >= m->uidnext)
 		check_found(k, 5, "mailbox %u: uid %u is not below UIDNEXT %u", m->id, s->last_uid,
 			    m->uidnext);
-	if (s->max_modseq > m->highestmodseq || m->highestmodseq > a->modseq)
+	if (s->max_modseq > m->highestmodseq || m->highestmodseq > w->acct.modseq)
 		check_found(k, 5, "mailbox %u: highest modseq out of order", m->id);
-	if (m->uidvalidity > a->last_uidvalidity || m->id >= a->next_mailbox)
+	if (m->uidvalidity > w->acct.last_uidvalidity || m->id >= w->acct.next_mailbox)
 		check_found(k, 5, "mailbox %u: id or UIDVALIDITY was never given", m->id);
 }
 
+/* 1: time is up. */
 static int
-check_mailbox(struct check *k, const struct mail_mbox *m, const struct mail_acct *a, bool going)
+check_mailbox(struct check_walk *w, const struct mail_mbox *m)
 {
-	struct sums s = {0};
-	struct page_walk w = {k, m->id, &s};
+	struct check_range r = {.mailbox = m->id};
+	struct check_sums sums = {0};
 	struct mail_name n = {0};
-	uint32_t rows = 0;
 	bool deleted = (m->flags & MAIL_MBOX_DELETED) != 0;
-	int rc = count_rows(k, m->id, &rows);
+	int rc;
 
+	while ((rc = next_range(w, &r)) == 1) {
+		if ((rc = get_range(w, m, &r)) != 0)
+			return rc;
+		add_sums(&sums, &r.sums);
+		if (r.range++ == RANGE_LAST)
+			break;
+	}
+	if (rc < 0)
+		return rc;
+	*(deleted ? &w->counted.held_bytes : &w->counted.used_bytes) += sums.row_bytes;
+	*(deleted ? &w->counted.held_messages : &w->counted.used_messages) += sums.rows;
 	/* Removal takes the rows first and leaves the counters as they were: when it has begun, pages and
 	 * rows need not agree any more. */
-	if (rc != 0 || going || (deleted && rows < m->exists))
-		return rc;
-	if (k->page == NULL)
-		k->page = shelf_alloc(sizeof(*k->page));
-	if ((rc = index_page_each(k->view, m->id, 0, UINT32_MAX, each_page, &w)) != 0)
-		return rc;
-	if (s.exists > 0)
-		check_range(k, m->id, &s);
-	compare(k, m, &s, rows, a);
-	if (!deleted && (mail_name_get(k->view, m->name, &n) != 0 || n.id != m->id))
-		check_found(k, 9, "mailbox %u: its name does not lead to it", m->id);
+	if (w->going || w->sums_only || (deleted && sums.rows < m->exists))
+		return 0;
+	compare(w, m, &sums);
+	if (!deleted && (mail_name_get(w->view, m->name, &n) != 0 || n.id != m->id))
+		check_found(w->k, 9, "mailbox %u: its name does not lead to it", m->id);
 	return 0;
 }
 
-/* ---- One account ------------------------------------------------------------------------------------------ */
+/* The first mailbox from FROM on that has a row in TABLE: 1 found. */
+static int
+next_owner(struct check_walk *w, enum kv_table table, uint32_t from, uint32_t *mailbox)
+{
+	struct mail_key at = mail_key1(from);
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(w->view, table, shelf_span(NULL, 0), mail_key_span(&at), &scan);
+
+	if (rc != 0)
+		return rc;
+	if ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		*mailbox = key.len >= 4 ? base_get_be32(key.data) : from;
+	kv_scan_close(&scan);
+	return rc;
+}
+
+/* Rows of a mailbox that has no row itself (3): removal takes that one last. */
+static int
+check_owners(struct check_walk *w, enum kv_table table)
+{
+	struct mail_mbox m;
+	uint32_t mailbox = 0;
+	int rc;
+
+	while ((rc = next_owner(w, table, mailbox, &mailbox)) == 1) {
+		rc = mail_mbox_get(w->view, mailbox, &m);
+		if (rc == SHELF_ENOMAILBOX)
+			check_found(w->k, 3, "mailbox %u has messages, but no row", mailbox);
+		else if (rc != 0 && !check_is_damage(rc))
+			return rc;
+		if (mailbox++ == UINT32_MAX)
+			return 0;
+	}
+	return rc;
+}
+
+/* 1: time is up. */
+static int
+check_mailboxes(struct check_walk *w)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	struct mail_mbox m;
+	int rc = kv_scan_open(w->view, KV_MBOX, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if (key.len != 4 || mail_mbox_decode(value, &m) != 0) {
+			check_found(w->k, 9, "a mailbox row cannot be read");
+			continue;
+		}
+		m.id = base_get_be32(key.data);
+		if ((rc = check_mailbox(w, &m)) != 0)
+			break;
+	}
+	kv_scan_close(&scan);
+	if (rc != 0 || w->going || w->sums_only)
+		return rc;
+	if ((rc = check_owners(w, KV_MSG)) == 0)
+		rc = check_owners(w, KV_FPAGE);
+	return rc;
+}
+
+/* ---- The account ------------------------------------------------------------------------------------------ */
 
 static int
-check_names(struct check *k, const struct mail_acct *a)
+check_names(struct check_walk *w)
 {
 	struct shelf_span key, value;
 	struct kv_scan scan;
 	struct mail_name n;
 	struct mail_mbox m;
 	uint32_t count = 0, loose = 0;
-	int rc = kv_scan_open(k->view, KV_MNAME, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+	int rc = kv_scan_open(w->view, KV_MNAME, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
 
 	if (rc != 0)
 		return rc;
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if (mail_name_decode(value, &n) != 0) {
-			check_found(k, 9, "a mailbox name cannot be read");
+			check_found(w->k, 9, "a mailbox name cannot be read");
 			continue;
 		}
 		count += n.id != 0;
 		loose += n.id == 0;
 		if (n.id != 0 &&
-		    (mail_mbox_get(k->view, n.id, &m) != 0 || (m.flags & MAIL_MBOX_DELETED) != 0 ||
+		    (mail_mbox_get(w->view, n.id, &m) != 0 || (m.flags & MAIL_MBOX_DELETED) != 0 ||
 		     !shelf_span_eq(m.name, n.name)))
-			check_found(k, 9,
+			check_found(w->k, 9,
 				    "a mailbox name leads to mailbox %u, which is not of that name",
 				    n.id);
 	}
 	kv_scan_close(&scan);
-	if (rc == 0 && (count != a->mailboxes || loose != a->loose))
-		check_found(k, 9, "%u mailboxes and %u subscriptions without one kept, %u and %u counted",
-		    a->mailboxes, a->loose, count, loose);
+	if (rc == 0 && (count != w->acct.mailboxes || loose != w->acct.loose))
+		check_found(w->k, 9,
+			    "%u mailboxes and %u subscriptions without one kept, %u and %u counted",
+			    w->acct.mailboxes, w->acct.loose, count, loose);
 	return rc;
 }
 
-/* Held rows count their blobs; each has its date of removal (7), until its account is under removal. */
-static int
-check_held(struct check *k, bool going)
+static void
+check_quota(struct check_walk *w)
 {
-	struct shelf_span key, value, due_value;
-	struct kv_scan scan;
-	struct mail_gone g;
-	uint64_t held = 0, due = 0;
-	int rc = kv_scan_open(k->view, KV_GONE, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+	const struct shelf_quota *q = &w->acct.quota, *c = &w->counted;
 
-	if (rc != 0)
-		return rc;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		held++;
-		if (mail_gone_decode(value, &g) != 0)
-			check_found(k, 7, "a held message's row cannot be read");
-		else
-			check_count_ref(k, g.msg.blob);
-	}
-	kv_scan_close(&scan);
-	if (rc != 0 || going || (rc = kv_scan_open(k->view, KV_DUE, shelf_span(NULL, 0), shelf_span(NULL, 0),
-					  &scan)) != 0)
-		return rc;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		if (key.len != 12) {
-			check_found(k, 7, "a date of removal cannot be read");
-			continue;
-		}
-		if (base_get_be32(key.data + 8) == 0)
-			continue; /* a deleted mailbox */
-		due++;
-		if (kv_get(k->view, KV_GONE, shelf_span(key.data + 4, 8), &due_value) != 0)
-			check_found(k, 7,
-				    "mailbox %u uid %u: a date of removal without a held message",
-				    base_get_be32(key.data + 4), base_get_be32(key.data + 8));
-	}
-	kv_scan_close(&scan);
-	if (rc == 0 && due < held)
-		check_found(k, 7, "%llu held messages, %llu dates of removal",
-			    (unsigned long long)held, (unsigned long long)due);
-	return rc;
-}
-
-static int
-check_quota(struct check *k, const struct mail_acct *a)
-{
-	struct shelf_quota counted = {.limit_bytes = a->quota.limit_bytes,
-				      .limit_messages = a->quota.limit_messages};
-	int rc = mail_count_quota(k->view, &counted);
-
-	if (rc == 0 && memcmp(&counted, &a->quota, sizeof(counted)) != 0)
-		check_found(k, 2,
+	if (memcmp(c, q, sizeof(*c)) != 0)
+		check_found(w->k, 2,
 			    "usage %llu bytes %llu messages, held %llu/%llu; counted %llu/%llu, "
 			    "held %llu/%llu",
-			    (unsigned long long)a->quota.used_bytes,
-			    (unsigned long long)a->quota.used_messages,
-			    (unsigned long long)a->quota.held_bytes,
-			    (unsigned long long)a->quota.held_messages,
-			    (unsigned long long)counted.used_bytes,
-			    (unsigned long long)counted.used_messages,
-			    (unsigned long long)counted.held_bytes,
-			    (unsigned long long)counted.held_messages);
-	return rc == SHELF_ECORRUPT ? 0 : rc;
+			    (unsigned long long)q->used_bytes, (unsigned long long)q->used_messages,
+			    (unsigned long long)q->held_bytes, (unsigned long long)q->held_messages,
+			    (unsigned long long)c->used_bytes, (unsigned long long)c->used_messages,
+			    (unsigned long long)c->held_bytes, (unsigned long long)c->held_messages);
 }
 
+/* An account without a name is under removal. Asked when the snapshot is there: who has a name now had one
+ * then, and nothing of him had been removed. */
 static int
-check_account(struct check *k, const struct check_account *account)
+is_going(struct check *k, bool *going)
 {
-	struct shelf_span key, value;
-	struct kv_scan scan;
-	struct mail_acct a;
-	struct mail_mbox m;
-	bool going = !account->has_user; /* under removal, perhaps half done: it keeps no counters */
-	int rc;
+	struct mail_key key = mail_key1(k->account);
+	struct kv_view *view = NULL;
+	struct shelf_span value;
+	int rc = kv_view_begin(k->store->kv, KV_CATALOG, &view);
 
-	k->account = account->id;
-	kv_view_account(k->view, account->id);
-	if ((rc = mail_acct_get(k->view, &a)) != 0) {
-		/* Made after the snapshot, or removed; with a name it must be readable in a later one. */
-		if (rc != SHELF_ENOACCOUNT)
-			check_found(k, 10, "account row cannot be read: %s", shelf_err_text(rc));
-		return rc == SHELF_ENOACCOUNT || rc == SHELF_ECORRUPT || rc == SHELF_EVERSION ? 0
-											      : rc;
-	}
-	rc = kv_scan_open(k->view, KV_MBOX, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
 	if (rc != 0)
 		return rc;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		if (key.len != 4 || mail_mbox_decode(value, &m) != 0) {
-			check_found(k, 9, "a mailbox row cannot be read");
-			continue;
-		}
-		m.id = base_get_be32(key.data);
-		if ((rc = check_mailbox(k, &m, &a, going)) != 0)
-			break;
-	}
-	kv_scan_close(&scan);
-	if (rc != 0 || (rc = check_held(k, going)) != 0 || going)
+	rc = kv_get(view, KV_USER, mail_key_span(&key), &value);
+	kv_view_end(&view);
+	*going = rc == SHELF_EMISSING;
+	return rc == SHELF_EMISSING ? 0 : rc;
+}
+
+/* 1: time is up, another slice is needed. */
+static int
+slice(struct check_walk *w)
+{
+	int rc;
+
+	kv_view_account(w->view, w->k->account);
+	w->counted = (struct shelf_quota){0};
+	if ((rc = mail_acct_get(w->view, &w->acct)) != 0 || (rc = is_going(w->k, &w->going)) != 0)
 		return rc;
-	if ((rc = check_names(k, &a)) != 0)
+	w->counted.limit_bytes = w->acct.quota.limit_bytes;
+	w->counted.limit_messages = w->acct.quota.limit_messages;
+	if ((rc = check_mailboxes(w)) != 0 || (rc = check_held_read(w)) != 0)
 		return rc;
-	return check_quota(k, &a);
+	if (w->going || w->sums_only)
+		return 0;
+	check_quota(w);
+	return check_names(w);
 }
 
 int
-check_accounts(struct check *k, uint32_t shard)
+check_account(struct check *k, uint32_t shard, bool sums_only, struct shelf_quota *kept,
+	      struct shelf_quota *counted)
 {
-	int rc = list_accounts(k);
+	struct check_walk w = {.k = k, .sums_only = sums_only};
+	int rc = 1;
 
-	for (size_t i = 0; i < k->n && rc == 0; i++)
-		if (k->list[i].shard == shard)
-			rc = check_account(k, &k->list[i]);
+	while (rc == 1) {
+		w.moved = false;
+		w.until_ms = w.again < AGAIN_MAX + 4 * w.n ? shelf_mono_ms() + check_slice_ms : INT64_MAX;
+		if ((rc = kv_view_begin_shard(k->store->kv, shard, &w.view)) != 0)
+			break;
+		rc = slice(&w);
+		kv_view_end(&w.view);
+	}
+	if (kept != NULL)
+		*kept = w.acct.quota;
+	if (counted != NULL)
+		*counted = w.counted;
+	free(w.range);
+	free(w.held.key);
+	free(w.held.dated);
 	return rc;
 }

@@ -190,8 +190,6 @@ SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, const st
 			    uint32_t *uid_out);
 /* Would BYTES in COUNT messages exceed the quota? */
 SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count);
-/* Adds up every row of the view's account: used and held. */
-SHELF_CHECK int mail_count_quota(struct kv_view *view, struct shelf_quota *q);
 /* Writes the uids expunged by this change, as ranges. */
 SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
 				  const struct shelf_uidset *uids);

@@ -1,39 +1,116 @@
-/* mail_check.h (private) - what the two halves of the check share */
+/*
+ * mail_check.h (private) - what the files of the check share
+ *
+ *   check.c          findings, the walk over catalog and shards, bodies
+ *   check_account.c  the rows of one account
+ *   check_range.c    65,536 uids of one mailbox
+ *   check_held.c     held messages and their dates
+ *   check_refs.c     references of blobs
+ *   check_body.c     bytes of blobs
+ *
+ * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
+ * over everything again, but a part that is as it was when an earlier slice read it is not read again.
+ * What says "as it was" is a row that every change of the part writes: FSUM for a range of a mailbox,
+ * ACCT for held messages and for all an account refers to. The slice that comes to the end without
+ * leaving anything out has proved the whole in its one snapshot. Only where writers are always faster
+ * does the last one take the time it needs.
+ */
 #ifndef ENGINE_MAIL_CHECK_H
 #define ENGINE_MAIL_CHECK_H
 
 #include "mail.h"
 
-struct check_ref {
-	uint64_t blob;
-	uint32_t count; /* 0: empty slot */
-};
+/* Length of a slice; tests make it 0: then each slice reads one part. */
+extern int64_t check_slice_ms;
 
 struct check {
 	struct shelf_store *store;
-	shelf_progress_fn *progress;
-	shelf_finding_fn *found;
+	shelf_progress_fn *progress; /* NULL: none */
+	shelf_finding_fn *found;     /* NULL: findings are only counted */
 	void *arg;
-	uint32_t account;	/* being walked, for findings */
-	struct kv_view *view;	/* of the shard */
-	struct check_ref *refs; /* open addressing, power of two */
-	size_t refs_cap, refs_used;
-	uint64_t blobs, done;
-	struct check_account {
-		uint32_t id, shard;
-		bool has_user;
-	} * list; /* accounts ever placed, ascending */
-	size_t n, cap;
+	uint32_t account;     /* being walked, for findings */
+	uint64_t findings;
+	uint64_t blobs, done; /* for progress */
+	uint64_t *told;	      /* hashes of what was told: open addressing, 0 is empty */
+	size_t told_cap, told_used;
 	struct index_page *page;
 };
 
+/* Tells a finding, once. */
 void check_found(struct check *k, unsigned invariant, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void check_count_ref(struct check *k, uint64_t blob);
+/* An error that says that rows are damaged; others end the check. */
+bool check_is_damage(int rc);
+void check_free(struct check *k);
 
-/* Names, ids and credentials (invariant 10). */
-SHELF_CHECK int check_catalog(struct check *k);
-/* All accounts of the shard of k->view. */
-SHELF_CHECK int check_accounts(struct check *k, uint32_t shard);
+/* ---- One account --------------------------------------------------------------------------------------- */
+
+/* What was read of a range of a mailbox, or of several. */
+struct check_sums {
+	uint32_t exists, unseen, deleted; /* on its pages */
+	uint32_t rows;			  /* in MSG */
+	uint32_t missing, stray;	  /* on a page without a row, and the other way round */
+	uint32_t last_uid;
+	uint64_t row_bytes;		/* of all rows */
+	uint64_t bytes, deleted_bytes;	/* of those on a page */
+	uint64_t max_modseq;
+};
+
+struct check_range {
+	uint32_t mailbox, range;
+	/* As it was when it was read: */
+	struct index_summary kept;
+	uint32_t first_uid; /* of its rows; removal of a deleted mailbox takes them from the front */
+	struct check_sums sums;
+};
+
+/* Held messages, as far as they have been read. */
+struct check_held {
+	struct mail_acct acct; /* as it was when reading began */
+	bool begun, rows_done;
+	struct mail_key at; /* read up to this key: of GONE, then of DUE */
+	uint64_t messages, bytes;
+	uint64_t *key; /* mailbox << 32 | uid of each, ascending: 9 bytes for each held message */
+	uint8_t *dated;
+	size_t cap;
+};
+
+struct check_walk {
+	struct check *k;
+	struct kv_view *view;
+	bool sums_only; /* no more than the quota needs */
+	bool going;	/* the account is under removal, perhaps half done: it keeps no counters */
+	int64_t until_ms;
+	bool moved; /* this slice has read something: it may end */
+	struct mail_acct acct;
+	struct shelf_quota counted;
+	struct check_range *range; /* by mailbox, range */
+	size_t n, cap;
+	struct check_held held;
+	unsigned again; /* parts that had to be read again because they had changed */
+};
+
+/* Is the slice over? Never before it has read something. */
+bool check_time_is_up(const struct check_walk *w);
+/* Reads a range into R->sums; R has its names. */
+SHELF_CHECK int check_range_read(struct check_walk *w, const struct mail_mbox *m, struct check_range *r);
+/* Held messages (4, 7) into w->counted. 1: time is up. */
+SHELF_CHECK int check_held_read(struct check_walk *w);
+/* A row that refers to a blob (4). */
+void check_row_blob(struct check_walk *w, uint32_t mailbox, uint32_t uid, const struct mail_msg *m);
+
+/* The account of k->account in SHARD. SHELF_ENOACCOUNT: it is not there. COUNTED and KEPT: NULL, or from the
+ * snapshot that proved it. SUMS_ONLY: only them. */
+SHELF_CHECK int check_account(struct check *k, uint32_t shard, bool sums_only,
+			      struct shelf_quota *kept, struct shelf_quota *counted);
+
+/* ---- References ---------------------------------------------------------------------------------------- */
+
+/* Blobs of a shard against the rows that name them (4). */
+SHELF_CHECK int check_refs(struct check *k, uint32_t shard);
+/* Their bytes and derived data (6, 8). */
+SHELF_CHECK int check_bodies(struct check *k, uint32_t shard);
+/* Blobs counted in one go; tests make it small. */
+extern uint64_t check_refs_window;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * test_processes.c - several processes do everything at once on one store; then the check finds nothing
+ * test_processes.c - several processes do everything at once on one store; beside them and when they are
+ * done, the check finds nothing
  *
  * The children are made before any store is opened, as a store must not cross a fork. What they run into
  * is decided by chance (seeded, printed), so answers that only say that another process was faster are
@@ -13,6 +14,7 @@
 
 #include <mailshelf/import.h>
 
+#include "mail_check.h"
 #include "store_rig.h"
 #include "support.h"
 
@@ -235,13 +237,36 @@ quota_is_equal(uint32_t account)
 	ck_assert_int_eq(shelf_quota_check(r.store, account, &kept, &counted), 0);
 }
 
+/* Checks for as long as anyone works, in slices of every length. */
+static void
+check_beside(pid_t *pid)
+{
+	static const int64_t lengths[] = {0, 5, 500};
+	unsigned left = CHILDREN;
+	int status;
+
+	check_refs_window = 64;
+	for (unsigned round = 0; left > 0; round++) {
+		check_slice_ms = lengths[round % 3];
+		ck_assert_uint_eq(rig_findings(&r), 0);
+		quota_is_equal(r.joe);
+		for (unsigned i = 0; i < CHILDREN; i++) {
+			if (pid[i] == 0 || waitpid(pid[i], &status, WNOHANG) != pid[i])
+				continue;
+			ck_assert_int_eq(status, 0);
+			pid[i] = 0;
+			left--;
+		}
+	}
+}
+
 START_TEST(everything_at_once)
 {
 	const struct shelf_store_params params = {.partitions = 2, .map_bytes = 1u << 30,
 	    .hold_s = _i == 0 ? UINT32_MAX : 1};
 	uint64_t seed = (uint64_t)shelf_now_us();
 	pid_t pid[CHILDREN];
-	int status, rc;
+	int rc;
 
 	printf("seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
@@ -253,11 +278,8 @@ START_TEST(everything_at_once)
 			work(i, seed);
 		ck_assert_int_gt(pid[i], 0);
 	}
-	for (unsigned i = 0; i < CHILDREN; i++) {
-		ck_assert_int_eq(waitpid(pid[i], &status, 0), pid[i]);
-		ck_assert_int_eq(status, 0);
-	}
 	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
+	check_beside(pid);
 	ck_assert_uint_eq(rig_findings(&r), 0);
 	quota_is_equal(r.joe);
 	quota_is_equal(r.ann);

@@ -1,0 +1,147 @@
+/*
+ * check_held.c - held messages: their blobs (invariant 4), their dates of removal (7), their sum (2)
+ *
+ * GONE and DUE say nothing of changes themselves, so they are read in slices for as long as the account's
+ * row stays as it is: what holds a message takes a modseq, what lets one go counts it there.
+ */
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
+
+#include "mail_check.h"
+
+static void
+begin(struct check_walk *w)
+{
+	struct check_held *h = &w->held;
+
+	w->again += h->begun;
+	h->begun = true;
+	h->rows_done = false;
+	h->acct = w->acct;
+	h->at.len = 0;
+	h->messages = h->bytes = 0;
+}
+
+static void
+add_key(struct check_held *h, uint64_t key)
+{
+	if (h->messages == h->cap) {
+		h->cap = h->cap == 0 ? 256 : h->cap * 2;
+		h->key = shelf_realloc(h->key, h->cap * sizeof(*h->key));
+		h->dated = shelf_realloc(h->dated, h->cap);
+	}
+	h->key[h->messages] = key;
+	h->dated[h->messages++] = 0;
+}
+
+static void
+take_gone(struct check_walk *w, struct shelf_span key, struct shelf_span value)
+{
+	uint32_t mailbox = key.len == 8 ? base_get_be32(key.data) : 0;
+	uint32_t uid = key.len == 8 ? base_get_be32(key.data + 4) : 0;
+	struct mail_gone g;
+
+	add_key(&w->held, (uint64_t)mailbox << 32 | uid);
+	if (key.len != 8 || mail_gone_decode(value, &g) != 0) {
+		check_found(w->k, 7, "mailbox %u uid %u: row of a held message cannot be read",
+			    mailbox, uid);
+		return;
+	}
+	w->held.bytes += g.msg.size;
+	check_row_blob(w, mailbox, uid, &g.msg);
+}
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+take_due(struct check_walk *w, struct shelf_span key, struct shelf_span value)
+{
+	struct check_held *h = &w->held;
+	uint64_t wanted, *at;
+
+	if (key.len != 12) {
+		check_found(w->k, 7, "a date of removal cannot be read");
+		return;
+	}
+	wanted = base_get_be64(key.data + 4);
+	if ((uint32_t)wanted == 0)
+		return; /* a deleted mailbox */
+	at = h->messages == 0 ? NULL
+			      : bsearch(&wanted, h->key, h->messages, sizeof(*h->key), compare_keys);
+	if (at == NULL)
+		check_found(w->k, 7,
+			    "mailbox %u uid %u: a date of removal without a held message",
+			    (uint32_t)(wanted >> 32), (uint32_t)wanted);
+	else
+		h->dated[at - h->key] = 1;
+}
+
+typedef void take_fn(struct check_walk *w, struct shelf_span key, struct shelf_span value);
+
+/* Goes on behind h->at. 1: time is up. */
+static int
+read_table(struct check_walk *w, enum kv_table table, take_fn *take)
+{
+	struct check_held *h = &w->held;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	bool up = false;
+	int rc;
+
+	if (h->at.len > 0)
+		h->at.bytes[h->at.len++] = 0; /* behind it */
+	rc = kv_scan_open(w->view, table, shelf_span(NULL, 0), mail_key_span(&h->at), &scan);
+	if (rc != 0)
+		return rc;
+	while (!up && (rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		take(w, key, value);
+		w->moved = true;
+		if ((up = check_time_is_up(w))) {
+			h->at.len = key.len < sizeof(h->at.bytes) ? key.len : sizeof(h->at.bytes) - 1;
+			memcpy(h->at.bytes, key.data, h->at.len);
+		}
+	}
+	kv_scan_close(&scan);
+	if (up)
+		return 1;
+	h->at.len = 0;
+	if (check_is_damage(rc)) {
+		check_found(w->k, 7, "%s of held messages cannot be read",
+			    table == KV_GONE ? "rows" : "dates");
+		rc = 0;
+	}
+	return rc;
+}
+
+int
+check_held_read(struct check_walk *w)
+{
+	struct check_held *h = &w->held;
+	int rc;
+
+	if (!h->begun || memcmp(&h->acct, &w->acct, sizeof(h->acct)) != 0)
+		begin(w);
+	if (!h->rows_done) {
+		if ((rc = read_table(w, KV_GONE, take_gone)) != 0)
+			return rc;
+		h->rows_done = true;
+	}
+	w->counted.held_bytes += h->bytes;
+	w->counted.held_messages += h->messages;
+	if (w->going || w->sums_only)
+		return 0;
+	if ((rc = read_table(w, KV_DUE, take_due)) != 0)
+		return rc;
+	for (size_t i = 0; i < h->messages; i++)
+		if (h->dated[i] == 0)
+			check_found(w->k, 7, "mailbox %u uid %u: held without a date of removal",
+				    (uint32_t)(h->key[i] >> 32), (uint32_t)h->key[i]);
+	return 0;
+}

@@ -1,0 +1,266 @@
+/*
+ * test_check.c - each numbered invariant of docs/storage-format.md, broken alone, is found; nothing else is
+ *
+ * Each row of the table is a store with mail of all kinds, one row of it changed behind the engine's back.
+ * The check must find the invariant, may find what follows from it, and must be silent when the row is as
+ * it was again. It is run with slices of every length and with several windows of blobs.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <mailshelf/restore.h>
+
+#include "mail_check.h"
+#include "store_rig.h"
+
+static struct rig r;
+
+/* ---- A store with something of everything ---------------------------------------------------------------- */
+
+/* INBOX: 1..300 without 7 and 8, which are held; "box" (id 2): three copies; "old": deleted, with one. Three
+ * messages to both accounts, one of a megabyte. */
+static void
+fill(void)
+{
+	struct shelf_append item = {.internaldate_s = INT64_MIN};
+	struct shelf_append_result result[2];
+	struct shelf_copy_result copied = {.from_uids = shelf_uidset_new(),
+	    .to_uids = shelf_uidset_new()};
+	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
+	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8);
+	uint32_t old;
+
+	rig_fill(&r, r.joe, r.inbox, 295);
+	ck_assert_uint_eq(rig_create(&r, r.joe, "box"), 2);
+	for (unsigned i = 0; i < 5; i++) {
+		item.draft = rig_draft(&r, "both", i == 4 ? 1 << 20 : 100 + i);
+		shelf_deliver(r.store, item.draft, to, 2, result);
+		ck_assert_int_eq(result[0].rc | result[1].rc, 0);
+		shelf_draft_free(&item.draft);
+	}
+	rig_flag(&r, r.joe, r.inbox, 10, 20, SHELF_FLAGS_ADD, SHELF_SEEN, "$k");
+	rig_flag(&r, r.joe, r.inbox, 30, 31, SHELF_FLAGS_ADD, SHELF_DELETED, "");
+	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, 2, three, false, &copied), 0);
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, two, 0, NULL), 0);
+	old = rig_create(&r, r.joe, "old");
+	rig_append(&r, r.joe, old, "deleted", 0);
+	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("old")), 0);
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("loose"), true), 0);
+	shelf_uidset_free(&copied.from_uids);
+	shelf_uidset_free(&copied.to_uids);
+	shelf_uidset_free(&three);
+	shelf_uidset_free(&two);
+}
+
+/* ---- Damage ---------------------------------------------------------------------------------------------- */
+
+enum owner { JOE, SHARD, CATALOG };
+enum how { FLIP, ZERO, GONE, MADE };
+
+/* Flips bit 0 of byte AT, zeroes four bytes, removes the row, or makes one that is not there. */
+static const struct damage {
+	const char *what;
+	unsigned invariant, also; /* also: bits of those that may be found too */
+	enum owner owner;
+	enum kv_table table;
+	enum how how;
+	size_t at;
+	const char *key; /* hexadecimal; NULL: the table's first */
+} damages[] = {
+#define ALSO(n) (1u << (n))
+	{"summary: present", 1, 0, JOE, KV_FSUM, FLIP, 1, NULL},
+	{"summary: unreadable", 1, 0, JOE, KV_FSUM, FLIP, 0, NULL},
+	{"summary: lost", 1, 0, JOE, KV_FSUM, GONE, 0, NULL},
+	{"mailbox: messages", 1, 0, JOE, KV_MBOX, FLIP, 21, NULL},
+	{"mailbox: unseen", 1, 0, JOE, KV_MBOX, FLIP, 25, NULL},
+	{"mailbox: deleted", 1, 0, JOE, KV_MBOX, FLIP, 29, NULL},
+	{"mailbox: bytes", 1, 0, JOE, KV_MBOX, FLIP, 33, NULL},
+	{"mailbox: deleted bytes", 1, 0, JOE, KV_MBOX, FLIP, 41, NULL},
+	{"account: used bytes", 2, 0, JOE, KV_ACCT, FLIP, 37, NULL},
+	{"account: used messages", 2, 0, JOE, KV_ACCT, FLIP, 45, NULL},
+	{"account: held bytes", 2, 0, JOE, KV_ACCT, FLIP, 53, NULL},
+	{"account: held messages", 2, 0, JOE, KV_ACCT, FLIP, 61, NULL},
+	{"message row: lost", 3, ALSO(1) | ALSO(2) | ALSO(4), JOE, KV_MSG, GONE, 0, NULL},
+	{"message row: format", 3, ALSO(1) | ALSO(2) | ALSO(4), JOE, KV_MSG, FLIP, 0, NULL},
+	{"page: lost", 3, ALSO(1) | ALSO(5), JOE, KV_FPAGE, GONE, 0, NULL},
+	{"page: format", 3, ALSO(1) | ALSO(5), JOE, KV_FPAGE, FLIP, 0, NULL},
+	{"mailbox: lost", 3, ALSO(2) | ALSO(9), JOE, KV_MBOX, GONE, 0, NULL},
+	{"message row: size", 4, ALSO(1) | ALSO(2), JOE, KV_MSG, FLIP, 19, NULL},
+	{"message row: email id", 4, 0, JOE, KV_MSG, FLIP, 35, NULL},
+	{"message row: blob", 4, 0, JOE, KV_MSG, FLIP, 28, NULL},
+	{"held row: email id", 4, 0, JOE, KV_GONE, FLIP, 90, NULL},
+	{"blob: references", 4, 0, SHARD, KV_BLOB, FLIP, 1, NULL},
+	{"blob: row lost", 4, 0, SHARD, KV_BLOB, GONE, 0, NULL},
+	{"blob: row format", 4, ALSO(6), SHARD, KV_BLOB, FLIP, 0, NULL},
+	{"mailbox: UIDNEXT", 5, 0, JOE, KV_MBOX, FLIP, 10, NULL},
+	{"account: last UIDVALIDITY", 5, 0, JOE, KV_ACCT, ZERO, 13, NULL},
+	{"account: next mailbox", 5, 0, JOE, KV_ACCT, ZERO, 9, NULL},
+	{"account: modseq", 5, 0, JOE, KV_ACCT, ZERO, 1, NULL},
+	{"page: highest modseq", 5, ALSO(1), JOE, KV_FPAGE, FLIP, 14, NULL},
+	{"chunk: a byte", 6, 0, SHARD, KV_CHUNK, FLIP, 20, NULL},
+	{"chunk: lost", 6, 0, SHARD, KV_CHUNK, GONE, 0, NULL},
+	{"blob: checksum", 6, ALSO(4), SHARD, KV_BLOB, FLIP, 21, NULL},
+	{"date: lost", 7, 0, JOE, KV_DUE, GONE, 0, NULL},
+	{"date: of nothing", 7, 0, JOE, KV_DUE, MADE, 0, "7fffffff0000000100000009"},
+	{"held row: lost", 7, ALSO(2) | ALSO(4), JOE, KV_GONE, GONE, 0, NULL},
+	{"held row: format", 7, ALSO(2) | ALSO(4), JOE, KV_GONE, FLIP, 0, NULL},
+	{"derived data: a byte", 8, 0, SHARD, KV_DERIVED, FLIP, 2, NULL},
+	{"derived data: lost", 8, 0, SHARD, KV_DERIVED, GONE, 0, NULL},
+	{"name: its mailbox", 9, 0, JOE, KV_MNAME, FLIP, 1, "494e424f58"},
+	{"name: lost", 9, 0, JOE, KV_MNAME, GONE, 0, "494e424f58"},
+	{"account: mailboxes", 9, 0, JOE, KV_ACCT, FLIP, 17, NULL},
+	{"account: loose subscriptions", 9, 0, JOE, KV_ACCT, FLIP, 69, NULL},
+	{"mailbox: format", 9, ALSO(2) | ALSO(3), JOE, KV_MBOX, FLIP, 0, NULL},
+	{"user: format", 10, 0, CATALOG, KV_USER, FLIP, 0, NULL},
+	{"user: lost", 10, 0, CATALOG, KV_USER, GONE, 0, NULL},
+	{"address: lost", 10, 0, CATALOG, KV_ADDR, GONE, 0, NULL},
+	{"address: another account", 10, 0, CATALOG, KV_ADDR, FLIP, 3, NULL},
+	{"account row: lost", 10, 0, JOE, KV_ACCT, GONE, 0, NULL},
+	{"account row: format", 10, 0, JOE, KV_ACCT, FLIP, 0, NULL},
+};
+
+struct row {
+	const struct damage *d;
+	struct mail_key key;
+	struct shelf_buf value;
+	bool spoil;
+};
+
+static int
+find_row(struct kv_txn *txn, struct row *row)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(kv_txn_view(txn), row->d->table, shelf_span(NULL, 0),
+	    mail_key_span(&row->key), &scan);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_scan_next(&scan, &key, &value);
+	ck_assert_int_eq(rc, 1);
+	memcpy(row->key.bytes, key.data, key.len);
+	row->key.len = key.len;
+	shelf_buf_clear(&row->value);
+	shelf_buf_add_span(&row->value, value);
+	kv_scan_close(&scan);
+	return 0;
+}
+
+static void
+read_hex(const char *hex, struct mail_key *key)
+{
+	unsigned byte;
+
+	for (key->len = 0; hex != NULL && sscanf(hex, "%2x", &byte) == 1; hex += 2)
+		key->bytes[key->len++] = (uint8_t)byte;
+}
+
+static int
+spoil(struct kv_txn *txn, struct row *row)
+{
+	struct shelf_buf b = {0};
+	int rc = 0;
+
+	read_hex(row->d->key, &row->key);
+	if (row->d->how == MADE)
+		return kv_put(txn, row->d->table, mail_key_span(&row->key), shelf_span(NULL, 0));
+	if ((rc = find_row(txn, row)) != 0 || row->d->how == GONE)
+		return rc != 0 ? rc : kv_del(txn, row->d->table, mail_key_span(&row->key));
+	ck_assert_uint_lt(row->d->at, row->value.len);
+	shelf_buf_add_span(&b, shelf_buf_span(&row->value));
+	if (row->d->how == ZERO)
+		memset(b.data + row->d->at, 0, 4);
+	else
+		b.data[row->d->at] ^= 1;
+	rc = kv_put(txn, row->d->table, mail_key_span(&row->key), shelf_buf_span(&b));
+	shelf_buf_free(&b);
+	return rc;
+}
+
+static int
+damage(struct kv_txn *txn, void *arg)
+{
+	struct row *row = arg;
+
+	if (row->spoil)
+		return spoil(txn, row);
+	if (row->d->how == MADE)
+		return kv_del(txn, row->d->table, mail_key_span(&row->key));
+	return kv_put(txn, row->d->table, mail_key_span(&row->key), shelf_buf_span(&row->value));
+}
+
+static void
+change(struct row *row, bool to_damaged)
+{
+	uint32_t shard;
+
+	row->spoil = to_damaged;
+	if (row->d->owner == SHARD) {
+		ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
+		ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, damage, row), 0);
+		return;
+	}
+	ck_assert_int_eq(kv_update(r.store->kv, row->d->owner == JOE ? r.joe : KV_CATALOG, 0, damage,
+	    row), 0);
+}
+
+static void
+on_finding(void *arg, unsigned invariant, uint32_t account, const char *text)
+{
+	unsigned *found = arg;
+
+	if ((*found & 1u << invariant) == 0)
+		printf("%u: account %u: %s\n", invariant, account, text);
+	*found |= 1u << invariant;
+}
+
+static unsigned
+findings(void)
+{
+	unsigned found = 0;
+
+	ck_assert_int_eq(shelf_store_check(r.store, NULL, on_finding, &found), 0);
+	return found;
+}
+
+START_TEST(a_broken_invariant_is_found)
+{
+	static const struct {
+		int64_t slice_ms;
+		uint64_t window;
+	} ways[] = {{500, 8 << 20}, {0, 3}};
+	struct row row = {.d = &damages[_i]};
+
+	rig_open(&r, NULL);
+	fill();
+	printf("%s\n", row.d->what);
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		unsigned found;
+
+		check_slice_ms = ways[i].slice_ms;
+		check_refs_window = ways[i].window;
+		ck_assert_uint_eq(findings(), 0);
+		change(&row, true);
+		found = findings();
+		ck_assert(found & 1u << row.d->invariant);
+		ck_assert_uint_eq(found & ~(1u << row.d->invariant | row.d->also), 0);
+		change(&row, false);
+	}
+	shelf_buf_free(&row.value);
+	rig_close(&r);
+}
+END_TEST
+
+Suite *suite_check(void);
+Suite *
+suite_check(void)
+{
+	Suite *s = suite_create("check");
+	TCase *tc = tcase_create("invariants");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, a_broken_invariant_is_found, 0, sizeof damages / sizeof *damages);
+	suite_add_tcase(s, tc);
+	return s;
+}
