@@ -138,7 +138,9 @@ void kv_set_listener(struct kv_db *db, void (*fn)(void *arg, uint32_t account), 
 uint64_t kv_commits_seen(struct kv_db *db, uint32_t shard);
 
 struct kv_stats {
-	uint64_t file_bytes, free_bytes, map_bytes, disk_free_bytes;
+	uint64_t file_bytes, free_bytes, map_bytes;
+	uint64_t reserve_bytes; /* of the map: what updates with KV_ADDS must leave */
+	uint64_t disk_bytes, disk_free_bytes; /* of the file system */
 	uint64_t commits, updates;
 	uint32_t readers, stale_readers_cleared;
 	uint32_t slow_views; /* of this process, ended after more than KV_VIEW_MAX_MS */

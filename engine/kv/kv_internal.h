@@ -158,6 +158,8 @@ void kv_committer_stop(struct kv_env *env); /* after everything that was submitt
 enum { KV_ROOM_TURN = 1 }; /* freed pages become usable after one more commit */
 /* Before an update with KV_ADDS: 0, KV_ROOM_TURN, SHELF_EFULL. */
 int kv_room_check(struct kv_txn *txn);
+/* Of the map, what updates with KV_ADDS must leave. */
+uint64_t kv_room_keep_pages(const struct kv_env *env);
 /* What a write of LEN value bytes may take, in pages. */
 uint64_t kv_room_cost(const struct kv_env *env, size_t len);
 

@@ -37,6 +37,12 @@ kv_room_cost(const struct kv_env *env, size_t len)
 	return 2 + (len > env->page_bytes / 2 - 64 ? 1 + len / env->page_bytes : 0);
 }
 
+uint64_t
+kv_room_keep_pages(const struct kv_env *env)
+{
+	return env->reserve_bytes / env->page_bytes + MARGIN_PAGES;
+}
+
 static bool
 disk_has(struct kv_env *env, uint64_t bytes)
 {
@@ -136,7 +142,7 @@ check(struct kv_txn *txn)
 	struct kv_env *env = txn->env;
 	struct kv_lmdb_info info;
 	uint64_t all = env->map_bytes / env->page_bytes, left, ahead, end;
-	uint64_t keep = env->reserve_bytes / env->page_bytes + MARGIN_PAGES;
+	uint64_t keep = kv_room_keep_pages(env);
 
 	kv_lmdb_info(env, &info);
 	left = all > info.pages ? all - info.pages : 0;

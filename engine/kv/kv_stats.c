@@ -45,6 +45,8 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 	out->file_bytes = info.pages * env->page_bytes;
 	out->free_bytes = total * env->page_bytes;
 	out->map_bytes = env->map_bytes;
+	out->reserve_bytes = kv_room_keep_pages(env) * env->page_bytes;
+	out->disk_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
 	out->disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	out->commits = atomic_load(&env->commits);
 	out->updates = atomic_load(&env->updates);
