@@ -32,6 +32,7 @@ exit_of(enum shelf_err err)
 	case SHELF_EEXISTS:
 	case SHELF_EQUOTA:
 	case SHELF_EFULL:
+	case SHELF_EREADONLY:
 		return EX_CANTCREAT;
 	case SHELF_EAUTH:
 	case SHELF_EDISABLED:

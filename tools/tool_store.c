@@ -104,8 +104,43 @@ add_account(void *arg, const struct shelf_account *account)
 	return 0;
 }
 
+/* The worst state, and each partition that is not well. */
 static void
-print_stats(const struct tool *t, const struct shelf_store_stats *s, const struct totals *sum)
+print_disks(const struct tool *t, const struct shelf_disk *disks, uint32_t n, struct shelf_buf *json)
+{
+	enum shelf_disk_state worst = SHELF_DISK_OK;
+	char disk[32], map[32];
+
+	for (uint32_t i = 0; i < n; i++)
+		worst = disks[i].state > worst ? disks[i].state : worst;
+	if (!t->json)
+		tool_print("%-24s %s", "disk state", shelf_disk_state_text(worst));
+	tool_json_str(json, "disk_state", shelf_span_str(shelf_disk_state_text(worst)));
+	tool_json_key(json, "partitions_low");
+	shelf_buf_add_byte(json, '[');
+	for (uint32_t i = 0; i < n; i++) {
+		if (disks[i].state == SHELF_DISK_OK)
+			continue;
+		if (!t->json)
+			tool_print("  partition %-3u %-10s %s free on disk, %s in the map", i,
+			    shelf_disk_state_text(disks[i].state),
+			    shelf_size_text(disks[i].disk_free_bytes, disk, sizeof disk),
+			    shelf_size_text(disks[i].map_free_bytes, map, sizeof map));
+		if (json->data[json->len - 1] != '[')
+			shelf_buf_add_byte(json, ',');
+		shelf_buf_add_byte(json, '{');
+		tool_json_u64(json, "partition", i);
+		tool_json_str(json, "state", shelf_span_str(shelf_disk_state_text(disks[i].state)));
+		tool_json_u64(json, "disk_free_bytes", disks[i].disk_free_bytes);
+		tool_json_u64(json, "map_free_bytes", disks[i].map_free_bytes);
+		shelf_buf_add_byte(json, '}');
+	}
+	shelf_buf_add_byte(json, ']');
+}
+
+static void
+print_stats(const struct tool *t, const struct shelf_store_stats *s, const struct totals *sum,
+    const struct shelf_disk *disks)
 {
 	const struct {
 		const char *key, *text;
@@ -124,8 +159,7 @@ print_stats(const struct tool *t, const struct shelf_store_stats *s, const struc
 	struct shelf_buf b = {0};
 	char size[32];
 
-	if (t->json)
-		shelf_buf_add_byte(&b, '{');
+	shelf_buf_add_byte(&b, '{');
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		if (t->json)
 			tool_json_u64(&b, rows[i].key, rows[i].value);
@@ -135,16 +169,19 @@ print_stats(const struct tool *t, const struct shelf_store_stats *s, const struc
 		else
 			tool_print("%-24s %llu", rows[i].text, (unsigned long long)rows[i].value);
 	}
-	if (!t->json)
-		return;
+	print_disks(t, disks, s->partitions, &b);
 	shelf_buf_add_byte(&b, '}');
-	tool_print_buf(&b);
+	if (t->json)
+		tool_print_buf(&b);
+	else
+		shelf_buf_free(&b);
 }
 
 int
 tool_stats(struct tool *t)
 {
 	struct shelf_store_stats stats;
+	struct shelf_disk disks[SHELF_PARTITIONS_MAX];
 	struct totals sum = {0};
 	int rc = tool_args(t, NULL, 0, 0);
 
@@ -156,9 +193,11 @@ tool_stats(struct tool *t)
 	rc = shelf_account_each(t->store, add_account, &sum);
 	if (rc == 0)
 		rc = shelf_store_stats(t->store, &stats);
+	for (uint32_t i = 0; rc == 0 && i < stats.partitions; i++)
+		rc = shelf_store_disk(t->store, i, &disks[i]);
 	if (rc != 0)
 		return tool_fail(t, t->store_dir, rc);
-	print_stats(t, &stats, &sum);
+	print_stats(t, &stats, &sum, disks);
 	return EX_OK;
 }
 

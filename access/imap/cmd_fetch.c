@@ -117,8 +117,9 @@ begin_run(struct imap_cmd *c)
 
 	if (fc->work.rc != 0) {
 		shelf_uidset_clear(fc->fetch.unseen);
-		shelf_log(SHELF_LOG_WARN, "imap fetch seen", "account", "%s", c->s->account_name,
-		    "error", "%s", shelf_err_name(fc->work.rc), NULL);
+		if (fc->work.rc != SHELF_EREADONLY) /* a full disk is told once, not with each message */
+			shelf_log(SHELF_LOG_WARN, "imap fetch seen", "account", "%s",
+			    c->s->account_name, "error", "%s", shelf_err_name(fc->work.rc), NULL);
 	}
 	fc->fetch.seen_modseq = fc->work.modseq;
 	c->run = run;

@@ -100,6 +100,8 @@ code_of(enum shelf_err err)
 	case SHELF_ETOOBIG:
 		return "TOOBIG";
 	case SHELF_ELIMIT:
+	case SHELF_EFULL: /* no code fits better: a limit of the server, not of the user */
+	case SHELF_EREADONLY:
 		return "LIMIT";
 	case SHELF_ENOMAILBOX:
 	case SHELF_EMISSING:
@@ -121,7 +123,6 @@ code_of(enum shelf_err err)
 	case SHELF_ENOACCOUNT: /* deleted while logged in */
 	case SHELF_ECANCELLED:
 	case SHELF_ESTOPPING:
-	case SHELF_EFULL:
 	case SHELF_ENOMEM:
 	case SHELF_EIO:
 	case SHELF_EUNKNOWN:

@@ -68,6 +68,7 @@ lmtp_reply_text(int rc)
 	case SHELF_ETOOBIG:
 		return "552 5.3.4 Message too big";
 	case SHELF_EFULL:
+	case SHELF_EREADONLY:
 		return "452 4.3.1 Store is full";
 	case SHELF_ESTOPPING:
 		return "451 4.3.2 Shutting down";

@@ -56,6 +56,7 @@ pop3_code(int rc)
 	case SHELF_ECANCELLED:
 	case SHELF_ESTOPPING:
 	case SHELF_EFULL:
+	case SHELF_EREADONLY:
 	case SHELF_ENOMEM:
 	case SHELF_EIO:
 	case SHELF_EUNKNOWN:

@@ -157,7 +157,8 @@ probe(struct shelf_store *store, uint32_t account, uint64_t bytes, uint64_t coun
 	struct mail_acct a;
 	int rc;
 
-	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+	if ((rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE)) != 0 ||
+	    (rc = kv_view_begin(store->kv, account, &view)) != 0)
 		return rc;
 	if ((rc = mail_acct_get(view, &a)) == 0)
 		rc = mail_quota_room(&a, bytes, count);
@@ -205,7 +206,8 @@ shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbo
 			      .stored = stored};
 	int rc;
 
-	if ((rc = stage_all(store, account, items, n)) != 0)
+	if ((rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE)) != 0 ||
+	    (rc = stage_all(store, account, items, n)) != 0)
 		return rc;
 	rc = kv_update(store->kv, account, KV_ADDS, append, &a);
 	*result = a.result;

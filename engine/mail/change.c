@@ -195,7 +195,7 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 {
 	struct mail_gone gone = {.gone_s = c->now_s, .modseq = c->modseq, .msg = *msg};
 	unsigned n = uid % INDEX_PAGE_UIDS;
-	uint64_t due = (uint64_t)c->now_s + c->store->hold_s;
+	uint64_t due = (uint64_t)c->now_s + shelf_setting_get(c->store, SHELF_SETTING_HOLD);
 	struct mail_key key;
 	int rc;
 
@@ -230,8 +230,9 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold_
 	c->acct.quota.used_messages--;
 	if ((rc = kv_del(c->txn, KV_MSG, mail_key_span(&key))) != 0)
 		return rc;
-	rc = hold_it && c->store->hold_s != UINT32_MAX ? hold(c, o, uid, &msg)
-						       : blob_unref(c->txn, msg.blob);
+	rc = hold_it && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
+		 ? hold(c, o, uid, &msg)
+		 : blob_unref(c->txn, msg.blob);
 	index_page_remove(o->page, n);
 	return rc;
 }

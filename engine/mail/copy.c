@@ -154,5 +154,7 @@ shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from, uint3
 	struct copying cp = {
 	    .store = store, .from = from, .to = to, .uids = uids, .move = move, .result = result};
 
-	return kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp);
+	int rc = mail_disk_admit(store, account, move ? SHELF_DISK_READONLY : SHELF_DISK_REFUSE);
+
+	return rc != 0 ? rc : kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp);
 }

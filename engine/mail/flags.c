@@ -179,6 +179,9 @@ shelf_msg_set_flags(struct shelf_store *store_, uint32_t account, uint32_t mailb
 	/* Who empties a full store by IMAP has to set \Deleted first. */
 	adds = change->op != SHELF_FLAGS_REMOVE &&
 	       (change->nkeywords > 0 || (change->flags & SHELF_DELETED) == 0);
+	if ((adds || change->op == SHELF_FLAGS_REMOVE) &&
+	    (rc = mail_disk_admit(store_, account, SHELF_DISK_READONLY)) != 0)
+		return rc;
 	s.modified = shelf_uidset_new();
 	while (rc == 0 && s.next != 0) {
 		s.from = s.next;

@@ -15,6 +15,7 @@
 #include <mailshelf/account.h>
 #include <mailshelf/mailbox.h>
 #include <mailshelf/message.h>
+#include <mailshelf/settings.h>
 
 #include "base.h"
 #include "blob.h"
@@ -30,9 +31,15 @@ struct shelf_store {
 	struct kv_db *kv;
 	struct news *news;
 	struct login_cache *logins;
-	uint32_t hold_s; /* UINT32_MAX: expunged mail is not held */
+	_Atomic uint64_t setting[SHELF_SETTINGS];
+	uint64_t settings_version; /* of the file as it was read: of shelf_store_open, then the janitor */
+	pthread_mutex_t disk_lock; /* held while a state changes */
+	struct mail_disk {
+		atomic_int state; /* enum shelf_disk_state */
+		atomic_llong looked_ms; /* 0: never */
+	} disk[KV_SHARDS_MAX];
 	pthread_t janitor;
-	bool serving;
+	bool serving; /* set before the janitor and the first caller */
 	pthread_mutex_t lock; /* stop, purge_* */
 	pthread_cond_t wake;
 	bool stop;
@@ -216,6 +223,25 @@ struct shelf_rd {
 /* The page PAGE of MAILBOX, decoded at most once while walking. */
 SHELF_CHECK int mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page,
 			     const struct index_page **out);
+
+/* ---- Settings, disks ---------------------------------------------------------------------------------- */
+
+/* The first file of a store: what makes the directory one. */
+SHELF_CHECK int mail_settings_create(const char *dir, uint32_t hold_s);
+/* SHELF_EMISSING, SHELF_EVERSION, SHELF_ECORRUPT (and a line in the log). */
+SHELF_CHECK int mail_settings_read(struct shelf_store *store);
+/* Reads the file again when it is another one than before. */
+void mail_settings_refresh(struct shelf_store *store);
+
+/* Measures a partition, changes its state, and tells the log when it did. */
+SHELF_CHECK int mail_disk_look(struct shelf_store *store, uint32_t shard, struct shelf_disk *out);
+void mail_disk_look_all(struct shelf_store *store);
+/* The marks have changed: whoever asks next looks. */
+void mail_disk_forget(struct shelf_store *store);
+/* LIMIT SHELF_DISK_REFUSE, for what brings mail: 0 or SHELF_EFULL. SHELF_DISK_READONLY, for other changes but
+ * removal: 0 or SHELF_EREADONLY. SHELF_ENOACCOUNT. */
+SHELF_CHECK int mail_disk_admit(struct shelf_store *store, uint32_t account,
+				enum shelf_disk_state limit);
 
 /* ---- Logins, janitor ---------------------------------------------------------------------------------- */
 

@@ -84,6 +84,8 @@ mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t spec
 
 /* ---- One closure for each operation ------------------------------------------------------------------ */
 
+static int delete_mailbox(struct kv_txn *txn, void *arg);
+
 struct name_op {
 	struct shelf_store *store;
 	struct shelf_buf name, to;
@@ -92,7 +94,7 @@ struct name_op {
 	uint32_t id;
 };
 
-/* Canonical names, one update, and the buffers are gone. */
+/* Canonical names, one update, and the buffers are gone. Removing asks no disk. */
 static int
 run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *fn,
     struct shelf_span name, struct shelf_span to, struct name_op *op)
@@ -102,6 +104,8 @@ run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *f
 	op->store = store;
 	if (rc == 0 && to.data != NULL)
 		rc = shelf_mailbox_canonical(to, &op->to);
+	if (rc == 0 && fn != delete_mailbox)
+		rc = mail_disk_admit(store, account, SHELF_DISK_READONLY);
 	if (rc == 0)
 		rc = kv_update(store->kv, account, flags, fn, op);
 	shelf_buf_free(&op->name);
@@ -289,7 +293,8 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	}
 	if (rc != 0 || (rc = mail_open(&c, n.id, &o)) != 0)
 		goto out;
-	at = (uint64_t)c.now_s + (op->store->hold_s == UINT32_MAX ? 0 : op->store->hold_s);
+	at = shelf_setting_get(op->store, SHELF_SETTING_HOLD);
+	at = (uint64_t)c.now_s + (at == UINT32_MAX ? 0 : at);
 	due = mail_key3((uint32_t)(at < UINT32_MAX ? at : UINT32_MAX), n.id, 0);
 	o.row.flags |= MAIL_MBOX_DELETED;
 	o.row.special_use = 0;
@@ -519,7 +524,9 @@ shelf_mailbox_claim_recent(struct shelf_store *store, uint32_t account, uint32_t
 		cl.to = m.uidnext;
 	}
 	kv_view_end(&view);
-	if (rc == 0 && cl.from != cl.to)
+	/* On a full disk the next session is told the same: opening a mailbox must not fail for it. */
+	if (rc == 0 && cl.from != cl.to &&
+	    mail_disk_admit(store, account, SHELF_DISK_READONLY) == 0)
 		rc = kv_update(store->kv, account, KV_QUIET, claim, &cl);
 	*from_out = cl.from;
 	*to_out = cl.to;

@@ -406,6 +406,8 @@ janitor(void *arg)
 		struct timespec until;
 		int64_t pass_s;
 
+		mail_settings_refresh(s);
+		mail_disk_look_all(s);
 		pthread_mutex_lock(&s->lock);
 		pass_s = s->purge_pass_s;
 		pthread_mutex_unlock(&s->lock);
@@ -435,9 +437,11 @@ janitor(void *arg)
 int
 mail_janitor_start(struct shelf_store *s)
 {
-	if (pthread_create(&s->janitor, NULL, janitor, s) != 0)
-		return SHELF_ENOMEM;
 	s->serving = true;
+	if (pthread_create(&s->janitor, NULL, janitor, s) != 0) {
+		s->serving = false;
+		return SHELF_ENOMEM;
+	}
 	return 0;
 }
 
@@ -446,10 +450,10 @@ mail_janitor_stop(struct shelf_store *s)
 {
 	if (!s->serving)
 		return;
-	s->serving = false;
 	pthread_mutex_lock(&s->lock);
 	s->stop = true;
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->janitor, NULL);
+	s->serving = false;
 }

@@ -295,7 +295,8 @@ shelf_restore(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	rs->mailbox = mailbox;
 	rs->to = to == 0 ? mailbox : to;
 	rs->uids = uids;
-	if ((rc = each_due(store, account, want, rs)) == 0 && rs->n > 0)
+	if ((rc = mail_disk_admit(store, account, SHELF_DISK_READONLY)) == 0 &&
+	    (rc = each_due(store, account, want, rs)) == 0 && rs->n > 0)
 		qsort(rs->due, rs->n, sizeof(*rs->due), by_uid);
 	while (rc == 0 && rs->from < rs->n) {
 		if ((rc = kv_update(store->kv, account, KV_ADDS, restore_slice, rs)) != 0)
@@ -485,6 +486,8 @@ shelf_mailbox_restore(struct shelf_store *store, uint32_t account, uint32_t id,
 	struct reviving rv = {.store = store, .id = id};
 	int rc = as.len == 0 ? 0 : shelf_mailbox_canonical(as, &rv.as);
 
+	if (rc == 0)
+		rc = mail_disk_admit(store, account, SHELF_DISK_READONLY);
 	if (rc == 0 && (rc = each_due(store, account, find_due, &rv)) >= 0)
 		rc = rc == 0 ? SHELF_ENOMAILBOX : kv_update(store->kv, account, KV_ADDS, revive, &rv);
 	shelf_buf_clear(name_out);

@@ -21,7 +21,6 @@
 #include "mail.h"
 #include "news.h"
 
-enum { FORMAT = 1, HOLD_DEFAULT_S = 14 * 24 * 3600 };
 static const uint64_t map_default = (uint64_t)1 << 40, reserve_default = 16 << 20;
 
 static int
@@ -62,17 +61,6 @@ make_dir(const char *dir, const char *name)
 	return rc;
 }
 
-static int
-sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : SHELF_EIO;
-
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 static bool
 is_empty(const char *dir)
 {
@@ -86,44 +74,6 @@ is_empty(const char *dir)
 	if (d != NULL)
 		closedir(d);
 	return empty;
-}
-
-static int
-write_settings(const char *dir, uint32_t hold_s)
-{
-	char *p = path(dir, "mailshelf");
-	FILE *f = fopen(p, "wxe");
-	int rc = 0;
-
-	if (f == NULL)
-		rc = from_errno();
-	else if (fprintf(f, "format %d\nhold_s %u\n", FORMAT, hold_s) < 0 || fflush(f) != 0 ||
-		 fsync(fileno(f)) != 0)
-		rc = from_errno();
-	if (f != NULL)
-		fclose(f);
-	free(p);
-	return rc != 0 ? rc : sync_dir(dir);
-}
-
-static int
-read_settings(const char *dir, uint32_t *hold_s)
-{
-	char *p = path(dir, "mailshelf"), key[32];
-	FILE *f = fopen(p, "re");
-	unsigned long value, format = 0;
-
-	free(p);
-	if (f == NULL)
-		return from_errno();
-	while (fscanf(f, "%31s %lu", key, &value) == 2) {
-		if (strcmp(key, "format") == 0)
-			format = value;
-		else if (strcmp(key, "hold_s") == 0)
-			*hold_s = (uint32_t)value;
-	}
-	fclose(f);
-	return format == FORMAT ? 0 : format == 0 ? SHELF_ECORRUPT : SHELF_EVERSION;
 }
 
 int
@@ -153,7 +103,9 @@ shelf_store_create(const char *dir, const struct shelf_store_params *params)
 	kv_dir = path(dir, "kv");
 	rc = kv_create(kv_dir, &kv);
 	free(kv_dir);
-	return rc != 0 ? rc : write_settings(dir, p.hold_s == 0 ? HOLD_DEFAULT_S : p.hold_s);
+	return rc != 0 ? rc : mail_settings_create(
+			     dir, p.hold_s == 0 ? (uint32_t)shelf_setting_info(SHELF_SETTING_HOLD)->std
+						: p.hold_s);
 }
 
 /* For the watcher: the account's version as of now. */
@@ -189,11 +141,11 @@ shelf_store_open(const char *dir, unsigned flags, struct shelf_store **out)
 	*out = NULL;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
+	pthread_mutex_init(&s->disk_lock, NULL);
 	s->dir = shelf_strdup(dir);
 	s->tmp_dir = path(dir, "tmp");
-	s->hold_s = HOLD_DEFAULT_S;
 	s->logins = login_cache_new();
-	if ((rc = read_settings(dir, &s->hold_s)) != 0)
+	if ((rc = mail_settings_read(s)) != 0)
 		goto fail;
 	kv_dir = path(dir, "kv");
 	rc = kv_open(kv_dir, &s->kv);

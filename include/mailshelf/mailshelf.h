@@ -8,6 +8,7 @@
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
  *              import.h  append once, from a source read again
  *              restore.h what was removed and is still held
+ *              settings.h what can be set in use; how full the disks are
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
  */
@@ -24,6 +25,7 @@
 #include <mailshelf/news.h>
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
+#include <mailshelf/settings.h>
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>
 

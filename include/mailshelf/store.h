@@ -21,6 +21,8 @@
 struct shelf_store;
 struct shelf_rd;
 
+enum { SHELF_PARTITIONS_MAX = 64 };
+
 struct shelf_store_params {
 	uint32_t partitions;    /* 1..64; 0: 16, or 4 on a machine of up to 4 cores */
 	uint64_t map_bytes;     /* size limit of each partition; 0: 1 TiB (address space only) */

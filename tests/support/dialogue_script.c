@@ -21,6 +21,7 @@ static const struct keyword {
     {"deliver", DIALOGUE_DELIVER, 1, 2, true},
     {"conf", DIALOGUE_CONF, 2, 2, false},
     {"store", DIALOGUE_STORE, 2, 2, false},
+    {"setting", DIALOGUE_SETTING, 2, 2, false},
     {"services", DIALOGUE_SERVICES, 1, 4, false},
     {"quota", DIALOGUE_QUOTA, 2, 3, false},
     {"password", DIALOGUE_PASSWORD, 2, 2, false},

@@ -217,6 +217,17 @@ do_services(struct dialogue_server *s, const struct dialogue_step *step, uint32_
 	return said(s, "services", shelf_account_set_services(s->store, account, services, false));
 }
 
+static const char *
+do_setting(struct dialogue_server *s, const struct dialogue_step *step)
+{
+	enum shelf_setting id;
+	uint64_t value;
+
+	if (!shelf_setting_find(shelf_span_str(step->word[0]), &id) || !number(step->word[1], &value))
+		return "setting NAME NUMBER, as in settings.def";
+	return said(s, "setting", shelf_setting_set(s->store, id, value));
+}
+
 /* What names an account that must be there. */
 static const char *
 do_with_account(struct dialogue_server *s, const struct dialogue_step *step,
@@ -267,6 +278,8 @@ dialogue_server_do(struct dialogue_server *s, const struct dialogue_step *step,
 		return error;
 	if (step->kind == DIALOGUE_ACCOUNT)
 		return do_account(s, step);
+	if (step->kind == DIALOGUE_SETTING)
+		return do_setting(s, step);
 	return do_with_account(s, step, message);
 }
 
