@@ -5,8 +5,10 @@
  *
  * \Seen is set once for all messages before the first response, so that the responses show it and a
  * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading.
- * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED).
+ * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED); RFC 4466 2.4 (modifiers);
+ *           RFC 9394 3.3 (PARTIAL).
  */
+#include "imap_esearch.h"
 #include "imap_fetch.h"
 
 enum { INLINE_MAX = 1000 }; /* messages looked at on the loop; more: on the worker */
@@ -23,6 +25,8 @@ struct seen_work {
 
 struct fetch_command {
 	struct imap_fetch fetch;
+	bool has_partial;
+	struct imap_partial partial;
 	struct seen_work work;
 };
 
@@ -145,6 +149,28 @@ begin_seen(struct imap_cmd *c)
 	return imap_work(c, mark_seen, w);
 }
 
+/* "(PARTIAL -1:-10)" behind the items. */
+static bool
+parse_modifiers(struct imap_cmd *c, struct fetch_command *fc)
+{
+	struct imap_parser *p = &c->p;
+
+	if (!imap_try(p, ' '))
+		return true;
+	if (!imap_parse_open(p))
+		return false;
+	do {
+		if (!imap_try_word(p, "PARTIAL") || !c->uid)
+			return imap_parse_fail(p, "unknown FETCH modifier");
+		if (fc->has_partial)
+			return imap_parse_fail(p, "PARTIAL twice");
+		fc->has_partial = true;
+		if (!imap_parse_sp(p) || !imap_partial_parse(p, &fc->partial))
+			return false;
+	} while (imap_try(p, ' '));
+	return imap_parse_close(p);
+}
+
 enum imap_step
 imap_cmd_fetch(struct imap_cmd *c)
 {
@@ -153,7 +179,8 @@ imap_cmd_fetch(struct imap_cmd *c)
 	struct shelf_span set;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
-	    !imap_fetch_parse(&c->p, c->uid, &f->items) || !imap_parse_end(&c->p))
+	    !imap_fetch_parse(&c->p, c->uid, &f->items) || !parse_modifiers(c, fc) ||
+	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	f->s = c->s;
 	f->uids = shelf_uidset_new();
@@ -161,6 +188,8 @@ imap_cmd_fetch(struct imap_cmd *c)
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, f->uids))
 		return IMAP_DONE;
+	if (fc->has_partial)
+		imap_partial_cut(&fc->partial, f->uids);
 	f->uid = shelf_uidset_next(f->uids, 1);
 	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);
 	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)

@@ -3,17 +3,20 @@
  *
  *   parse -> search in slices -> print in slices -> reply
  *
+ * Without RETURN the answer is SEARCH with all numbers, with it one ESEARCH (imap_esearch.c).
  * Nothing is printed before the search has ended: a search that fails answers NO and no numbers, one that
  * had to pass over damaged messages NO behind the numbers of the others.
- * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5.
+ * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5; RFC 4731; RFC 5182 2.1.
  */
 #include <inttypes.h>
 
+#include "imap_esearch.h"
 #include "imap_search.h"
 
 enum { SLICE_MS = 10, NUMBERS_AT_ONCE = 4096 };
 
 struct search_command {
+	struct imap_esearch esearch; /* what 0: the plain answer */
 	struct imap_program program;
 	struct shelf_search *search;
 	uint32_t next; /* uid to be printed */
@@ -25,8 +28,34 @@ cleanup(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
 
+	/* RFC 5182 2.1: a search that was to save its result and answers NO leaves an empty one. */
+	if ((sc->esearch.what & IMAP_RETURN_SAVE) != 0 && c->condition == IMAP_NO)
+		shelf_uidset_free(&c->s->saved);
+	imap_esearch_end(&sc->esearch);
 	shelf_search_free(&sc->search);
 	imap_program_free(&sc->program);
+}
+
+static enum imap_step
+printed(struct imap_cmd *c)
+{
+	struct search_command *sc = c->data;
+
+	if (sc->damaged) {
+		return imap_no(c, "SERVERBUG",
+		    "some messages are damaged in the store and were not searched");
+	}
+	return imap_completed(c);
+}
+
+static enum imap_step
+print_extended(struct imap_cmd *c)
+{
+	struct search_command *sc = c->data;
+
+	if (imap_esearch_print(&sc->esearch) == 1)
+		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	return printed(c);
 }
 
 /* The view keeps its numbering as long as the command runs. */
@@ -46,11 +75,7 @@ print(struct imap_cmd *c)
 	}
 	imap_out_str(c->s, "\r\n");
 	c->s->mid_response = false;
-	if (sc->damaged) {
-		return imap_no(c, "SERVERBUG",
-		    "some messages are damaged in the store and were not searched");
-	}
-	return imap_completed(c);
+	return printed(c);
 }
 
 static enum imap_step
@@ -64,6 +89,11 @@ run(struct imap_cmd *c)
 	sc->damaged = rc == SHELF_ECORRUPT;
 	if (rc < 0 && !sc->damaged)
 		return imap_err(c, rc);
+	if (sc->esearch.what != 0) {
+		imap_esearch_begin(&sc->esearch, c, shelf_search_found(sc->search));
+		c->run = print_extended;
+		return print_extended(c);
+	}
 	c->s->mid_response = true;
 	imap_out_str(c->s, "* SEARCH");
 	sc->next = shelf_uidset_next(shelf_search_found(sc->search), 1);
@@ -79,7 +109,7 @@ imap_cmd_search(struct imap_cmd *c)
 
 	c->data = sc;
 	c->cleanup = cleanup;
-	if (!imap_parse_sp(&c->p))
+	if (!imap_parse_sp(&c->p) || !imap_return_parse(&c->p, &sc->esearch))
 		return imap_parse_failed(c);
 	if (!imap_program_parse(c, &sc->program))
 		return IMAP_DONE;

@@ -34,6 +34,7 @@ imap_unselect(struct imap_session *s)
 {
 	shelf_view_close(&s->view);
 	shelf_uidset_free(&s->recent);
+	shelf_uidset_free(&s->saved);
 	imap_sync_stop(s);
 	s->mailbox = 0;
 	s->read_only = false;

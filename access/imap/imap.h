@@ -68,6 +68,7 @@ struct imap_session {
 	bool read_only;            /* EXAMINE */
 	bool inbox;                /* it was selected under this name */
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */
+	struct shelf_uidset *saved; /* uids of the saved search result, "$"; NULL: empty */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
 
@@ -226,7 +227,7 @@ SHELF_CHECK int imap_set_numbers(struct shelf_span text, uint32_t max, struct sh
  *   The uids in the session's view that TEXT names, as message numbers or (UID) as uids. "*" is the
  *   last message. Uids not there are passed over; OUT is added to.
  *   returns  0; SHELF_ESYNTAX; SHELF_EINVALID a message number beyond the last (RFC 9051 9,
- *            seq-number: BAD); SHELF_EMISSING "$" (no saved result)
+ *            seq-number: BAD)
  */
 SHELF_CHECK int imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid,
     struct shelf_uidset *out);

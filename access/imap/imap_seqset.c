@@ -102,10 +102,18 @@ imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid, struct s
 	uint32_t highest = 0;
 	int rc = 0;
 
-	if (text.len == 1 && text.data[0] == '$')
-		return SHELF_EMISSING;
 	numbers = shelf_uidset_new();
 	all = shelf_uidset_new();
+	/* The saved result (RFC 9051 6.4.4.1): empty is valid, what was expunged since is not in it. */
+	if (text.len == 1 && text.data[0] == '$') {
+		shelf_view_uids(s->view, all);
+		if (s->saved != NULL)
+			shelf_uidset_and(all, s->saved);
+		else
+			shelf_uidset_clear(all);
+		shelf_uidset_or(out, all);
+		goto out;
+	}
 	rc = parse_set(text, max, max, numbers, &highest);
 	if (rc != 0)
 		goto out;
@@ -133,8 +141,6 @@ imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct sh
 		return true;
 	if (rc == SHELF_EINVALID)
 		imap_bad(c, "there is no message with this number");
-	else if (rc == SHELF_EMISSING)
-		imap_bad(c, "saved search results are not supported");
 	else
 		imap_bad(c, "bad sequence set");
 	return false;

@@ -100,6 +100,14 @@ shelf_uidset_max(const struct shelf_uidset *s)
 }
 
 uint32_t
+shelf_uidset_nth(const struct shelf_uidset *s, uint32_t n)
+{
+	uint32_t uid;
+
+	return n > 0 && roaring_bitmap_select(s->bits, n - 1, &uid) ? uid : 0;
+}
+
+uint32_t
 shelf_uidset_next(const struct shelf_uidset *s, uint32_t from)
 {
 	roaring_uint32_iterator_t it;

@@ -26,6 +26,8 @@ uint32_t shelf_uidset_min(const struct shelf_uidset *s); /* 0 when empty */
 uint32_t shelf_uidset_max(const struct shelf_uidset *s); /* 0 when empty */
 /* Smallest member >= FROM, or 0: the iterator of every loop over a set, safe against changes. */
 uint32_t shelf_uidset_next(const struct shelf_uidset *s, uint32_t from);
+/* The N-th smallest member, from 1; 0 when there are fewer. */
+uint32_t shelf_uidset_nth(const struct shelf_uidset *s, uint32_t n);
 /* Longest run of consecutive members that starts at the smallest member >= FROM. */
 bool shelf_uidset_run(const struct shelf_uidset *s, uint32_t from, uint32_t *first, uint32_t *last);
 void shelf_uidset_and(struct shelf_uidset *s, const struct shelf_uidset *other);

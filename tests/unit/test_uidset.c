@@ -38,6 +38,7 @@ START_TEST(uidset_empty)
 	ck_assert_uint_eq(shelf_uidset_min(s), 0);
 	ck_assert_uint_eq(shelf_uidset_max(s), 0);
 	ck_assert_uint_eq(shelf_uidset_next(s, 1), 0);
+	ck_assert_uint_eq(shelf_uidset_nth(s, 1), 0);
 	ck_assert(!shelf_uidset_run(s, 1, &first, &last));
 	shelf_uidset_add(s, 0);
 	shelf_uidset_add_range(s, 9, 3);

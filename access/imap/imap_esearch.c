@@ -1,0 +1,240 @@
+/*
+ * imap_esearch.c - RETURN options, the ESEARCH response, "$"
+ *
+ * What must stay true: results are printed run by run and in pieces, so that a mailbox of a million
+ * messages costs neither a large buffer nor a long turn of the loop. "$" is kept as uids: messages that
+ * are expunged fall out of it by themselves, since it is only ever used together with the view.
+ * Sources   RFC 9051 6.4.4, 7.3.4, 9 (search-return-opt); RFC 4731 3.1; RFC 5182 2.1, 2.4; RFC 9394 3.
+ */
+#include <inttypes.h>
+
+#include "imap_esearch.h"
+
+enum { RUNS_AT_ONCE = 4096 };
+
+/* ---- Options ---------------------------------------------------------------------------------- */
+
+static bool
+parse_index(struct imap_parser *p, bool from_end, uint32_t *out)
+{
+	return (!from_end || imap_parse_byte(p, '-')) && imap_parse_nz_number(p, out);
+}
+
+bool
+imap_partial_parse(struct imap_parser *p, struct imap_partial *out)
+{
+	out->from_end = imap_at(p, '-');
+	return parse_index(p, out->from_end, &out->first) && imap_parse_byte(p, ':') &&
+	    parse_index(p, out->from_end, &out->last);
+}
+
+static bool
+parse_option(struct imap_parser *p, struct imap_esearch *e)
+{
+	static const struct {
+		const char *name;
+		unsigned bit;
+	} options[] = {
+		{"MIN", IMAP_RETURN_MIN},
+		{"MAX", IMAP_RETURN_MAX},
+		{"ALL", IMAP_RETURN_ALL},
+		{"COUNT", IMAP_RETURN_COUNT},
+		{"SAVE", IMAP_RETURN_SAVE},
+		{"PARTIAL", IMAP_RETURN_PARTIAL},
+	};
+	unsigned bit = 0;
+
+	for (size_t i = 0; bit == 0 && i < sizeof options / sizeof *options; i++) {
+		if (imap_try_word(p, options[i].name))
+			bit = options[i].bit;
+	}
+	if (bit == 0)
+		return imap_parse_fail(p, "unknown RETURN option");
+	if (bit == IMAP_RETURN_PARTIAL) {
+		if ((e->what & bit) != 0)
+			return imap_parse_fail(p, "PARTIAL twice");
+		if (!imap_parse_sp(p) || !imap_partial_parse(p, &e->partial))
+			return false;
+	}
+	e->what |= bit;
+	if ((e->what & IMAP_RETURN_PARTIAL) != 0 && (e->what & IMAP_RETURN_ALL) != 0)
+		return imap_parse_fail(p, "PARTIAL and ALL exclude each other");
+	return true;
+}
+
+bool
+imap_return_parse(struct imap_parser *p, struct imap_esearch *e)
+{
+	*e = (struct imap_esearch){0};
+	if (!imap_try_word(p, "RETURN"))
+		return true;
+	if (!imap_parse_sp(p) || !imap_parse_open(p))
+		return false;
+	if (imap_at(p, ')'))
+		e->what = IMAP_RETURN_ALL;
+	while (!imap_at(p, ')')) {
+		if ((e->what != 0 && !imap_parse_sp(p)) || !parse_option(p, e))
+			return false;
+	}
+	return imap_parse_close(p) && imap_parse_sp(p);
+}
+
+/* ---- Ranks ------------------------------------------------------------------------------------ */
+
+void
+imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *set)
+{
+	uint32_t count = shelf_uidset_count(set);
+	uint32_t low = partial->first < partial->last ? partial->first : partial->last;
+	uint32_t high = partial->first < partial->last ? partial->last : partial->first;
+	struct shelf_uidset *range;
+	uint32_t from;
+
+	if (low > count) {
+		shelf_uidset_clear(set);
+		return;
+	}
+	if (high > count)
+		high = count;
+	if (partial->from_end) {
+		from = count - high + 1;
+		high = count - low + 1;
+		low = from;
+	}
+	range = shelf_uidset_new();
+	shelf_uidset_add_range(range, shelf_uidset_nth(set, low), shelf_uidset_nth(set, high));
+	shelf_uidset_and(set, range);
+	shelf_uidset_free(&range);
+}
+
+/* ---- "$" -------------------------------------------------------------------------------------- */
+
+/* RFC 5182 2.4, RFC 9394 3.2: with ALL or COUNT, or alone, all that was found; else what is returned. */
+static void
+save(struct imap_esearch *e)
+{
+	struct imap_session *s = e->c->s;
+
+	shelf_uidset_free(&s->saved);
+	if ((e->what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) != 0 || e->what == IMAP_RETURN_SAVE) {
+		s->saved = shelf_uidset_copy(e->found);
+		return;
+	}
+	s->saved = e->part == NULL ? shelf_uidset_new() : shelf_uidset_copy(e->part);
+	if ((e->what & IMAP_RETURN_MIN) != 0)
+		shelf_uidset_add(s->saved, shelf_uidset_min(e->found));
+	if ((e->what & IMAP_RETURN_MAX) != 0)
+		shelf_uidset_add(s->saved, shelf_uidset_max(e->found));
+}
+
+void
+imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shelf_uidset *found)
+{
+	e->c = c;
+	e->found = found;
+	if ((e->what & IMAP_RETURN_PARTIAL) != 0) {
+		e->part = shelf_uidset_copy(found);
+		imap_partial_cut(&e->partial, e->part);
+	}
+	if ((e->what & IMAP_RETURN_SAVE) != 0)
+		save(e);
+}
+
+void
+imap_esearch_end(struct imap_esearch *e)
+{
+	shelf_uidset_free(&e->part);
+}
+
+/* ---- The response ----------------------------------------------------------------------------- */
+
+static uint32_t
+number_of(const struct imap_esearch *e, uint32_t uid)
+{
+	return e->c->uid ? uid : shelf_view_seq(e->c->s->view, uid);
+}
+
+static void
+print_run(struct imap_esearch *e)
+{
+	struct imap_session *s = e->c->s;
+
+	if (e->first == 0)
+		return;
+	imap_outf(s, "%s%" PRIu32, e->begun ? "," : "", e->first);
+	if (e->last > e->first)
+		imap_outf(s, ":%" PRIu32, e->last);
+	e->begun = true;
+	e->first = 0;
+}
+
+/* A sequence-set; runs of uids with nothing but gaps between are one run of message numbers. 1: more. */
+static int
+print_set(struct imap_esearch *e, const struct shelf_uidset *set)
+{
+	uint32_t first, last;
+
+	for (unsigned n = 0; e->next != 0 && shelf_uidset_run(set, e->next, &first, &last); n++) {
+		uint32_t number = number_of(e, first);
+
+		if (n == RUNS_AT_ONCE)
+			return 1;
+		if (e->first == 0 || number != e->last + 1) {
+			print_run(e);
+			e->first = number;
+		}
+		e->last = number + (last - first);
+		e->next = last == UINT32_MAX ? 0 : last + 1;
+	}
+	print_run(e);
+	return 0;
+}
+
+static void
+print_head(struct imap_esearch *e)
+{
+	struct imap_session *s = e->c->s;
+	bool any = shelf_uidset_count(e->found) > 0;
+
+	s->mid_response = true;
+	/* A tag has no character that quoting would have to escape (RFC 9051 9, tag). */
+	imap_out_str(s, "* ESEARCH (TAG \"");
+	imap_out_span(s, e->c->tag);
+	imap_out_str(s, e->c->uid ? "\") UID" : "\")");
+	if (any && (e->what & IMAP_RETURN_MIN) != 0)
+		imap_outf(s, " MIN %" PRIu32, number_of(e, shelf_uidset_min(e->found)));
+	if (any && (e->what & IMAP_RETURN_MAX) != 0)
+		imap_outf(s, " MAX %" PRIu32, number_of(e, shelf_uidset_max(e->found)));
+	if ((e->what & IMAP_RETURN_COUNT) != 0)
+		imap_outf(s, " COUNT %" PRIu32, shelf_uidset_count(e->found));
+	if (any && (e->what & IMAP_RETURN_ALL) != 0)
+		imap_out_str(s, " ALL ");
+	if (e->part != NULL) {
+		const char *sign = e->partial.from_end ? "-" : "";
+
+		imap_outf(s, " PARTIAL (%s%" PRIu32 ":%s%" PRIu32 " ", sign, e->partial.first, sign,
+		    e->partial.last);
+		if (shelf_uidset_count(e->part) == 0)
+			imap_out_str(s, "NIL");
+	}
+}
+
+int
+imap_esearch_print(struct imap_esearch *e)
+{
+	const struct shelf_uidset *set = e->part != NULL ? e->part : e->found;
+	bool has_set = (e->what & (IMAP_RETURN_ALL | IMAP_RETURN_PARTIAL)) != 0;
+
+	if (e->what == IMAP_RETURN_SAVE)
+		return 0;
+	if (e->stage == 0) {
+		print_head(e);
+		e->next = 1;
+		e->stage = 1;
+	}
+	if (has_set && print_set(e, set) == 1)
+		return 1;
+	imap_out_str(e->c->s, e->part != NULL ? ")\r\n" : "\r\n");
+	e->c->s->mid_response = false;
+	return 0;
+}
