@@ -3,10 +3,14 @@
  *
  * Each is one engine call on a worker; the tagged OK comes behind its commit. A session that
  * deletes the mailbox it has selected is left with none selected.
- * Sources   RFC 9051 6.3.4-6.3.8; RFC 6154 3 (USE); RFC 5530 (codes).
+ * Sources   RFC 9051 6.3.4-6.3.8; RFC 6154 3 (USE); RFC 5530 (codes); RFC 8474 4.1
+ *           (MAILBOXID).
  */
+#include <stdio.h>
+
 #include "imap_command.h"
 #include "imap_list.h"
+#include "imap_objectid.h"
 
 enum op { OP_CREATE, OP_DELETE, OP_RENAME, OP_SUBSCRIBE, OP_UNSUBSCRIBE };
 
@@ -16,7 +20,7 @@ struct change {
 	enum op op;
 	struct shelf_span name, to;
 	unsigned use;
-	uint32_t id; /* DELETE: of the mailbox */
+	uint32_t id; /* CREATE, DELETE: of the mailbox */
 	int rc;
 };
 
@@ -24,11 +28,10 @@ static void
 work(void *arg)
 {
 	struct change *w = arg;
-	uint32_t id = 0;
 
 	switch (w->op) {
 	case OP_CREATE:
-		w->rc = shelf_mailbox_create(w->store, w->account, w->name, w->use, &id);
+		w->rc = shelf_mailbox_create(w->store, w->account, w->name, w->use, &w->id);
 		break;
 	case OP_DELETE:
 		w->rc = shelf_mailbox_delete(w->store, w->account, w->name);
@@ -48,9 +51,16 @@ static enum imap_step
 worked(struct imap_cmd *c)
 {
 	struct change *w = c->data;
+	char id[IMAP_OBJECT_ID_BYTES], code[IMAP_OBJECT_ID_BYTES + 16];
 
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
+	if (w->op == OP_CREATE) {
+		imap_mailbox_id(c->s, w->id, id);
+		snprintf(code, sizeof code, "MAILBOXID (%s)", id);
+		return imap_ok_code(c, shelf_arena_str(&c->arena, shelf_span_str(code)),
+		    "%s completed", c->name);
+	}
 	if (w->op == OP_DELETE && w->id != 0 && w->id == c->s->mailbox)
 		imap_unselect(c->s);
 	return imap_completed(c);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "imap_command.h"
+#include "imap_objectid.h"
 #include "imap_sync.h"
 
 enum {
@@ -82,6 +83,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	struct imap_session *s = c->s;
 	struct select *sel = c->data;
 	struct shelf_keywords *kw = SHELF_NEW(struct shelf_keywords);
+	char id[IMAP_OBJECT_ID_BYTES];
 	int rc = shelf_mailbox_keywords(rd, row->id, kw);
 
 	if (rc == 0)
@@ -102,6 +104,8 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	imap_untagged(s, "%u RECENT", imap_sync_recent(s));
 	imap_untagged(s, "OK [UIDVALIDITY %u] UIDs valid", row->uidvalidity);
 	imap_untagged(s, "OK [UIDNEXT %u] Predicted next UID", row->uidnext);
+	imap_mailbox_id(s, row->id, id);
+	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
 out:
 	free(kw);
 	return rc;

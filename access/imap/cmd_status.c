@@ -3,9 +3,10 @@
  *
  * Every item but RECENT is a field of the mailbox's row, so STATUS costs the same for any size.
  * Sources   RFC 3501 6.3.10, RFC 9051 6.3.11, RFC 8438 (SIZE), RFC 7889 4 (APPENDLIMIT),
- *           RFC 9208 4.1.4 (DELETED, DELETED-STORAGE).
+ *           RFC 9208 4.1.4 (DELETED, DELETED-STORAGE), RFC 8474 4.3 (MAILBOXID).
  */
 #include "conf.h"
+#include "imap_objectid.h"
 #include "imap_status.h"
 
 struct source {
@@ -89,6 +90,14 @@ item_appendlimit(const struct source *from, uint64_t *out)
 	return 0;
 }
 
+/* The only one that is no number: printed by print_value. */
+static int
+item_mailboxid(const struct source *from, uint64_t *out)
+{
+	*out = from->row->id;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	item_fn *get;
@@ -102,6 +111,7 @@ static const struct {
     {"DELETED", item_deleted},
     {"DELETED-STORAGE", item_deleted_storage},
     {"APPENDLIMIT", item_appendlimit},
+    {"MAILBOXID", item_mailboxid},
 };
 enum { ITEMS = sizeof items / sizeof *items };
 
@@ -126,6 +136,19 @@ imap_status_parse(struct imap_parser *p, unsigned *items_out)
 	return imap_parse_close(p);
 }
 
+static void
+print_value(struct imap_session *s, unsigned item, uint64_t value)
+{
+	char id[IMAP_OBJECT_ID_BYTES];
+
+	if (items[item].get != item_mailboxid) {
+		imap_outf(s, "%s %llu", items[item].name, (unsigned long long)value);
+		return;
+	}
+	imap_mailbox_id(s, (uint32_t)value, id);
+	imap_outf(s, "%s (%s)", items[item].name, id);
+}
+
 int
 imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shelf_mailbox *row,
     unsigned wanted)
@@ -147,7 +170,8 @@ imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shel
 	for (i = 0; i < ITEMS; i++) {
 		if ((wanted >> i & 1) == 0)
 			continue;
-		imap_outf(s, "%s%s %llu", blank, items[i].name, (unsigned long long)values[i]);
+		imap_out_str(s, blank);
+		print_value(s, i, values[i]);
 		blank = " ";
 	}
 	imap_out_str(s, ")\r\n");

@@ -1,5 +1,5 @@
 /*
- * imap_fetch_simple.c - the items of a few bytes: FLAGS, UID, INTERNALDATE, RFC822.SIZE
+ * imap_fetch_simple.c - the items of a few bytes: FLAGS, UID, INTERNALDATE, SAVEDATE, RFC822.SIZE
  */
 #include <inttypes.h>
 
@@ -23,6 +23,13 @@ imap_fetch_print_internaldate(struct imap_fetch *f, const struct imap_fetch_item
 {
 	imap_out_str(f->s, "INTERNALDATE ");
 	imap_out_date_time(f->s, f->msg.internaldate_s, f->msg.zone_min);
+}
+
+void
+imap_fetch_print_savedate(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_out_str(f->s, "SAVEDATE ");
+	imap_out_date_time(f->s, f->msg.savedate_s, 0);
 }
 
 void

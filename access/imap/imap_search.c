@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "imap_objectid.h"
 #include "imap_search.h"
 
 enum { KEY_DEPTH_MAX = 500 };
@@ -17,6 +18,8 @@ enum argument {
 	TEXT,     /* astring */
 	FIELD,    /* field name, astring */
 	KEYWORD,  /* atom */
+	ID,       /* atom: an object id, not looked at */
+	EMAILID,  /* the same: of a message */
 	DATE,
 	NUMBER,
 	SECONDS,  /* nz-number */
@@ -173,6 +176,19 @@ parse_seconds(struct builder *b, struct shelf_key *key)
 	return true;
 }
 
+/* A text that is no email id of ours matches nothing: the key then has none. */
+static bool
+parse_email_id(struct builder *b, struct shelf_key *key)
+{
+	uint8_t id[16];
+
+	if (!imap_parse_sp(b->p) || !imap_parse_atom(b->p, &key->text))
+		return false;
+	key->text = imap_email_id_parse(key->text, id) ?
+	    shelf_arena_dup(&b->c->arena, shelf_span(id, sizeof id)) : shelf_span(NULL, 0);
+	return true;
+}
+
 static bool
 parse_children(struct builder *b, struct shelf_key *key, unsigned count)
 {
@@ -198,6 +214,9 @@ parse_argument(struct builder *b, const struct row *row, struct shelf_key *key)
 		return parse_text(b, &key->text);
 	case FIELD:
 		return parse_field(b, key);
+	case EMAILID:
+		return parse_email_id(b, key);
+	case ID:
 	case KEYWORD:
 		return imap_parse_sp(b->p) && imap_parse_atom(b->p, &key->text);
 	case DATE:

@@ -24,9 +24,11 @@ compare_days(enum shelf_key_kind kind, int64_t day, int64_t wanted)
 	switch (kind) {
 	case SHELF_KEY_BEFORE:
 	case SHELF_KEY_SENTBEFORE:
+	case SHELF_KEY_SAVEDBEFORE:
 		return day < wanted;
 	case SHELF_KEY_ON:
 	case SHELF_KEY_SENTON:
+	case SHELF_KEY_SAVEDON:
 		return day == wanted;
 	default:
 		return day >= wanted;
@@ -166,6 +168,12 @@ row_matches(const struct search_node *node, const struct shelf_msg *msg, int64_t
 		return age_s >= 0 && (uint64_t)age_s >= n;
 	case SHELF_KEY_YOUNGER:
 		return age_s < 0 || (uint64_t)age_s <= n;
+	case SHELF_KEY_SAVEDBEFORE:
+	case SHELF_KEY_SAVEDON:
+	case SHELF_KEY_SAVEDSINCE:
+		return compare_days(node->kind, day_of(msg->savedate_s, 0), (int64_t)n);
+	case SHELF_KEY_EMAILID:
+		return shelf_span_eq(node->key->text, shelf_span(msg->email_id, sizeof msg->email_id));
 	default:
 		return compare_days(node->kind, day_of(msg->internaldate_s, msg->zone_min),
 		    (int64_t)n);

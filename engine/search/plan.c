@@ -66,6 +66,10 @@ need_of(const struct shelf_key *key)
 	case SHELF_KEY_SINCE:
 	case SHELF_KEY_OLDER:
 	case SHELF_KEY_YOUNGER:
+	case SHELF_KEY_SAVEDBEFORE:
+	case SHELF_KEY_SAVEDON:
+	case SHELF_KEY_SAVEDSINCE:
+	case SHELF_KEY_EMAILID:
 		return SEARCH_ROW;
 	case SHELF_KEY_SENTBEFORE:
 	case SHELF_KEY_SENTON:

@@ -5,7 +5,8 @@
  *           folding) against decoded headers and text parts.
  * Slices    A search runs in slices, so that it neither blocks an event loop nor keeps a snapshot:
  *           shelf_search_run() works for about a time budget and says whether more is left.
- * Sources   RFC 9051 6.4.4; RFC 7162 3.1.5 (MODSEQ); RFC 5032 (OLDER, YOUNGER).
+ * Sources   RFC 9051 6.4.4; RFC 7162 3.1.5 (MODSEQ); RFC 5032 (OLDER, YOUNGER);
+ *           RFC 8474 6 (EMAILID); RFC 8514 4.3 (SAVEDBEFORE ...).
  */
 #ifndef MAILSHELF_QUERY_H
 #define MAILSHELF_QUERY_H
@@ -37,6 +38,10 @@ enum shelf_key_kind {
 	SHELF_KEY_MODSEQ,   /* number: >= */
 	SHELF_KEY_OLDER,    /* number: seconds */
 	SHELF_KEY_YOUNGER,
+	SHELF_KEY_SAVEDBEFORE, /* number: days since 1970, of the save date, UTC */
+	SHELF_KEY_SAVEDON,
+	SHELF_KEY_SAVEDSINCE,
+	SHELF_KEY_EMAILID,  /* text: the 16 bytes of an email id; empty: no message has it */
 };
 
 struct shelf_key {
