@@ -85,7 +85,7 @@ $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmails
 	$(link) $(LIBS_engine)
 $B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
-$B/bench_engine: $B/bench/bench_engine.o $B/libmailshelf.a
+$B/bench_engine: $(call objs,$(BENCH)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
 # One program per tests/fuzz/fuzz_NAME.c: with libFuzzer, or with a main that plays the corpus.
 $B/libtools.a: $(call objs,$(TOOLS))
@@ -133,9 +133,9 @@ clients: ## Only the tests with real mail clients (ARGS="mbsync")
 fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
 	@$(MAKE) MODE=fuzz CC=clang fuzz-programs
 	@$(RUN) SECONDS_EACH=$(SECONDS_EACH) tests/support/fuzz.sh $(or $(NAME),$(FUZZERS))
-bench: ## What the store does per second on this disk, as ratios (DIR=..., MESSAGES=1000000)
+bench: ## Measures what the engine promises, on this disk (DIR=... MESSAGES=1000000 ARGS=--json)
 	@$(MAKE) --no-print-directory MODE=release $(BUILD)/release/bench_engine
-	$(BUILD)/release/bench_engine $(or $(DIR),$(BUILD)/bench-store) $(or $(MESSAGES),100000)
+	$(BUILD)/release/bench_engine $(ARGS) $(or $(DIR),$(BUILD)/bench-store) $(or $(MESSAGES),100000)
 arrows: ## Libraries and includes stay in their rooms
 	@tests/support/arrows.sh
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
