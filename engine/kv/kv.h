@@ -124,6 +124,14 @@ uint32_t kv_txn_account(const struct kv_txn *txn);
 void kv_txn_set_account(struct kv_txn *txn, uint32_t account); /* in kv_update_shard only */
 SHELF_CHECK int kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key,
     struct shelf_span value);
+/*
+ * The same for the end of something long: VALUE, of 1..KV_VALUE_MAX bytes, becomes one row or a few, with
+ * the keys KEY and a u32 that counts from N, cut where rows fill pages best. Read one after the other they
+ * are VALUE again; nothing else may be read out of where the cuts are. KEY and VALUE are not what a view
+ * handed out.
+ */
+SHELF_CHECK int kv_put_cut(struct kv_txn *txn, enum kv_table table, struct shelf_span key, uint32_t n,
+    struct shelf_span value);
 /* SHELF_EMISSING when it is not there. */
 SHELF_CHECK int kv_del(struct kv_txn *txn, enum kv_table table, struct shelf_span key);
 /* Rows written and removed so far by this closure: a closure that slices its work stops near 400. */

@@ -36,12 +36,19 @@ enum {
 };
 
 /* One LMDB environment: a shard or the catalog. */
+/* How full the last leaf page of a table is that grows at its end; for packing only, may be wrong. */
+struct kv_leaf {
+	uint64_t txn;  /* of the last row appended */
+	uint32_t used; /* bytes; 0: not known */
+};
+
 struct kv_env {
 	struct kv_db *db;
 	uint32_t shard; /* KV_SHARDS_MAX: the catalog */
 	struct MDB_env *mdb;
 	unsigned dbi[KV_TABLES]; /* of the tables that live here */
 	unsigned own_dbi;        /* this room's own table, see kv_lmdb_turn */
+	struct kv_leaf leaf[KV_TABLES]; /* the committer's */
 	uint32_t page_bytes;
 	uint64_t map_bytes, reserve_bytes;
 
@@ -182,6 +189,9 @@ int kv_lmdb_get(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, st
     struct shelf_span *value_out);
 int kv_lmdb_put(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, struct shelf_span key,
     struct shelf_span value);
+/* Value bytes that fit beside the table's last row, SIZE_MAX: not known; and the most that fit a page. */
+size_t kv_lmdb_room(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, size_t key_len);
+size_t kv_lmdb_inline_max(size_t key_len);
 int kv_lmdb_del(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, struct shelf_span key);
 int kv_lmdb_cursor_open(struct kv_env *env, struct MDB_txn *txn, enum kv_table table,
     struct MDB_cursor **out);

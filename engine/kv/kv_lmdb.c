@@ -27,6 +27,11 @@ enum {
 	MAX_TABLES = 24,
 	OPEN_TRIES = 50,
 	OPEN_PAUSE_US = 10000,
+	/* Of LMDB's pages of 4,096 bytes: what rows can use, what a row has in front, how long one in
+	 * a page can be (mdb.c, me_nodemax). They only decide how well pages are filled. */
+	PAGE_ROOM_BYTES = 4080,
+	NODE_HEAD_BYTES = 8,
+	NODE_MAX_BYTES = 2038,
 };
 
 static void
@@ -318,17 +323,83 @@ kv_lmdb_get(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_
 	return translate(env, mrc, "get");
 }
 
+/* Blob ids only grow: appending leaves full leaf pages behind. */
+static bool
+appends(enum kv_table table)
+{
+	return table == KV_CHUNK || table == KV_DERIVED || table == KV_BLOB;
+}
+
+static size_t
+leaf_pages(struct kv_env *env, MDB_txn *txn, enum kv_table table)
+{
+	MDB_stat st;
+
+	return mdb_stat(txn, env->dbi[table], &st) == 0 ? st.ms_leaf_pages : 0;
+}
+
+/* Bytes of a leaf page that a row takes, with its place in the index. */
+static uint32_t
+node_bytes(size_t key_len, size_t value_len)
+{
+	size_t len = NODE_HEAD_BYTES + key_len + value_len;
+
+	if (len > NODE_MAX_BYTES) /* the value has pages of its own and the row their number */
+		len = NODE_HEAD_BYTES + key_len + sizeof(size_t);
+	return (uint32_t)(((len + 1) & ~(size_t)1) + sizeof(uint16_t));
+}
+
+/* LMDB does not say how full a page is, but it counts them: a row that made a page is alone on it. */
+static void
+note_appended(struct kv_env *env, MDB_txn *txn, enum kv_table table, size_t pages_before,
+    uint32_t bytes)
+{
+	struct kv_leaf *leaf = &env->leaf[table];
+	uint64_t id = mdb_txn_id(txn);
+
+	if (leaf_pages(env, txn, table) != pages_before)
+		leaf->used = bytes;
+	else if (leaf->txn + 1 < id || leaf->used == 0)
+		leaf->used = 0; /* others wrote in between: not known until the next page begins */
+	else
+		leaf->used += bytes;
+	leaf->txn = id;
+}
+
+size_t
+kv_lmdb_room(struct kv_env *env, MDB_txn *txn, enum kv_table table, size_t key_len)
+{
+	const struct kv_leaf *leaf = &env->leaf[table];
+	uint32_t head = node_bytes(key_len, 0), room;
+
+	if (leaf->used == 0 || leaf->txn + 1 < mdb_txn_id(txn))
+		return SIZE_MAX;
+	room = leaf->used < PAGE_ROOM_BYTES ? (PAGE_ROOM_BYTES - leaf->used) & ~1u : 0;
+	return room > head ? room - head : 0;
+}
+
+size_t
+kv_lmdb_inline_max(size_t key_len)
+{
+	return NODE_MAX_BYTES - NODE_HEAD_BYTES - key_len;
+}
+
 int
 kv_lmdb_put(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key,
     struct shelf_span value)
 {
 	MDB_val k = val_of(key), v = val_of(value);
+	size_t pages = 0;
 	int mrc = MDB_KEYEXIST;
 
-	/* Blob ids only grow: appending leaves full leaf pages behind. LMDB compares with the last key
-	 * itself and answers MDB_KEYEXIST, having touched nothing, when this one is not behind it. */
-	if (table == KV_CHUNK || table == KV_DERIVED || table == KV_BLOB)
+	/* LMDB compares with the last key itself and answers MDB_KEYEXIST, having touched nothing, when
+	 * this one is not behind it. */
+	if (appends(table)) {
+		pages = leaf_pages(env, txn, table);
 		mrc = mdb_put(txn, env->dbi[table], &k, &v, MDB_APPEND);
+		if (mrc == 0)
+			note_appended(env, txn, table, pages, node_bytes(key.len, value.len));
+	}
 	if (mrc == MDB_KEYEXIST)
 		mrc = mdb_put(txn, env->dbi[table], &k, &v, 0);
 	return translate(env, mrc, "put");

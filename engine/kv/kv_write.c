@@ -6,6 +6,7 @@
  * Errors found before LMDB was asked (too big, wrong table, nothing to remove) leave no trace.
  */
 #include <mailshelf/mem.h>
+#include "base.h"
 #include "kv_internal.h"
 
 struct kv_view *
@@ -95,6 +96,41 @@ kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct sh
 	if (rc == 0)
 		rc = kv_lmdb_put(txn->env, txn->view.mdb, table, shelf_span(full.bytes, full.len), value);
 	return after_write(txn, value.len, rc);
+}
+
+/* The row after the last fills what is left of its page, however little; the next begins a page. */
+enum { CUT_LEAST_BYTES = 64 };
+
+static size_t
+next_cut(struct kv_txn *txn, enum kv_table table, size_t key_len, size_t len)
+{
+	size_t max = kv_lmdb_inline_max(key_len);
+	size_t room = kv_lmdb_room(txn->env, txn->view.mdb, table, key_len);
+
+	if (room >= CUT_LEAST_BYTES && room < max)
+		max = room;
+	return len < max ? len : max;
+}
+
+int
+kv_put_cut(struct kv_txn *txn, enum kv_table table, struct shelf_span key, uint32_t n,
+    struct shelf_span value)
+{
+	uint8_t full[KV_KEY_MAX];
+	size_t len;
+	int rc;
+
+	if (value.len == 0 || value.len > KV_VALUE_MAX || key.len + sizeof n > sizeof full)
+		return SHELF_EINVALID;
+	memcpy(full, key.data, key.len);
+	for (; value.len > 0; value = shelf_span(value.data + len, value.len - len)) {
+		base_put_be32(full + key.len, n++);
+		len = next_cut(txn, table, key.len + sizeof n, value.len);
+		rc = kv_put(txn, table, shelf_span(full, key.len + sizeof n), shelf_span(value.data, len));
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
 }
 
 int

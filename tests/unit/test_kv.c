@@ -6,6 +6,7 @@
  */
 #include <check.h>
 #include <stdlib.h>
+#include "base.h"
 #include "kvt.h"
 
 static struct kvt t;
@@ -475,6 +476,89 @@ START_TEST(parameters_are_checked)
 }
 END_TEST
 
+/* ---- Values cut as pages like it ------------------------------------------------------------------ */
+
+enum { CUT_VALUES = 3000 };
+
+struct cuts {
+	uint32_t first, end;
+	uint64_t bytes;
+};
+
+/* The length of the N-th value and what it is made of. */
+static size_t
+cut_len(uint32_t n)
+{
+	return n % 11 == 0 ? 1 + n % 3 : 1 + (n * 2654435761u >> 8) % KV_VALUE_MAX;
+}
+
+static int
+put_cuts(struct kv_txn *txn, void *arg)
+{
+	struct cuts *c = arg;
+	uint8_t value[KV_VALUE_MAX], key[4];
+
+	c->bytes = 0;
+	for (uint32_t n = c->first; n < c->end; n++) {
+		size_t len = cut_len(n);
+		int rc;
+
+		for (size_t i = 0; i < len; i++)
+			value[i] = (uint8_t)(n + i);
+		base_put_be32(key, n);
+		rc = kv_put_cut(txn, KV_CHUNK, shelf_span(key, 4), 7, shelf_span(value, len));
+		if (rc != 0)
+			return rc;
+		c->bytes += len;
+	}
+	return 0;
+}
+
+static void
+expect_cuts(uint32_t n)
+{
+	struct shelf_span key, value;
+	struct kv_view *view = NULL;
+	struct kv_scan scan;
+	uint32_t count = 7;
+	size_t at = 0;
+	uint8_t prefix[4];
+
+	base_put_be32(prefix, n);
+	ck_assert_int_eq(kv_view_begin_shard(t.db, 0, &view), 0);
+	ck_assert_int_eq(
+	    kv_scan_open(view, KV_CHUNK, shelf_span(prefix, 4), shelf_span(NULL, 0), &scan), 0);
+	while (kv_scan_next(&scan, &key, &value) == 1) {
+		ck_assert_uint_eq(key.len, 8);
+		ck_assert_uint_eq(base_get_be32(key.data + 4), count++);
+		ck_assert_uint_gt(value.len, 0);
+		for (size_t i = 0; i < value.len; i++, at++)
+			ck_assert_uint_eq(value.data[i], (uint8_t)(n + at));
+	}
+	kv_scan_close(&scan);
+	kv_view_end(&view);
+	ck_assert_uint_eq(at, cut_len(n));
+}
+
+START_TEST(cut_values_come_back_and_fill_pages)
+{
+	struct kv_stats before, after;
+	struct cuts c = {0};
+	uint64_t bytes = 0;
+
+	ck_assert_int_eq(kv_stats(t.db, 0, &before), 0);
+	for (c.end = 40; c.first < CUT_VALUES; c.first = c.end, c.end += 40) {
+		ck_assert_int_eq(kv_update_shard(t.db, 0, KV_ADDS, put_cuts, &c), 0);
+		bytes += c.bytes;
+	}
+	ck_assert_int_eq(kv_stats(t.db, 0, &after), 0);
+	for (uint32_t n = 0; n < c.first; n += 7)
+		expect_cuts(n);
+	/* Rows of a page each, or of half a page, would be a third more. */
+	ck_assert_uint_lt((after.file_bytes - after.free_bytes - before.file_bytes) * 100, bytes * 106);
+}
+END_TEST
+
 Suite *suite_kv(void);
 Suite *
 suite_kv(void)
@@ -487,6 +571,7 @@ suite_kv(void)
 	tcase_add_test(tc, rows_come_and_go);
 	tcase_add_test(tc, empty_keys_and_values);
 	tcase_add_test(tc, limits_of_keys_and_values);
+	tcase_add_test(tc, cut_values_come_back_and_fill_pages);
 	tcase_add_test(tc, accounts_do_not_see_each_other);
 	tcase_add_test(tc, shard_tables_are_shared_in_a_shard);
 	tcase_add_test(tc, tables_have_one_place);
