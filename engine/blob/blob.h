@@ -5,9 +5,12 @@
  *           into chunks of at most KV_VALUE_MAX bytes. Its row counts the references: message rows and
  *           held rows. Derived data (the result of the MIME scan) hang on the blob.
  * Ids       u64 per shard, ever growing, so that chunks are appended; never reused.
+ * Packing   A message of at most BLOB_DICT_MAX bytes and the derived data of every message are compressed
+ *           with dictionaries of the shard (DICT), which the blob's row names; they are never changed,
+ *           and a row that names one keeps it there.
  * Lifetime  A struct blob_draft is made outside any transaction (that is where the time goes) and linked
  *           inside one; at the first link in a shard its bytes are written, later ones only count.
- * Layout    docs/storage-format.md, BLOB, CHUNK, DERIVED, JOB.
+ * Layout    docs/storage-format.md, BLOB, CHUNK, DERIVED, DICT, JOB.
  */
 #ifndef ENGINE_BLOB_H
 #define ENGINE_BLOB_H
@@ -23,6 +26,7 @@ enum {
 	BLOB_FRAME_BYTES = 256 * 1024,
 	BLOB_FRAMES_MAX = 1000, /* 250 MiB of message: their lengths fit one row */
 	BLOB_HASH_BYTES = 16,
+	BLOB_DICT_MAX = 64 * 1024, /* beyond, a dictionary brings next to nothing */
 };
 
 struct blob_row {
@@ -31,6 +35,10 @@ struct blob_row {
 	uint64_t stored; /* compressed */
 	uint32_t nframes;
 	uint8_t hash[BLOB_HASH_BYTES]; /* SHA-256 of the message, cut */
+	uint64_t where;		       /* chunks and derived data lie under this id; 0: its own */
+	uint32_t dict;		       /* of the only frame; 0: none */
+	uint32_t derived_dict;	       /* of the derived data; 0: none */
+	uint32_t derived;	       /* stored bytes of the derived data; 0: not known (older release) */
 	struct shelf_span frames;      /* nframes lengths, u32 little-endian; empty for one frame */
 };
 
@@ -47,15 +55,19 @@ uint64_t blob_draft_size(const struct blob_draft *draft);
 const uint8_t *blob_draft_hash(const struct blob_draft *draft);
 void blob_draft_free(struct blob_draft **draft);
 /*
- * blob_draft_stage(draft, shard)
- *   Writes a large draft's chunks to SHARD ahead of its link, in small transactions, so that no commit
- *   is large; small drafts are left alone. Blocks. What is staged and never linked is removed later.
+ * blob_draft_prepare(draft, shard)
+ *   Before the links in SHARD: compresses with the dictionaries that are current there, and writes a large
+ *   draft's chunks ahead, in small transactions, so that no commit is large. Blocks. Once is enough.
+ *   What is written ahead and never linked is removed later.
  */
-SHELF_CHECK int blob_draft_stage(struct blob_draft *draft, uint32_t shard);
+SHELF_CHECK int blob_draft_prepare(struct blob_draft *draft, uint32_t shard);
+/* After SHELF_EBUSY of a link, and while no other link of DRAFT is under way: prepare must come again. */
+void blob_draft_unprepare(struct blob_draft *draft, uint32_t shard);
 
 /* ---- In an update ------------------------------------------------------------------------------- */
 
-/* One more reference to the draft's blob in the transaction's shard; writes it there at first. */
+/* One more reference to the draft's blob in the transaction's shard, which it is prepared for; writes it
+ * there at first. SHELF_EBUSY: the dictionary it was compressed with has been removed since. */
 SHELF_CHECK int blob_link(struct kv_txn *txn, struct blob_draft *draft, uint64_t *blob_out);
 /* One more, one less. The last one leaves a job; blob_purge_step does the work. */
 SHELF_CHECK int blob_ref(struct kv_txn *txn, uint64_t blob);
@@ -71,6 +83,52 @@ SHELF_CHECK int blob_read_frame(struct kv_view *view, uint64_t blob, const struc
 /* The derived data, into OUT. SHELF_EMISSING. */
 SHELF_CHECK int blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out);
 SHELF_CHECK int blob_row_decode(struct shelf_span value, struct blob_row *row_out);
+
+/*
+ * What backup copies: the stored bytes [OFFSET, OFFSET + LEN) of ROW, appended to OUT: frames end to end,
+ * made with dictionary ROW->dict; the stored derived data, behind a byte that docs/storage-format.md
+ * explains, made with ROW->derived_dict.
+ */
+SHELF_CHECK int blob_stored(struct kv_view *view, uint64_t blob, const struct blob_row *row,
+			    uint64_t offset, uint64_t len, struct shelf_buf *out);
+SHELF_CHECK int blob_stored_derived(struct kv_view *view, uint64_t blob, const struct blob_row *row,
+				    struct shelf_buf *out);
+
+/* ---- Dictionaries ---------------------------------------------------------------------------------- */
+
+enum blob_kind { BLOB_BODY, BLOB_DERIVED, BLOB_KINDS };
+enum {
+	BLOB_DICTS_MAX = 64,		   /* in a shard at a time */
+	BLOB_DICT_BYTES_MAX = 1024 * 1024, /* of one */
+};
+
+/* What META knows of a shard's dictionaries. */
+struct blob_dicts {
+	uint32_t next;		      /* id */
+	uint32_t current[BLOB_KINDS]; /* 0: none */
+	uint32_t count;
+	struct {
+		uint32_t id;
+		uint64_t uses; /* rows of BLOB that name it */
+	} list[BLOB_DICTS_MAX];
+};
+/* What the dictionary's own row knows. */
+struct blob_dict_head {
+	uint8_t kind;
+	int64_t created_s;
+	uint32_t messages; /* it was trained from; 0: it came with the program */
+	uint32_t size;
+	uint8_t hash[BLOB_HASH_BYTES]; /* SHA-256 of its bytes, cut */
+};
+SHELF_CHECK int blob_dicts_get(struct kv_view *view, struct blob_dicts *out);
+SHELF_CHECK int blob_dict_head(struct kv_view *view, uint32_t id, struct blob_dict_head *out);
+/* Its bytes, appended. SHELF_ECORRUPT when they are not those of its head. */
+SHELF_CHECK int blob_dict_bytes(struct kv_view *view, uint32_t id, struct shelf_buf *out);
+/* In an update: a new one, current from now on. SHELF_ELIMIT: BLOB_DICTS_MAX are there. */
+SHELF_CHECK int blob_dict_add(struct kv_txn *txn, enum blob_kind kind, uint32_t messages,
+			      struct shelf_span bytes, uint32_t *id_out);
+/* In an update: removes what no blob names and what is not current. */
+SHELF_CHECK int blob_dicts_prune(struct kv_txn *txn, uint32_t *removed_out);
 
 /* ---- Removal --------------------------------------------------------------------------------------- */
 

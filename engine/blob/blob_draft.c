@@ -1,8 +1,10 @@
 /*
  * blob_draft.c - a message on its way in: hashed and compressed as it comes
  *
- * Memory is bounded: one frame of raw bytes and MEMORY_MAX of compressed ones; beyond, the compressed
- * bytes go to a temporary file without a name. Nothing is visible to anybody until blob_link.
+ * A message of up to BLOB_DICT_MAX bytes stays as it is until it is known where it goes: each shard has
+ * its own dictionaries. Memory is bounded: one frame of raw bytes and MEMORY_MAX of compressed ones;
+ * beyond, the compressed bytes go to a temporary file without a name. Nothing is visible to anybody
+ * until blob_link.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +70,7 @@ end_frame(struct blob_draft *d)
 
 	if (d->nframes == BLOB_FRAMES_MAX)
 		return SHELF_ETOOBIG;
-	if ((rc = blob_zstd_pack(shelf_buf_span(&d->raw), &d->packed)) != 0)
+	if ((rc = blob_zstd_pack(shelf_buf_span(&d->raw), NULL, &d->packed)) != 0)
 		return rc;
 	d->frame_bytes[d->nframes++] = (uint32_t)(d->packed.len - before);
 	d->stored += d->packed.len - before;
@@ -104,21 +106,14 @@ blob_draft_end(struct blob_draft *d, struct shelf_span derived)
 	uint8_t sha[EVP_MAX_MD_SIZE];
 	int rc;
 
-	/* An empty message is one empty frame. */
-	if ((d->raw.len > 0 || d->nframes == 0) && (rc = end_frame(d)) != 0)
+	if (d->size > BLOB_DICT_MAX && d->raw.len > 0 && (rc = end_frame(d)) != 0)
 		return rc;
 	if (EVP_DigestFinal_ex(d->sha, sha, NULL) != 1)
 		return SHELF_ENOMEM;
 	memcpy(d->hash, sha, BLOB_HASH_BYTES);
-	shelf_buf_free(&d->raw);
-	shelf_buf_add_byte(&d->derived, 1);
-	if ((rc = blob_zstd_pack(derived, &d->derived)) != 0)
-		return rc;
-	if (d->derived.len > derived.len) {
-		shelf_buf_clear(&d->derived);
-		shelf_buf_add_byte(&d->derived, 0);
-		shelf_buf_add_span(&d->derived, derived);
-	}
+	if (d->size > BLOB_DICT_MAX)
+		shelf_buf_free(&d->raw);
+	shelf_buf_add_span(&d->derived, derived);
 	return 0;
 }
 
@@ -159,6 +154,31 @@ blob_draft_read(const struct blob_draft *d, uint64_t offset, void *out, size_t l
 
 /* ---- Large drafts are written ahead of their link ----------------------------------------------- */
 
+static int
+put_chunk(struct kv_txn *txn, enum kv_table table, uint64_t id, uint32_t n, struct shelf_span bytes)
+{
+	struct blob_key key = blob_chunk_key(id, n);
+
+	if (bytes.len == BLOB_CHUNK_BYTES)
+		return kv_put(txn, table, blob_key_span(&key), bytes);
+	key = blob_key(id);
+	return kv_put_cut(txn, table, blob_key_span(&key), n, bytes);
+}
+
+int
+blob_put_bytes(struct kv_txn *txn, enum kv_table table, uint64_t id, struct shelf_span bytes)
+{
+	int rc = 0;
+
+	for (uint32_t n = 0; rc == 0 && bytes.len > 0; n++) {
+		size_t len = bytes.len < BLOB_CHUNK_BYTES ? bytes.len : BLOB_CHUNK_BYTES;
+
+		rc = put_chunk(txn, table, id, n, shelf_span(bytes.data, len));
+		bytes = shelf_span(bytes.data + len, bytes.len - len);
+	}
+	return rc;
+}
+
 enum { STAGE_ABOVE_CHUNKS = 128, STAGE_SLICE_CHUNKS = 256 };
 
 struct stage {
@@ -194,11 +214,9 @@ blob_put_chunks(struct kv_txn *txn, const struct blob_draft *d, uint64_t id, uin
 		uint64_t offset = (uint64_t)n * BLOB_CHUNK_BYTES;
 		uint64_t left = d->stored - offset;
 		size_t len = left < BLOB_CHUNK_BYTES ? (size_t)left : BLOB_CHUNK_BYTES;
-		struct blob_key key = blob_chunk_key(id, n);
 
-		if ((rc = blob_draft_read(d, offset, bytes, len)) != 0)
-			return rc;
-		if ((rc = kv_put(txn, KV_CHUNK, blob_key_span(&key), shelf_span(bytes, len))) != 0)
+		if ((rc = blob_draft_read(d, offset, bytes, len)) != 0 ||
+		    (rc = put_chunk(txn, KV_CHUNK, id, n, shelf_span(bytes, len))) != 0)
 			return rc;
 	}
 	return 0;
@@ -212,8 +230,8 @@ stage_slice(struct kv_txn *txn, void *arg)
 	return blob_put_chunks(txn, s->draft, s->id, s->next, s->end);
 }
 
-int
-blob_draft_stage(struct blob_draft *d, uint32_t shard)
+static int
+stage(struct blob_draft *d, uint32_t shard)
 {
 	uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
 	struct stage s = {.draft = d};
@@ -233,6 +251,38 @@ blob_draft_stage(struct blob_draft *d, uint32_t shard)
 	}
 	d->stage[shard] = BLOB_STAGED;
 	return 0;
+}
+
+/* ---- Compressed for a shard --------------------------------------------------------------------- */
+
+int
+blob_draft_prepare(struct blob_draft *d, uint32_t shard)
+{
+	struct kv_view *view = NULL;
+	struct blob_form *form;
+	struct blob_dicts dicts;
+	int rc;
+
+	if (d->form[shard] != NULL)
+		return 0;
+	if ((rc = stage(d, shard)) != 0 || (rc = kv_view_begin_shard(d->db, shard, &view)) != 0)
+		return rc;
+	form = SHELF_NEW(struct blob_form);
+	if ((rc = blob_dicts_get(view, &dicts)) == 0)
+		rc = blob_form_make(view, dicts.current, d->stored > 0 ? NULL : &d->raw,
+				    shelf_buf_span(&d->derived), form);
+	kv_view_end(&view);
+	if (rc == 0)
+		d->form[shard] = form;
+	else
+		blob_form_free(&form);
+	return rc;
+}
+
+void
+blob_draft_unprepare(struct blob_draft *d, uint32_t shard)
+{
+	blob_form_free(&d->form[shard]);
 }
 
 /* A staged draft nobody linked becomes a blob to remove. */
@@ -264,6 +314,8 @@ blob_draft_free(struct blob_draft **draft)
 		if (kv_update_shard(d->db, shard, KV_QUIET, unstage, &d->id[shard]) != 0)
 			continue; /* removed by age later */
 	}
+	for (uint32_t shard = 0; shard < KV_SHARDS_MAX; shard++)
+		blob_form_free(&d->form[shard]);
 	if (d->fd >= 0)
 		close(d->fd);
 	EVP_MD_CTX_free(d->sha);

@@ -13,24 +13,38 @@ enum { BLOB_CHUNK_BYTES = KV_VALUE_MAX, BLOB_KEY_BYTES = 8, BLOB_CHUNK_KEY_BYTES
 /* JOB keys begin with the kind of work. */
 enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S' };
 
+enum { BLOB_ZSTD_LEVEL = 3, BLOB_PRUNE_WRITES = 100 };
+
+/* What derived data begin with. */
+enum { BLOB_DERIVED_PLAIN = 0, BLOB_DERIVED_ZSTD = 1 };
+
 /* How far a large draft is in a shard. LINKED is only believed where nothing hangs on it: the update that
  * linked may have been rolled back. */
 enum blob_stage { BLOB_NOT_STAGED, BLOB_STAGING, BLOB_STAGED, BLOB_LINKED };
 
+/* Body and derived data as they are stored, compressed with these dictionaries. */
+struct blob_form {
+	uint32_t dict, derived_dict; /* 0: none */
+	struct shelf_buf body;	     /* empty: the frames of the draft */
+	struct shelf_buf derived;
+};
+
 struct blob_draft {
 	struct kv_db *db;
 	char *dir;
-	struct shelf_buf raw;	 /* of the frame being filled */
+	struct shelf_buf raw;	 /* of the frame being filled; all of a message up to BLOB_DICT_MAX */
 	struct shelf_buf packed; /* compressed frames, until they move to FD */
 	int fd;			 /* temporary file, or -1 */
-	uint64_t stored;	 /* compressed bytes in all */
+	uint64_t stored;	 /* compressed bytes in all; 0: RAW has the message */
 	uint64_t size;
 	uint32_t frame_bytes[BLOB_FRAMES_MAX];
 	uint32_t nframes;
 	void *sha; /* running digest until the end */
 	uint8_t hash[BLOB_HASH_BYTES];
-	struct shelf_buf derived;
-	/* Per shard, touched by that shard's committer only (and by blob_draft_stage before it). */
+	struct shelf_buf derived; /* raw */
+	/* Per shard, made by blob_draft_prepare and read by that shard's committer from then on, which
+	 * alone touches id and stage. */
+	struct blob_form *form[KV_SHARDS_MAX];
 	uint64_t id[KV_SHARDS_MAX];
 	enum blob_stage stage[KV_SHARDS_MAX];
 };
@@ -49,17 +63,55 @@ blob_key_span(const struct blob_key *k)
 	return shelf_span(k->bytes, k->len);
 }
 
-/* Stored bytes of the draft, from memory or file. */
-SHELF_CHECK int blob_draft_read(const struct blob_draft *draft, uint64_t offset, void *out,
-				size_t len);
-/* Chunks FROM .. TO - 1 of the draft, inside an update. */
-SHELF_CHECK int blob_put_chunks(struct kv_txn *txn, const struct blob_draft *draft, uint64_t id,
-				uint32_t from, uint32_t to);
+/* Rows of BLOB. blob_row_get also gives one without references. */
+SHELF_CHECK int blob_row_get(struct kv_view *view, uint64_t blob, struct blob_row *row_out);
+SHELF_CHECK int blob_row_put(struct kv_txn *txn, uint64_t blob, const struct blob_row *row);
+/* The id that keys of its chunks and derived data begin with. */
+static inline uint64_t
+blob_where(uint64_t blob, const struct blob_row *row)
+{
+	return row->where != 0 ? row->where : blob;
+}
 /* Next id of the shard, inside an update. */
 SHELF_CHECK int blob_new_id(struct kv_txn *txn, uint64_t *id_out);
 
-/* zstd, with contexts kept between calls. The frames carry their size and a checksum. */
-SHELF_CHECK int blob_zstd_pack(struct shelf_span raw, struct shelf_buf *out); /* appended */
-SHELF_CHECK int blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct shelf_buf *out);
+/* Stored bytes of the draft's frames, from memory or file. */
+SHELF_CHECK int blob_draft_read(const struct blob_draft *draft, uint64_t offset, void *out,
+				size_t len);
+/* Chunks FROM .. TO - 1 of the draft's frames, inside an update. */
+SHELF_CHECK int blob_put_chunks(struct kv_txn *txn, const struct blob_draft *draft, uint64_t id,
+				uint32_t from, uint32_t to);
+/* All BYTES below ID in a table, the end cut as pages like it. */
+SHELF_CHECK int blob_put_bytes(struct kv_txn *txn, enum kv_table table, uint64_t id,
+			       struct shelf_span bytes);
+/* Removes up to LEFT rows of a table that begin with ID, and counts LEFT down. */
+SHELF_CHECK int blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t id,
+				 unsigned *left);
+/* Body (RAW; NULL: it is compressed already) and derived data with these dictionaries of the view's shard,
+ * into FORM, which is empty. */
+SHELF_CHECK int blob_form_make(struct kv_view *view, const uint32_t dicts[BLOB_KINDS],
+			       const struct shelf_buf *raw, struct shelf_span derived,
+			       struct blob_form *form);
+void blob_form_free(struct blob_form **form);
+
+/* ROW is written (BY 1) or removed (BY -1): counts at its dictionaries. SHELF_EBUSY: one is gone. */
+SHELF_CHECK int blob_dicts_use(struct kv_txn *txn, const struct blob_row *row, int by);
+/* Dictionary ID, digested: blob_zdict_give() it. NULL for 0. */
+struct blob_zdict;
+SHELF_CHECK int blob_dict_open(struct kv_view *view, uint32_t id, struct blob_zdict **out);
+
+/* Digested dictionaries by the hash of their bytes; NULL: not there. The caller gives them back. */
+struct blob_zdict *blob_zdict_find(const uint8_t *hash);
+struct blob_zdict *blob_zdict_add(const uint8_t *hash, struct shelf_span bytes);
+void blob_zdict_give(struct blob_zdict **zdict);
+/* For blob_zstd.c; NULL when memory is out. */
+const struct ZSTD_CDict_s *blob_zdict_packing(struct blob_zdict *zdict);
+const struct ZSTD_DDict_s *blob_zdict_unpacking(struct blob_zdict *zdict);
+
+/* zstd, with contexts kept between calls; DICT may be NULL. The frames carry their size and a checksum. OUT is
+ * appended to. */
+SHELF_CHECK int blob_zstd_pack(struct shelf_span raw, struct blob_zdict *dict, struct shelf_buf *out);
+SHELF_CHECK int blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct blob_zdict *dict,
+				 struct shelf_buf *out);
 
 #endif

@@ -17,9 +17,8 @@ struct purge {
 	bool more;
 };
 
-/* Removes up to LEFT rows of a table that begin with the blob's id. */
-static int
-remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *left)
+int
+blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *left)
 {
 	struct blob_key prefix = blob_key(blob);
 
@@ -49,18 +48,27 @@ remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *le
 	return 0;
 }
 
+/* What was staged and never linked has no row; one that cannot be read must not keep the rest from going. */
 static int
 remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
 {
+	struct blob_row row;
 	struct blob_key key;
-	int rc;
+	uint64_t where;
+	int rc = blob_row_get(kv_txn_view(txn), blob, &row);
+	bool there = rc != SHELF_EMISSING;
 
-	if ((rc = remove_rows(txn, KV_CHUNK, blob, left)) != 0 ||
-	    (rc = remove_rows(txn, KV_DERIVED, blob, left)) != 0 || *left == 0)
+	if (rc == SHELF_ECORRUPT || rc == SHELF_EVERSION)
+		row = (struct blob_row){0};
+	else if (rc != 0 && rc != SHELF_EMISSING)
+		return rc;
+	where = there ? blob_where(blob, &row) : blob;
+	if ((rc = blob_remove_rows(txn, KV_CHUNK, where, left)) != 0 ||
+	    (rc = blob_remove_rows(txn, KV_DERIVED, where, left)) != 0 || *left == 0)
 		return rc;
 	key = blob_key(blob);
-	rc = kv_del(txn, KV_BLOB, blob_key_span(&key));
-	if (rc != 0 && rc != SHELF_EMISSING)
+	if (there && ((rc = blob_dicts_use(txn, &row, -1)) != 0 ||
+		      (rc = kv_del(txn, KV_BLOB, blob_key_span(&key))) != 0))
 		return rc;
 	key = blob_job_key(BLOB_JOB_REMOVE, blob);
 	(*left)--;

@@ -1,29 +1,39 @@
 /* blob_read.c - one frame at a time, so that reading costs a fixed buffer whatever the message */
 #include "blob_internal.h"
 
-/* Stored bytes [offset, offset + len) of a blob, from its chunks. */
-static int
-read_stored(struct kv_view *view, enum kv_table table, uint64_t blob, uint64_t offset, uint64_t len,
-	    struct shelf_buf *out)
+/*
+ * Chunks are BLOB_CHUNK_BYTES each as long as there are that many; what is left at the end is cut into one
+ * chunk or several of any length. So the one to begin with is known, and from there on they are read in turn.
+ */
+int
+blob_stored(struct kv_view *view, uint64_t blob, const struct blob_row *row, uint64_t offset,
+	    uint64_t len, struct shelf_buf *out)
 {
+	uint64_t whole = row->stored / BLOB_CHUNK_BYTES, skip;
+	uint32_t n = (uint32_t)(offset / BLOB_CHUNK_BYTES);
 	struct shelf_span value;
 	int rc;
 
-	while (len > 0) {
-		struct blob_key key = blob_chunk_key(blob, (uint32_t)(offset / BLOB_CHUNK_BYTES));
-		size_t skip = offset % BLOB_CHUNK_BYTES;
-		size_t n;
+	if (offset > row->stored || len > row->stored - offset)
+		return SHELF_EINVALID;
+	if (n > whole)
+		n = (uint32_t)whole;
+	for (skip = offset - (uint64_t)n * BLOB_CHUNK_BYTES; len > 0; n++) {
+		struct blob_key key = blob_chunk_key(blob_where(blob, row), n);
+		size_t take;
 
-		if ((rc = kv_get(view, table, blob_key_span(&key), &value)) != 0)
+		if ((rc = kv_get(view, KV_CHUNK, blob_key_span(&key), &value)) != 0)
 			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-		if (value.len <= skip)
+		if (value.len == 0 || (n < whole && value.len != BLOB_CHUNK_BYTES))
 			return SHELF_ECORRUPT;
-		n = value.len - skip < len ? value.len - skip : (size_t)len;
-		if (n < len && value.len != BLOB_CHUNK_BYTES)
-			return SHELF_ECORRUPT;
-		shelf_buf_add(out, value.data + skip, n);
-		offset += n;
-		len -= n;
+		if (value.len <= skip) {
+			skip -= value.len;
+			continue;
+		}
+		take = value.len - skip < len ? value.len - (size_t)skip : (size_t)len;
+		shelf_buf_add(out, value.data + skip, take);
+		skip = 0;
+		len -= take;
 	}
 	return 0;
 }
@@ -33,6 +43,7 @@ blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row,
 		struct shelf_buf *out)
 {
 	struct shelf_buf packed = {0};
+	struct blob_zdict *dict = NULL;
 	uint64_t offset = 0, len = row->stored;
 	size_t expect;
 	int rc;
@@ -51,12 +62,32 @@ blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row,
 	}
 	if (expect > BLOB_FRAME_BYTES || offset + len > row->stored || len > 2 * BLOB_FRAME_BYTES)
 		return SHELF_ECORRUPT;
-	if ((rc = read_stored(view, KV_CHUNK, blob, offset, len, &packed)) == 0)
-		rc = blob_zstd_unpack(shelf_buf_span(&packed), expect, out);
+	if ((rc = blob_stored(view, blob, row, offset, len, &packed)) == 0 &&
+	    (rc = blob_dict_open(view, row->dict, &dict)) == 0)
+		rc = blob_zstd_unpack(shelf_buf_span(&packed), expect, dict, out);
+	blob_zdict_give(&dict);
 	shelf_buf_free(&packed);
 	if (rc == 0 && out->len != expect)
 		rc = SHELF_ECORRUPT;
 	return rc;
+}
+
+int
+blob_stored_derived(struct kv_view *view, uint64_t blob, const struct blob_row *row,
+		    struct shelf_buf *out)
+{
+	struct blob_key prefix = blob_key(blob_where(blob, row));
+	struct shelf_span key, value;
+	size_t before = out->len;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_DERIVED, blob_key_span(&prefix), shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		shelf_buf_add_span(out, value);
+	kv_scan_close(&scan);
+	return rc == 0 && out->len == before ? SHELF_EMISSING : rc;
 }
 
 enum { DERIVED_MAX = 16 << 20 };
@@ -64,27 +95,24 @@ enum { DERIVED_MAX = 16 << 20 };
 int
 blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out)
 {
-	struct blob_key prefix = blob_key(blob);
 	struct shelf_buf packed = {0};
-	struct shelf_span key, value;
-	struct kv_scan scan;
-	int rc = kv_scan_open(view, KV_DERIVED, blob_key_span(&prefix), shelf_span(NULL, 0), &scan);
+	struct blob_zdict *dict = NULL;
+	struct blob_row row;
+	int rc = blob_row_get(view, blob, &row);
 
-	if (rc != 0)
-		return rc;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
-		shelf_buf_add_span(&packed, value);
-	kv_scan_close(&scan);
 	shelf_buf_clear(out);
-	if (rc == 0 && packed.len == 0)
-		rc = SHELF_EMISSING;
-	else if (rc == 0 && packed.data[0] == 1)
-		rc =
-		    blob_zstd_unpack(shelf_span(packed.data + 1, packed.len - 1), DERIVED_MAX, out);
-	else if (rc == 0 && packed.data[0] == 0)
+	if (rc != 0 || (rc = blob_stored_derived(view, blob, &row, &packed)) != 0 ||
+	    (rc = blob_dict_open(view, row.derived_dict, &dict)) != 0)
+		goto out;
+	if (packed.data[0] == BLOB_DERIVED_ZSTD)
+		rc = blob_zstd_unpack(shelf_span(packed.data + 1, packed.len - 1), DERIVED_MAX,
+				      dict, out);
+	else if (packed.data[0] == BLOB_DERIVED_PLAIN)
 		shelf_buf_add(out, packed.data + 1, packed.len - 1);
-	else if (rc == 0)
+	else
 		rc = SHELF_ECORRUPT;
+out:
+	blob_zdict_give(&dict);
 	shelf_buf_free(&packed);
 	return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * blob_zstd.c - the only file of the engine that calls zstd
+ * blob_zstd.c - frames of zstd, with a dictionary or without
  *
  * A context costs some hundred KiB and a millisecond to make, so a few are kept in a list. What is in a
  * frame is not trusted: its content size must be there and within the caller's bound.
@@ -9,7 +9,7 @@
 
 #include "blob_internal.h"
 
-enum { LEVEL = 3, KEPT_MAX = 16 };
+enum { KEPT_MAX = 16 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static ZSTD_CCtx *packers[KEPT_MAX];
@@ -26,8 +26,9 @@ take_packer(void)
 		c = packers[--npackers];
 	pthread_mutex_unlock(&lock);
 	if (c == NULL && (c = ZSTD_createCCtx()) != NULL) {
-		ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, LEVEL);
+		ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, BLOB_ZSTD_LEVEL);
 		ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+		ZSTD_CCtx_setParameter(c, ZSTD_c_dictIDFlag, 0); /* the blob's row names it */
 	}
 	return c;
 }
@@ -69,14 +70,19 @@ give_unpacker(ZSTD_DCtx *d)
 }
 
 int
-blob_zstd_pack(struct shelf_span raw, struct shelf_buf *out)
+blob_zstd_pack(struct shelf_span raw, struct blob_zdict *dict, struct shelf_buf *out)
 {
 	size_t bound = ZSTD_compressBound(raw.len), n;
-	ZSTD_CCtx *c = take_packer();
+	const ZSTD_CDict *cdict = NULL;
+	ZSTD_CCtx *c;
 
-	if (c == NULL)
+	if (dict != NULL && (cdict = blob_zdict_packing(dict)) == NULL)
 		return SHELF_ENOMEM;
+	if ((c = take_packer()) == NULL)
+		return SHELF_ENOMEM;
+	ZSTD_CCtx_refCDict(c, cdict);
 	n = ZSTD_compress2(c, shelf_buf_reserve(out, bound), bound, raw.data, raw.len);
+	ZSTD_CCtx_refCDict(c, NULL);
 	give_packer(c);
 	if (ZSTD_isError(n))
 		return SHELF_ENOMEM;
@@ -85,18 +91,22 @@ blob_zstd_pack(struct shelf_span raw, struct shelf_buf *out)
 }
 
 int
-blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct shelf_buf *out)
+blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct blob_zdict *dict,
+		 struct shelf_buf *out)
 {
 	unsigned long long size = ZSTD_getFrameContentSize(packed.data, packed.len);
+	const ZSTD_DDict *ddict = NULL;
 	ZSTD_DCtx *d;
 	size_t n;
 
 	if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size > size_max)
 		return SHELF_ECORRUPT;
+	if (dict != NULL && (ddict = blob_zdict_unpacking(dict)) == NULL)
+		return SHELF_ENOMEM;
 	if ((d = take_unpacker()) == NULL)
 		return SHELF_ENOMEM;
-	n = ZSTD_decompressDCtx(d, shelf_buf_reserve(out, (size_t)size), (size_t)size, packed.data,
-				packed.len);
+	n = ZSTD_decompress_usingDDict(d, shelf_buf_reserve(out, (size_t)size), (size_t)size,
+				       packed.data, packed.len, ddict);
 	give_unpacker(d);
 	if (ZSTD_isError(n) || n != size)
 		return SHELF_ECORRUPT;

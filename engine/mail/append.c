@@ -2,8 +2,8 @@
  * append.c - messages enter mailboxes: APPEND, delivery, import
  *
  * All three end in the same closure; they differ in how the mailbox is named and whether an item that
- * has a mark is passed over. Bodies are compressed before (draft.c), large ones written ahead
- * (blob_draft_stage), so the closure only puts bytes.
+ * has a mark is passed over. Bodies are compressed and large ones written ahead before it
+ * (blob_draft_prepare), so the closure only puts bytes.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -139,13 +139,43 @@ append(struct kv_txn *txn, void *arg)
 }
 
 static int
-stage_all(struct shelf_store *store, uint32_t account, const struct shelf_append *items, size_t n)
+prepare_all(struct shelf_store *store, uint32_t account, const struct shelf_append *items, size_t n)
 {
 	uint32_t shard;
 	int rc = kv_shard_of(store->kv, account, &shard);
 
 	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = blob_draft_stage(mail_draft_blob(items[i].draft), shard);
+		rc = blob_draft_prepare(mail_draft_blob(items[i].draft), shard);
+	return rc;
+}
+
+/* The closure, from the start: again when a dictionary went between compressing and linking. */
+enum { TRIES = 3 };
+
+static void
+forget_prepared(struct appending *a)
+{
+	uint32_t shard;
+
+	if (kv_shard_of(a->store->kv, a->account, &shard) != 0)
+		return;
+	for (size_t i = 0; i < a->n; i++)
+		blob_draft_unprepare(mail_draft_blob(a->items[i].draft), shard);
+}
+
+static int
+append_now(struct appending *a)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		if ((rc = prepare_all(a->store, a->account, a->items, a->n)) != 0)
+			return rc;
+		rc = kv_update(a->store->kv, a->account, KV_ADDS, append, a);
+		if (rc != SHELF_EBUSY)
+			return rc;
+		forget_prepared(a);
+	}
 	return rc;
 }
 
@@ -183,10 +213,9 @@ shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 
 	for (size_t i = 0; i < n; i++)
 		bytes += shelf_draft_size(items[i].draft);
-	if ((rc = probe(store, account, bytes, n)) != 0 ||
-	    (rc = stage_all(store, account, items, n)) != 0)
+	if ((rc = probe(store, account, bytes, n)) != 0)
 		return rc;
-	rc = kv_update(store->kv, account, KV_ADDS, append, &a);
+	rc = append_now(&a);
 	*result = a.result;
 	result->rc = rc;
 	return rc;
@@ -206,10 +235,9 @@ shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbo
 			      .stored = stored};
 	int rc;
 
-	if ((rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE)) != 0 ||
-	    (rc = stage_all(store, account, items, n)) != 0)
+	if ((rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE)) != 0)
 		return rc;
-	rc = kv_update(store->kv, account, KV_ADDS, append, &a);
+	rc = append_now(&a);
 	*result = a.result;
 	result->rc = rc;
 	return rc;
@@ -251,7 +279,7 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 				     name);
 	if (rc == 0)
 		rc = shelf_deliver_probe(store, d->account, shelf_draft_size(item->draft));
-	return rc != 0 ? rc : stage_all(store, d->account, item, 1);
+	return rc != 0 ? rc : prepare_all(store, d->account, item, 1);
 }
 
 void
@@ -287,6 +315,11 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		pthread_cond_wait(&b.done, &b.lock);
 	pthread_mutex_unlock(&b.lock);
 	for (size_t i = 0; i < n; i++) {
+		/* None is under way any more, so the draft may be prepared again. */
+		if (a[i].result.rc == SHELF_EBUSY && a[i].name.len > 0) {
+			forget_prepared(&a[i]);
+			a[i].result.rc = append_now(&a[i]);
+		}
 		results[i] = a[i].result;
 		shelf_buf_free(&name[i]);
 	}

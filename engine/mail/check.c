@@ -265,6 +265,8 @@ check_shard(struct check *k, uint32_t shard)
 
 	if (rc == 0)
 		rc = check_refs(k, shard);
+	if (rc == 0)
+		rc = check_dicts(k, shard);
 	return rc != 0 ? rc : check_bodies(k, shard);
 }
 

@@ -108,6 +108,8 @@ SHELF_CHECK int check_account(struct check *k, uint32_t shard, bool sums_only,
 
 /* Blobs of a shard against the rows that name them (4). */
 SHELF_CHECK int check_refs(struct check *k, uint32_t shard);
+/* Their dictionaries (11). */
+SHELF_CHECK int check_dicts(struct check *k, uint32_t shard);
 /* Their bytes and derived data (6, 8). */
 SHELF_CHECK int check_bodies(struct check *k, uint32_t shard);
 /* Blobs counted in one go; tests make it small. */
