@@ -46,7 +46,7 @@ SEES_tests/dialogue := tests/support
 SEES_tests/fuzz    := $(SEES_tests/unit)
 
 LIBS_engine := -llmdb -lzstd -lcrypto -lcrypt -lroaring -licuuc -licui18n -licudata -lpthread -lm
-LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl
+LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl -lz
 LIBS_tests  := $(shell pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt)
 
 # The sources are whatever lies in the rooms: no list to forget.
@@ -78,7 +78,7 @@ $B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
 $B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libmailshelf.a
 	$(link) $(LIBS_engine) -lz
 $B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS) tests/golden/golden_list.c) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
-	$(link) $(LIBS_access) $(LIBS_engine) -lz $(LIBS_tests)
+	$(link) $(LIBS_access) $(LIBS_engine) $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
@@ -92,9 +92,9 @@ $B/libtools.a: $(call objs,$(TOOLS))
 	@rm -f $@ && $(AR) rcs $@ $^
 FUZZ_LIBS := $B/libtools.a $B/libaccess.a $B/libmailshelf.a
 $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
-	$(link) -fsanitize=fuzzer $(LIBS_access) $(LIBS_engine) -lz
+	$(link) -fsanitize=fuzzer $(LIBS_access) $(LIBS_engine)
 $B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
-	$(link) $(LIBS_access) $(LIBS_engine) -lz
+	$(link) $(LIBS_access) $(LIBS_engine)
 $(foreach t,fuzz_mime fuzz_record regress_mime regress_record,$B/$t): $B/tests/support/mime_check.o
 
 # The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.

@@ -119,6 +119,7 @@ net_conn_free(struct net_conn *conn)
 	atomic_fetch_sub(&loop->nconns, 1);
 	if (conn->ssl != NULL)
 		SSL_free(conn->ssl);
+	net_deflate_free(&conn->deflate);
 	close(conn->fd);
 	if (conn->listener != NULL)
 		net_listener_gone(conn->listener, conn);
@@ -183,6 +184,7 @@ conn_end(struct net_conn *conn)
 	conn->cut_at = shelf_mono_ms() + NET_LINGER_MS;
 	SSL_free(conn->ssl);
 	conn->ssl = NULL;
+	net_deflate_free(&conn->deflate);
 	shelf_buf_free(&conn->in);
 	shelf_buf_free(&conn->out);
 	conn->in_at = conn->out_at = 0;
@@ -262,6 +264,11 @@ set_events(struct net_conn *conn)
 			conn->want_fill = true; /* decrypted already: the socket would not tell */
 			net_loop_soon(conn);
 		}
+		if (net_deflate_has_input(conn->deflate) && !conn->closing && !conn->want_fill &&
+		    net_conn_held(conn) < conn->in_max) {
+			conn->want_fill = true;
+			net_loop_soon(conn);
+		}
 		rd = rd || conn->write_wants_read;
 		wr = wr || conn->read_wants_write;
 		if (conn->gone)
@@ -293,7 +300,8 @@ is_over(struct net_conn *conn)
 	if (conn->want_tls)
 		return true;
 	return !conn->paused && !conn->working && !conn->waiting && !conn->was_full &&
-	    !(conn->want_input && net_conn_held(conn) > 0) && !net_loop_woken(conn);
+	    !net_deflate_has_input(conn->deflate) && !(conn->want_input && net_conn_held(conn) > 0) &&
+	    !net_loop_woken(conn);
 }
 
 /* A wait or work is a field; it is cleared before its callback, which may start the next. */

@@ -89,6 +89,7 @@ struct net_conn {
 	struct net_listener *listener; /* own reference; NULL for attached ones */
 	struct net_peer peer_ip;
 	SSL *ssl;
+	struct net_deflate *deflate;   /* NULL: bytes go as they are */
 	int fd;
 	enum net_conn_state state;
 
@@ -153,11 +154,22 @@ void net_conn_run_soon(struct net_conn *conn);
 void net_conn_run_wake(struct net_conn *conn);
 void net_conn_run_stop(struct net_conn *conn);
 
+/* net_deflate.c */
+void net_deflate_free(struct net_deflate **deflate);
+bool net_deflate_has_input(const struct net_deflate *deflate); /* without reading the socket; NULL: no */
+void net_deflate_feed(struct net_deflate *deflate, struct shelf_span bytes);
+/* Inflates into ROOM bytes of TO; nothing added: more must be fed. False: the stream is broken. */
+bool net_deflate_take(struct net_deflate *deflate, size_t room, struct shelf_buf *to);
+size_t net_deflate_pending(const struct net_deflate *deflate); /* compressed, not sent; NULL: 0 */
+/* The next compressed bytes to be sent, made from conn->out where there are none yet. */
+struct shelf_span net_deflate_output(struct net_conn *conn);
+void net_deflate_sent(struct net_deflate *deflate, size_t len);
+
 /* net_io.c: moves bytes, never calls the session */
 static inline size_t
 net_conn_pending(const struct net_conn *conn)
 {
-	return conn->out.len - conn->out_at;
+	return conn->out.len - conn->out_at + net_deflate_pending(conn->deflate);
 }
 static inline size_t
 net_conn_held(const struct net_conn *conn)

@@ -84,6 +84,42 @@ read_some(struct net_conn *conn, uint8_t *to, size_t room)
 	return (ptrdiff_t)total;
 }
 
+/* What the socket has, or what is left of it, into conn->in. */
+static bool
+fill_inflated(struct net_conn *conn, size_t room)
+{
+	size_t before = conn->in.len;
+	ptrdiff_t n = IO_AGAIN;
+
+	if (!net_deflate_has_input(conn->deflate)) {
+		n = conn->eof ? IO_AGAIN : read_some(conn, conn->loop->scratch, NET_SCRATCH_BYTES);
+		if (n == IO_END)
+			conn->eof = true;
+		if (n == IO_BROKEN)
+			conn->gone = true;
+		if (n <= 0)
+			return false;
+		conn->heard_at = shelf_mono_ms();
+		net_deflate_feed(conn->deflate, shelf_span(conn->loop->scratch, (size_t)n));
+	}
+	if (!net_deflate_take(conn->deflate, room < NET_SCRATCH_BYTES ? room : NET_SCRATCH_BYTES,
+	    &conn->in)) {
+		shelf_log(SHELF_LOG_DEBUG, "compressed input is broken", "service", "%s",
+		    conn->protocol->name, "peer", "%s", conn->peer, NULL);
+		conn->gone = true;
+	}
+	return conn->in.len > before;
+}
+
+static void
+drop_consumed(struct net_conn *conn)
+{
+	if (conn->in_at == 0)
+		return;
+	shelf_buf_consume(&conn->in, conn->in_at);
+	conn->in_at = 0;
+}
+
 bool
 net_io_fill(struct net_conn *conn)
 {
@@ -91,6 +127,10 @@ net_io_fill(struct net_conn *conn)
 	size_t room = held >= conn->in_max ? 0 : conn->in_max - held;
 	ptrdiff_t n;
 
+	if (conn->deflate != NULL && room > 0 && !conn->gone) {
+		drop_consumed(conn);
+		return fill_inflated(conn, room);
+	}
 	if (room == 0 || conn->eof || conn->gone)
 		return false;
 	n = read_some(conn, conn->loop->scratch, room < NET_SCRATCH_BYTES ? room : NET_SCRATCH_BYTES);
@@ -102,10 +142,7 @@ net_io_fill(struct net_conn *conn)
 		conn->gone = true;
 	if (n <= 0)
 		return false;
-	if (conn->in_at > 0) {
-		shelf_buf_consume(&conn->in, conn->in_at);
-		conn->in_at = 0;
-	}
+	drop_consumed(conn);
 	shelf_buf_add(&conn->in, conn->loop->scratch, (size_t)n);
 	conn->heard_at = shelf_mono_ms();
 	return true;
@@ -133,6 +170,23 @@ write_some(struct net_conn *conn, const uint8_t *from, size_t len)
 	return tls_outcome(conn, (int)n, &conn->write_wants_read, &ignored);
 }
 
+static struct shelf_span
+next_output(struct net_conn *conn)
+{
+	if (conn->deflate != NULL)
+		return net_deflate_output(conn);
+	return shelf_span(conn->out.data + conn->out_at, conn->out.len - conn->out_at);
+}
+
+static void
+sent(struct net_conn *conn, size_t len)
+{
+	if (conn->deflate != NULL)
+		net_deflate_sent(conn->deflate, len);
+	else
+		conn->out_at += len;
+}
+
 /* The memory goes back when all is sent; what was sent is cut off before it outweighs the rest. */
 static void
 trim_output(struct net_conn *conn)
@@ -156,7 +210,8 @@ net_io_flush(struct net_conn *conn)
 		return;
 	conn->blocked = false;
 	while (net_conn_pending(conn) > 0) {
-		ptrdiff_t n = write_some(conn, conn->out.data + conn->out_at, net_conn_pending(conn));
+		struct shelf_span next = next_output(conn);
+		ptrdiff_t n = write_some(conn, next.data, next.len);
 
 		if (n == IO_AGAIN) {
 			conn->blocked = true;
@@ -166,7 +221,7 @@ net_io_flush(struct net_conn *conn)
 			conn->gone = true;
 			break;
 		}
-		conn->out_at += (size_t)n;
+		sent(conn, (size_t)n);
 		progress = true;
 	}
 	if (!progress)

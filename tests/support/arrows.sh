@@ -27,7 +27,7 @@ only 'openssl/ssl\.h' access/net tests bench
 only 'roaring/' engine/index
 only 'unicode/' engine/base engine/mime engine/search engine/mail
 only 'crypt\.h' engine/mail
-only 'zlib\.h' tools tests
+only 'zlib\.h' access/net tools tests
 only 'check\.h' tests/unit tests/support
 
 if grep -nE '#[[:space:]]*include[[:space:]]*"\.\./' $sources; then

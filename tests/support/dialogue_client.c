@@ -12,18 +12,20 @@
 #include <unistd.h>
 #include <linux/sockios.h>
 #include <openssl/ssl.h>
+#include <zlib.h>
 
 #include <mailshelf/mem.h>
 
 #include "dialogue.h"
 #include "support.h"
 
-enum { SEND_TIMEOUT_MS = 10000, BYTE_WAIT_US = 3000 };
+enum { SEND_TIMEOUT_MS = 10000, BYTE_WAIT_US = 3000, READ_BYTES = 65536 };
 
 struct dialogue_client {
 	int fd;
 	SSL *ssl;
 	SSL_CTX *ctx;
+	z_stream *inflater, *deflater; /* NULL: not compressed */
 	struct shelf_buf in;
 	size_t taken; /* of in, already returned as a line */
 	bool bytewise, ended, gone;
@@ -48,6 +50,12 @@ dialogue_client_free(struct dialogue_client **client)
 	if (c == NULL)
 		return;
 	*client = NULL;
+	if (c->inflater != NULL) {
+		inflateEnd(c->inflater);
+		deflateEnd(c->deflater);
+	}
+	free(c->inflater);
+	free(c->deflater);
 	SSL_free(c->ssl);
 	SSL_CTX_free(c->ctx);
 	close(c->fd);
@@ -64,32 +72,62 @@ wait_for(struct dialogue_client *c, short events, int64_t end_ms)
 	return left >= 0 && poll(&p, 1, (int)left) > 0;
 }
 
+static void
+add_inflated(struct dialogue_client *c, uint8_t *data, size_t len)
+{
+	int rc;
+
+	c->inflater->next_in = data;
+	c->inflater->avail_in = (uInt)len;
+	do {
+		c->inflater->next_out = shelf_buf_reserve(&c->in, READ_BYTES);
+		c->inflater->avail_out = READ_BYTES;
+		rc = inflate(c->inflater, Z_SYNC_FLUSH);
+		c->in.len += READ_BYTES - c->inflater->avail_out;
+	} while (rc == Z_OK && c->inflater->avail_out == 0);
+	if (rc != Z_OK && rc != Z_BUF_ERROR) {
+		shelf_buf_add_str(&c->in, "(what came does not inflate)\r\n");
+		c->ended = true;
+	}
+}
+
 /* What came so far goes to c->in; true when something did, or the end. */
 static bool
 receive(struct dialogue_client *c)
 {
-	uint8_t *to;
+	static uint8_t to[READ_BYTES];
 	ssize_t n;
 	int err;
 
 	if (c->ended)
 		return false;
-	to = shelf_buf_reserve(&c->in, 65536);
 	if (c->ssl == NULL) {
-		n = recv(c->fd, to, 65536, 0);
+		n = recv(c->fd, to, sizeof to, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return false;
 	} else {
-		n = SSL_read(c->ssl, to, 65536);
+		n = SSL_read(c->ssl, to, sizeof to);
 		err = n > 0 ? 0 : SSL_get_error(c->ssl, (int)n);
 		if (err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE)
 			return false;
 	}
-	if (n > 0)
-		c->in.len += (size_t)n;
+	if (n > 0 && c->inflater != NULL)
+		add_inflated(c, to, (size_t)n);
+	else if (n > 0)
+		shelf_buf_add(&c->in, to, (size_t)n);
 	else
 		c->ended = true;
 	return true;
+}
+
+void
+dialogue_client_deflate(struct dialogue_client *c)
+{
+	c->inflater = SHELF_NEW(z_stream);
+	c->deflater = SHELF_NEW(z_stream);
+	if (inflateInit2(c->inflater, -15) != Z_OK || deflateInit2(c->deflater, 9, Z_DEFLATED, -15, 9,
+	    Z_DEFAULT_STRATEGY) != Z_OK)
+		support_fatal("no compression for the client");
 }
 
 bool
@@ -145,8 +183,8 @@ let_server_read(struct dialogue_client *c)
 	c->behind = queued != 0;
 }
 
-bool
-dialogue_client_send(struct dialogue_client *c, struct shelf_span bytes)
+static bool
+send_plain(struct dialogue_client *c, struct shelf_span bytes)
 {
 	int64_t end = shelf_mono_ms() + SEND_TIMEOUT_MS;
 	size_t done = 0;
@@ -169,6 +207,28 @@ dialogue_client_send(struct dialogue_client *c, struct shelf_span bytes)
 		}
 	}
 	return true;
+}
+
+bool
+dialogue_client_send(struct dialogue_client *c, struct shelf_span bytes)
+{
+	struct shelf_buf packed = {0};
+	size_t room;
+	bool sent;
+
+	if (c->deflater == NULL || bytes.len == 0)
+		return send_plain(c, bytes);
+	room = deflateBound(c->deflater, bytes.len) + 64;
+	c->deflater->next_in = (uint8_t *)(uintptr_t)bytes.data;
+	c->deflater->avail_in = (uInt)bytes.len;
+	c->deflater->next_out = shelf_buf_reserve(&packed, room);
+	c->deflater->avail_out = (uInt)room;
+	if (deflate(c->deflater, Z_SYNC_FLUSH) != Z_OK || c->deflater->avail_in != 0)
+		support_fatal("the client cannot compress");
+	packed.len = room - c->deflater->avail_out;
+	sent = send_plain(c, shelf_buf_span(&packed));
+	shelf_buf_free(&packed);
+	return sent;
 }
 
 enum dialogue_got
