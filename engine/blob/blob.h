@@ -10,7 +10,8 @@
  *           and a row that names one keeps it there.
  * Lifetime  A struct blob_draft is made outside any transaction (that is where the time goes) and linked
  *           inside one; at the first link in a shard its bytes are written, later ones only count.
- * Layout    docs/storage-format.md, BLOB, CHUNK, DERIVED, DICT, JOB.
+ * Sums      What the blobs of a shard take is kept, and changes with their rows (blob_sums.c).
+ * Layout    docs/storage-format.md, BLOB, CHUNK, DERIVED, DICT, JOB, META.
  */
 #ifndef ENGINE_BLOB_H
 #define ENGINE_BLOB_H
@@ -38,7 +39,8 @@ struct blob_row {
 	uint64_t where;		       /* chunks and derived data lie under this id; 0: its own */
 	uint32_t dict;		       /* of the only frame; 0: none */
 	uint32_t derived_dict;	       /* of the derived data; 0: none */
-	uint32_t derived;	       /* stored bytes of the derived data; 0: not known (older release) */
+	uint32_t derived;	       /* stored bytes of the derived data; 0: not known (older release), and
+					* the blob is in no sum */
 	struct shelf_span frames;      /* nframes lengths, u32 little-endian; empty for one frame */
 };
 
@@ -66,12 +68,22 @@ void blob_draft_unprepare(struct blob_draft *draft, uint32_t shard);
 
 /* ---- In an update ------------------------------------------------------------------------------- */
 
+/* What a reference means in bytes, at the time it is made. */
+struct blob_cost {
+	uint32_t bytes; /* of the blob: compressed message and derived data */
+	bool found;	/* another reference was there before */
+};
+
 /* One more reference to the draft's blob in the transaction's shard, which it is prepared for; writes it
  * there at first. SHELF_EBUSY: the dictionary it was compressed with has been removed since. */
-SHELF_CHECK int blob_link(struct kv_txn *txn, struct blob_draft *draft, uint64_t *blob_out);
+SHELF_CHECK int blob_link(struct kv_txn *txn, struct blob_draft *draft, uint64_t *blob_out,
+			  struct blob_cost *cost_out);
 /* One more, one less. The last one leaves a job; blob_purge_step does the work. */
-SHELF_CHECK int blob_ref(struct kv_txn *txn, uint64_t blob);
+SHELF_CHECK int blob_ref(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost_out);
 SHELF_CHECK int blob_unref(struct kv_txn *txn, uint64_t blob);
+/* For a reference that was made before costs were noted: found when it is not the only one. Counts the
+ * blob if that was not done yet. */
+SHELF_CHECK int blob_note(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost_out);
 
 /* ---- Reading -------------------------------------------------------------------------------------- */
 
@@ -129,6 +141,28 @@ SHELF_CHECK int blob_dict_add(struct kv_txn *txn, enum blob_kind kind, uint32_t 
 			      struct shelf_span bytes, uint32_t *id_out);
 /* In an update: removes what no blob names and what is not current. */
 SHELF_CHECK int blob_dicts_prune(struct kv_txn *txn, uint32_t *removed_out);
+
+/* ---- Sums ------------------------------------------------------------------------------------------ */
+
+/* Over the blobs of a shard whose derived bytes are known; kept for each range of 2^BLOB_RANGE_SHIFT ids. */
+enum { BLOB_RANGE_SHIFT = 16 };
+struct blob_sums {
+	uint64_t blobs;	  /* with references */
+	uint64_t size;	  /* of these: message bytes, each blob once */
+	uint64_t bytes;	  /* of these: bytes stored, derived data included, each blob once */
+	uint64_t refs;	  /* of these: references */
+	uint64_t gross;	  /* of these: bytes stored, once for each reference */
+	uint64_t unused;  /* blobs without references whose row is still there */
+	uint64_t waiting; /* bytes stored that wait for removal */
+	uint64_t staged;  /* bytes stored ahead of a first reference */
+};
+/* Of the whole shard: as many rows are read as it has ranges. */
+SHELF_CHECK int blob_sums_get(struct kv_view *view, struct blob_sums *out);
+/* The first range at or behind FROM that has a sum, a blob or a job: 1 found. */
+SHELF_CHECK int blob_sums_next(struct kv_view *view, uint64_t from, uint64_t *range_out);
+/* Of a range as kept, and as its rows say (some ten milliseconds): for proofs. */
+SHELF_CHECK int blob_sums_range(struct kv_view *view, uint64_t range, struct blob_sums *out);
+SHELF_CHECK int blob_sums_recount(struct kv_view *view, uint64_t range, struct blob_sums *out);
 
 /* ---- Removal --------------------------------------------------------------------------------------- */
 

@@ -192,15 +192,9 @@ static int
 stage_begin(struct kv_txn *txn, void *arg)
 {
 	struct stage *s = arg;
-	uint8_t when[8];
-	struct blob_key key;
-	int rc;
+	int rc = blob_new_id(txn, &s->id);
 
-	if ((rc = blob_new_id(txn, &s->id)) != 0)
-		return rc;
-	base_put_be64(when, (uint64_t)shelf_now_s());
-	key = blob_job_key(BLOB_JOB_STAGED, s->id);
-	return kv_put(txn, KV_JOB, blob_key_span(&key), shelf_span(when, sizeof(when)));
+	return rc != 0 ? rc : blob_job_begin(txn, BLOB_JOB_STAGED, s->id, s->draft->stored);
 }
 
 int
@@ -289,14 +283,9 @@ blob_draft_unprepare(struct blob_draft *d, uint32_t shard)
 static int
 unstage(struct kv_txn *txn, void *arg)
 {
-	uint64_t id = *(uint64_t *)arg;
-	struct blob_key job = blob_job_key(BLOB_JOB_STAGED, id);
-	int rc = kv_del(txn, KV_JOB, blob_key_span(&job));
+	int rc = blob_give_up_staged(txn, *(uint64_t *)arg);
 
-	if (rc != 0)
-		return rc == SHELF_EMISSING ? 0 : rc; /* it was linked */
-	job = blob_job_key(BLOB_JOB_REMOVE, id);
-	return kv_put(txn, KV_JOB, blob_key_span(&job), shelf_span(NULL, 0));
+	return rc == SHELF_EMISSING ? 0 : rc; /* it was linked */
 }
 
 void

@@ -10,7 +10,7 @@
 
 enum { BLOB_CHUNK_BYTES = KV_VALUE_MAX, BLOB_KEY_BYTES = 8, BLOB_CHUNK_KEY_BYTES = 12 };
 
-/* JOB keys begin with the kind of work. */
+/* JOB keys begin with the kind of work; the value ends in the bytes it stands for. */
 enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S' };
 
 enum { BLOB_ZSTD_LEVEL = 3, BLOB_PRUNE_WRITES = 100 };
@@ -66,12 +66,26 @@ blob_key_span(const struct blob_key *k)
 /* Rows of BLOB. blob_row_get also gives one without references. */
 SHELF_CHECK int blob_row_get(struct kv_view *view, uint64_t blob, struct blob_row *row_out);
 SHELF_CHECK int blob_row_put(struct kv_txn *txn, uint64_t blob, const struct blob_row *row);
+SHELF_CHECK int blob_row_del(struct kv_txn *txn, uint64_t blob); /* SHELF_EMISSING */
 /* The id that keys of its chunks and derived data begin with. */
 static inline uint64_t
 blob_where(uint64_t blob, const struct blob_row *row)
 {
 	return row->where != 0 ? row->where : blob;
 }
+/* ---- blob_sums.c ---- */
+/* What the blob takes, compressed message and derived data. */
+uint64_t blob_row_bytes(const struct blob_row *row);
+/* With every write (WAS NULL: new) and removal (IS NULL) of a BLOB row: blob_row_put and blob_row_del do it. */
+SHELF_CHECK int blob_sums_change(struct kv_txn *txn, uint64_t blob, const struct blob_row *was,
+				 const struct blob_row *is);
+/* A job about BYTES stored bytes; of the kind STAGED with the time it is. */
+SHELF_CHECK int blob_job_begin(struct kv_txn *txn, uint8_t kind, uint64_t blob, uint64_t bytes);
+/* SHELF_EMISSING when there is none. */
+SHELF_CHECK int blob_job_end(struct kv_txn *txn, uint8_t kind, uint64_t blob, uint64_t *bytes_out);
+/* A staged blob that nobody linked is one to remove. SHELF_EMISSING: it was linked. */
+SHELF_CHECK int blob_give_up_staged(struct kv_txn *txn, uint64_t blob);
+
 /* Next id of the shard, inside an update. */
 SHELF_CHECK int blob_new_id(struct kv_txn *txn, uint64_t *id_out);
 

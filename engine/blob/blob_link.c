@@ -28,8 +28,18 @@ blob_new_id(struct kv_txn *txn, uint64_t *id_out)
 	return kv_put(txn, KV_META, next_blob_name, shelf_span(bytes, 8));
 }
 
+static struct blob_cost
+cost_of(const struct blob_row *row)
+{
+	uint64_t bytes = blob_row_bytes(row);
+
+	return (struct blob_cost){.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX,
+				  .found = row->refs > 1};
+}
+
 static int
-put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form *form, uint64_t id)
+put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form *form, uint64_t id,
+	 struct blob_cost *cost)
 {
 	struct blob_row row = {.refs = 1,
 			       .size = d->size,
@@ -45,6 +55,7 @@ put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form 
 	for (uint32_t i = 0; d->nframes > 1 && i < d->nframes; i++)
 		base_add_le(&frames, d->frame_bytes[i], 4);
 	row.frames = shelf_buf_span(&frames);
+	*cost = cost_of(&row);
 	if ((rc = blob_row_put(txn, id, &row)) == 0)
 		rc = blob_dicts_use(txn, &row, 1);
 	shelf_buf_free(&frames);
@@ -55,14 +66,13 @@ put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form 
 }
 
 int
-blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out)
+blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct blob_cost *cost)
 {
 	uint32_t shard = kv_view_shard(kv_txn_view(txn));
 	uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
 	const struct blob_form *form = d->form[shard];
 	struct blob_row row;
-	struct blob_key job;
-	uint64_t id = d->id[shard];
+	uint64_t id = d->id[shard], ignored;
 	int rc = SHELF_EMISSING;
 
 	SHELF_ASSERT(form != NULL);
@@ -71,62 +81,91 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out)
 		if (rc == 0 && row.refs > 0 && row.size == d->size &&
 		    memcmp(row.hash, d->hash, BLOB_HASH_BYTES) == 0) {
 			*blob_out = id;
-			return blob_ref(txn, id);
+			return blob_ref(txn, id, cost);
 		}
 		if (rc != 0 && rc != SHELF_EMISSING)
 			return rc;
 	}
 	if (rc == SHELF_EMISSING && id != 0 && d->stage[shard] >= BLOB_STAGED) {
-		job = blob_job_key(BLOB_JOB_STAGED, id);
-		rc = kv_del(txn, KV_JOB, blob_key_span(&job));
+		rc = blob_job_end(txn, BLOB_JOB_STAGED, id, &ignored);
 		if (rc != 0 && rc != SHELF_EMISSING)
 			return rc;
 		if (rc == 0) {
 			d->stage[shard] = BLOB_LINKED;
 			*blob_out = id;
-			return put_blob(txn, d, form, id);
+			return put_blob(txn, d, form, id, cost);
 		}
 	}
 	if ((rc = blob_new_id(txn, &id)) != 0 || (rc = blob_put_chunks(txn, d, id, 0, chunks)) != 0)
 		return rc;
 	d->id[shard] = id;
 	*blob_out = id;
-	return put_blob(txn, d, form, id);
+	return put_blob(txn, d, form, id, cost);
 }
 
-/* The row's frame table points into the store and dies at the put: it is copied first. */
+/* Bytes of the derived data, for rows that do not say it yet. */
 static int
-change_refs(struct kv_txn *txn, uint64_t blob, int by)
+derived_bytes(struct kv_view *view, uint64_t where, uint32_t *out)
+{
+	struct blob_key prefix = blob_key(where);
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_DERIVED, blob_key_span(&prefix), shelf_span(NULL, 0), &scan);
+
+	*out = 0;
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		*out += (uint32_t)value.len;
+	kv_scan_close(&scan);
+	return rc;
+}
+
+/* One more, one less, or (0) only counted. The row's frame table points into the store and dies at the
+ * first write: it is copied before. */
+static int
+change_refs(struct kv_txn *txn, uint64_t blob, int by, struct blob_cost *cost)
 {
 	struct blob_row row;
 	struct shelf_buf frames = {0};
+	bool known;
 	int rc = blob_row_get(kv_txn_view(txn), blob, &row);
 
 	if (rc != 0)
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-	if (by < 0 ? row.refs == 0 : row.refs == UINT32_MAX)
+	if (by < 0 ? row.refs == 0 : row.refs > UINT32_MAX - (uint32_t)by)
 		return SHELF_ECORRUPT;
-	row.refs = by < 0 ? row.refs - 1 : row.refs + 1;
 	shelf_buf_add_span(&frames, row.frames);
 	row.frames = shelf_buf_span(&frames);
-	rc = blob_row_put(txn, blob, &row);
+	row.refs = by < 0 ? row.refs - 1 : row.refs + (uint32_t)by;
+	known = row.derived != 0;
+	if (!known)
+		rc = derived_bytes(kv_txn_view(txn), blob_where(blob, &row), &row.derived);
+	if (rc == 0 && (by != 0 || !known))
+		rc = blob_row_put(txn, blob, &row);
 	shelf_buf_free(&frames);
-	if (rc == 0 && row.refs == 0) {
-		struct blob_key job = blob_job_key(BLOB_JOB_REMOVE, blob);
-
-		rc = kv_put(txn, KV_JOB, blob_key_span(&job), shelf_span(NULL, 0));
-	}
+	*cost = cost_of(&row);
+	if (rc == 0 && row.refs == 0)
+		rc = blob_job_begin(txn, BLOB_JOB_REMOVE, blob, blob_row_bytes(&row));
 	return rc;
 }
 
 int
-blob_ref(struct kv_txn *txn, uint64_t blob)
+blob_ref(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost)
 {
-	return change_refs(txn, blob, 1);
+	return change_refs(txn, blob, 1, cost);
 }
 
 int
 blob_unref(struct kv_txn *txn, uint64_t blob)
 {
-	return change_refs(txn, blob, -1);
+	struct blob_cost ignored;
+
+	return change_refs(txn, blob, -1, &ignored);
+}
+
+int
+blob_note(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost)
+{
+	return change_refs(txn, blob, 0, cost);
 }

@@ -53,8 +53,7 @@ static int
 remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
 {
 	struct blob_row row;
-	struct blob_key key;
-	uint64_t where;
+	uint64_t where, ignored;
 	int rc = blob_row_get(kv_txn_view(txn), blob, &row);
 	bool there = rc != SHELF_EMISSING;
 
@@ -66,26 +65,10 @@ remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
 	if ((rc = blob_remove_rows(txn, KV_CHUNK, where, left)) != 0 ||
 	    (rc = blob_remove_rows(txn, KV_DERIVED, where, left)) != 0 || *left == 0)
 		return rc;
-	key = blob_key(blob);
-	if (there && ((rc = blob_dicts_use(txn, &row, -1)) != 0 ||
-		      (rc = kv_del(txn, KV_BLOB, blob_key_span(&key))) != 0))
+	if (there && ((rc = blob_dicts_use(txn, &row, -1)) != 0 || (rc = blob_row_del(txn, blob)) != 0))
 		return rc;
-	key = blob_job_key(BLOB_JOB_REMOVE, blob);
 	(*left)--;
-	return kv_del(txn, KV_JOB, blob_key_span(&key));
-}
-
-/* A staged blob that nobody linked is one to remove. */
-static int
-give_up_staged(struct kv_txn *txn, uint64_t blob)
-{
-	struct blob_key key = blob_job_key(BLOB_JOB_STAGED, blob);
-	int rc = kv_del(txn, KV_JOB, blob_key_span(&key));
-
-	if (rc != 0)
-		return rc;
-	key = blob_job_key(BLOB_JOB_REMOVE, blob);
-	return kv_put(txn, KV_JOB, blob_key_span(&key), shelf_span(NULL, 0));
+	return blob_job_end(txn, BLOB_JOB_REMOVE, blob, &ignored);
 }
 
 /* The first job of a kind: 1 found. A staged one counts only when it is old. */
@@ -101,7 +84,7 @@ first_job(struct kv_view *view, uint8_t kind, uint64_t *blob_out)
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if (key.len != 1 + BLOB_KEY_BYTES)
 			continue;
-		if (kind == BLOB_JOB_STAGED && value.len == 8 &&
+		if (kind == BLOB_JOB_STAGED && value.len >= 8 &&
 		    (int64_t)base_get_be64(value.data) + STAGED_KEPT_S > shelf_now_s())
 			continue;
 		*blob_out = base_get_be64(key.data + 1);
@@ -122,7 +105,7 @@ purge_slice(struct kv_txn *txn, void *arg)
 	p->more = false;
 	while ((rc = first_job(kv_txn_view(txn), BLOB_JOB_STAGED, &blob)) == 1 && left >= 2) {
 		left -= 2;
-		if ((rc = give_up_staged(txn, blob)) != 0)
+		if ((rc = blob_give_up_staged(txn, blob)) != 0)
 			return rc;
 	}
 	while (rc >= 0 && (rc = first_job(kv_txn_view(txn), BLOB_JOB_REMOVE, &blob)) == 1) {

@@ -40,16 +40,6 @@ blob_chunk_key(uint64_t blob, uint32_t n)
 	return k;
 }
 
-struct blob_key
-blob_job_key(uint8_t kind, uint64_t blob)
-{
-	struct blob_key k = {.len = 1 + BLOB_KEY_BYTES};
-
-	k.bytes[0] = kind;
-	base_put_be64(k.bytes + 1, blob);
-	return k;
-}
-
 int
 blob_row_decode(struct shelf_span value, struct blob_row *row)
 {
@@ -81,13 +71,38 @@ blob_row_decode(struct shelf_span value, struct blob_row *row)
 	return 0;
 }
 
+/* Moves the sums from the row as it is now to IS. What cannot be read is in no sum that could be right. */
+static int
+change_sums(struct kv_txn *txn, uint64_t blob, const struct blob_row *is)
+{
+	struct blob_row was;
+	int rc = blob_row_get(kv_txn_view(txn), blob, &was);
+	bool readable = rc == 0;
+
+	if (rc != 0 && rc != SHELF_EMISSING && rc != SHELF_ECORRUPT && rc != SHELF_EVERSION)
+		return rc;
+	return blob_sums_change(txn, blob, readable ? &was : NULL, is);
+}
+
+int
+blob_row_del(struct kv_txn *txn, uint64_t blob)
+{
+	struct blob_key key = blob_key(blob);
+	int rc = change_sums(txn, blob, NULL);
+
+	return rc != 0 ? rc : kv_del(txn, KV_BLOB, blob_key_span(&key));
+}
+
+/* ROW->frames must not point into the store: it dies here. */
 int
 blob_row_put(struct kv_txn *txn, uint64_t blob, const struct blob_row *row)
 {
 	struct blob_key key = blob_key(blob);
 	struct shelf_buf value = {0};
-	int rc;
+	int rc = change_sums(txn, blob, row);
 
+	if (rc != 0)
+		return rc;
 	base_add_le(&value, FORMAT, 1);
 	base_add_le(&value, row->refs, 4);
 	base_add_le(&value, row->size, 8);

@@ -143,9 +143,10 @@ make_rows(struct kv_txn *txn, void *arg)
 
 	if ((rc = mail_acct_put(txn, &row)) != 0 ||
 	    (rc = mail_change_begin(&c, a->store, txn)) != 0 ||
-	    (rc = mail_create_mailbox(&c, shelf_span_str("INBOX"), 0, &inbox)) != 0)
+	    (rc = mail_create_mailbox(&c, shelf_span_str("INBOX"), 0, &inbox)) != 0 ||
+	    (rc = mail_change_end(&c)) != 0)
 		return rc;
-	return mail_change_end(&c);
+	return mail_totals_enter(txn, shelf_span_str(a->name));
 }
 
 static void

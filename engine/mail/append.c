@@ -65,8 +65,10 @@ append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append
 	if ((rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
 		return rc;
 	memcpy(msg.email_id, blob_draft_hash(blob), sizeof(msg.email_id));
-	if ((rc = blob_link(c->txn, blob, &msg.blob)) != 0 ||
-	    (rc = mail_insert(c, o, &msg, uid)) != 0)
+	if ((rc = blob_link(c->txn, blob, &msg.blob, &msg.cost)) != 0)
+		return rc;
+	msg.noted = true;
+	if ((rc = mail_insert(c, o, &msg, uid)) != 0)
 		return rc;
 	return set_flags(c, o, item, *uid, msg.size);
 }

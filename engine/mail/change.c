@@ -6,7 +6,9 @@
  * What must stay true
  *   - A page is stored only by write_page, which moves the difference of its counts into the summary and
  *     the mailbox row: the counters are sums by construction.
- *   - Bytes and quota move in mail_insert and mail_remove, with the message row.
+ *   - Bytes, quota and sums move in mail_insert and mail_remove, with the message row; in what follows
+ *     them below (sums) when a mailbox goes as a whole or a held row for good.
+ *   - Domain and partition move in mail_change_end, by what the account's row differs from mail_change_begin.
  *   - Every change takes at most one modseq, the account's next.
  */
 #include <stdlib.h>
@@ -19,8 +21,12 @@
 int
 mail_change_begin(struct mail_change *c, struct shelf_store *store, struct kv_txn *txn)
 {
+	int rc;
+
 	*c = (struct mail_change){.txn = txn, .store = store, .now_s = shelf_now_s()};
-	return mail_acct_get(kv_txn_view(txn), &c->acct);
+	if ((rc = mail_acct_get(kv_txn_view(txn), &c->acct)) == 0)
+		mail_totals_of(&c->acct, &c->before);
+	return rc;
 }
 
 uint64_t
@@ -36,7 +42,14 @@ mail_change_modseq(struct mail_change *c)
 int
 mail_change_end(struct mail_change *c)
 {
-	return c->dirty ? mail_acct_put(c->txn, &c->acct) : 0;
+	struct shelf_totals now;
+	int rc;
+
+	if (!c->dirty)
+		return 0;
+	mail_totals_of(&c->acct, &now);
+	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
+	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);
 }
 
 int
@@ -167,9 +180,91 @@ mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count)
 	return 0;
 }
 
+/* ---- Sums ---------------------------------------------------------------------------------------------- */
+
+void
+mail_sums_add(struct mail_sums *account, struct mail_sums *mailbox, const struct mail_msg *msg)
+{
+	uint64_t stored = msg->noted ? msg->cost.bytes : 0;
+	uint64_t shared = msg->cost.found ? stored : 0;
+
+	account->stored += stored;
+	account->shared += shared;
+	if (mailbox == NULL)
+		return;
+	mailbox->stored += stored;
+	mailbox->shared += shared;
+}
+
+void
+mail_sums_sub(struct mail_sums *account, struct mail_sums *mailbox, const struct mail_msg *msg)
+{
+	uint64_t stored = msg->noted ? msg->cost.bytes : 0;
+	uint64_t shared = msg->cost.found ? stored : 0;
+
+	account->stored -= stored;
+	account->shared -= shared;
+	if (mailbox == NULL)
+		return;
+	mailbox->stored -= stored;
+	mailbox->shared -= shared;
+}
+
 int
-mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg,
-	    uint32_t *uid_out)
+mail_note(struct mail_change *c, struct mail_msg *msg)
+{
+	int rc;
+
+	if (msg->noted)
+		return 0;
+	if ((rc = blob_note(c->txn, msg->blob, &msg->cost)) != 0)
+		return rc;
+	msg->noted = true;
+	return 0;
+}
+
+static void
+move_sums(struct mail_sums *from, struct mail_sums *to, const struct mail_sums *by)
+{
+	from->stored -= by->stored;
+	from->shared -= by->shared;
+	to->stored += by->stored;
+	to->shared += by->shared;
+}
+
+void
+mail_hold_mailbox(struct mail_acct *a, const struct mail_mbox *m)
+{
+	a->quota.used_bytes -= m->bytes;
+	a->quota.used_messages -= m->exists;
+	a->quota.held_bytes += m->bytes;
+	a->quota.held_messages += m->exists;
+	move_sums(&a->used, &a->held, &m->sums);
+}
+
+void
+mail_unhold_mailbox(struct mail_acct *a, const struct mail_mbox *m)
+{
+	a->quota.used_bytes += m->bytes;
+	a->quota.used_messages += m->exists;
+	a->quota.held_bytes -= m->bytes;
+	a->quota.held_messages -= m->exists;
+	move_sums(&a->held, &a->used, &m->sums);
+}
+
+void
+mail_drop_held(struct mail_acct *a, const struct mail_msg *msg)
+{
+	a->quota.held_bytes -= msg->size;
+	a->quota.held_messages--;
+	mail_sums_sub(&a->held, NULL, msg);
+	a->noted -= msg->noted;
+}
+
+/* ---- In and out ---------------------------------------------------------------------------------------- */
+
+int
+mail_insert(struct mail_change *c, struct mail_open *o, struct mail_msg *msg, uint32_t *uid_out)
 {
 	uint32_t uid = o->row.uidnext;
 	int rc;
@@ -177,13 +272,15 @@ mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *m
 	/* The last uid stays free, so that UIDNEXT can always be told. */
 	if (uid == UINT32_MAX)
 		return SHELF_ELIMIT;
-	if ((rc = mail_open_page(c, o, uid)) != 0)
+	if ((rc = mail_open_page(c, o, uid)) != 0 || (rc = mail_note(c, msg)) != 0)
 		return rc;
 	mail_open_touch(c, o);
 	o->row.uidnext = uid + 1;
 	o->row.bytes += msg->size;
 	c->acct.quota.used_bytes += msg->size;
 	c->acct.quota.used_messages++;
+	mail_sums_add(&c->acct.used, &o->row.sums, msg);
+	c->acct.noted++;
 	index_bit_set(&o->page->exists, uid % INDEX_PAGE_UIDS, true);
 	o->page->modseq[uid % INDEX_PAGE_UIDS] = c->modseq;
 	*uid_out = uid;
@@ -205,8 +302,12 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 		if (index_page_has(o->page, INDEX_FLAG_KEYWORD + k, n))
 			gone.keywords[k / 64] |= (uint64_t)1 << (k % 64);
 	key = mail_key3((uint32_t)(due < UINT32_MAX ? due : UINT32_MAX), o->row.id, uid);
+	if ((rc = mail_note(c, &gone.msg)) != 0)
+		return rc;
 	c->acct.quota.held_bytes += msg->size;
 	c->acct.quota.held_messages++;
+	mail_sums_add(&c->acct.held, NULL, &gone.msg);
+	c->acct.noted++;
 	if ((rc = mail_gone_put(c->txn, o->row.id, uid, &gone)) != 0)
 		return rc;
 	return kv_put(c->txn, KV_DUE, mail_key_span(&key), shelf_span(NULL, 0));
@@ -228,6 +329,8 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold_
 		o->row.deleted_bytes -= msg.size;
 	c->acct.quota.used_bytes -= msg.size;
 	c->acct.quota.used_messages--;
+	mail_sums_sub(&c->acct.used, &o->row.sums, &msg);
+	c->acct.noted -= msg.noted;
 	if ((rc = kv_del(c->txn, KV_MSG, mail_key_span(&key))) != 0)
 		return rc;
 	rc = hold_it && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX

@@ -264,6 +264,10 @@ check_shard(struct check *k, uint32_t shard)
 	int rc = check_accounts(k, shard);
 
 	if (rc == 0)
+		rc = check_totals(k, shard);
+	if (rc == 0)
+		rc = check_blob_sums(k, shard);
+	if (rc == 0)
 		rc = check_refs(k, shard);
 	if (rc == 0)
 		rc = check_dicts(k, shard);

@@ -124,7 +124,9 @@ get_range(struct check_walk *w, const struct mail_mbox *m, struct check_range *r
 	else if (rc != 0)
 		return rc;
 	if (had && w->range[at].first_uid == r->first_uid &&
-	    memcmp(&w->range[at].kept, &r->kept, sizeof(r->kept)) == 0) {
+	    memcmp(&w->range[at].kept, &r->kept, sizeof(r->kept)) == 0 &&
+	    (w->range[at].sums.noted == w->range[at].sums.rows ||
+	     memcmp(&w->range[at].acct, &w->acct, sizeof(w->acct)) == 0)) {
 		r->sums = w->range[at].sums;
 		return 0;
 	}
@@ -132,6 +134,7 @@ get_range(struct check_walk *w, const struct mail_mbox *m, struct check_range *r
 		return 1;
 	if ((rc = check_range_read(w, m, r)) != 0)
 		return rc;
+	r->acct = w->acct;
 	w->moved = true;
 	w->again += had;
 	if (!had) {
@@ -156,6 +159,9 @@ add_sums(struct check_sums *to, const struct check_sums *s)
 	to->missing += s->missing;
 	to->stray += s->stray;
 	to->row_bytes += s->row_bytes;
+	to->noted += s->noted;
+	to->noted_sums.stored += s->noted_sums.stored;
+	to->noted_sums.shared += s->noted_sums.shared;
 	to->bytes += s->bytes;
 	to->deleted_bytes += s->deleted_bytes;
 	to->last_uid = s->last_uid > to->last_uid ? s->last_uid : to->last_uid;
@@ -196,6 +202,8 @@ check_mailbox(struct check_walk *w, const struct mail_mbox *m)
 	struct check_sums sums = {0};
 	struct mail_name n = {0};
 	bool deleted = (m->flags & MAIL_MBOX_DELETED) != 0;
+	struct shelf_quota *quota = &w->counted.quota;
+	struct mail_sums *counted = deleted ? &w->counted.held : &w->counted.used;
 	int rc;
 
 	while ((rc = next_range(w, &r)) == 1) {
@@ -207,13 +215,17 @@ check_mailbox(struct check_walk *w, const struct mail_mbox *m)
 	}
 	if (rc < 0)
 		return rc;
-	*(deleted ? &w->counted.held_bytes : &w->counted.used_bytes) += sums.row_bytes;
-	*(deleted ? &w->counted.held_messages : &w->counted.used_messages) += sums.rows;
+	*(deleted ? &quota->held_bytes : &quota->used_bytes) += sums.row_bytes;
+	*(deleted ? &quota->held_messages : &quota->used_messages) += sums.rows;
+	counted->stored += sums.noted_sums.stored;
+	counted->shared += sums.noted_sums.shared;
+	w->counted.noted += sums.noted;
 	/* Removal takes the rows first and leaves the counters as they were: when it has begun, pages and
 	 * rows need not agree any more. */
 	if (w->going || w->sums_only || (deleted && sums.rows < m->exists))
 		return 0;
 	compare(w, m, &sums);
+	check_mailbox_sums(w->k, m, &sums.noted_sums);
 	if (!deleted && (mail_name_get(w->view, m->name, &n) != 0 || n.id != m->id))
 		check_found(w->k, 9, "mailbox %u: its name does not lead to it", m->id);
 	return 0;
@@ -323,7 +335,7 @@ check_names(struct check_walk *w)
 static void
 check_quota(struct check_walk *w)
 {
-	const struct shelf_quota *q = &w->acct.quota, *c = &w->counted;
+	const struct shelf_quota *q = &w->acct.quota, *c = &w->counted.quota;
 
 	if (memcmp(c, q, sizeof(*c)) != 0)
 		check_found(w->k, 2,
@@ -360,16 +372,17 @@ slice(struct check_walk *w)
 	int rc;
 
 	kv_view_account(w->view, w->k->account);
-	w->counted = (struct shelf_quota){0};
+	w->counted = (struct mail_acct){0};
 	if ((rc = mail_acct_get(w->view, &w->acct)) != 0 || (rc = is_going(w->k, &w->going)) != 0)
 		return rc;
-	w->counted.limit_bytes = w->acct.quota.limit_bytes;
-	w->counted.limit_messages = w->acct.quota.limit_messages;
+	w->counted.quota.limit_bytes = w->acct.quota.limit_bytes;
+	w->counted.quota.limit_messages = w->acct.quota.limit_messages;
 	if ((rc = check_mailboxes(w)) != 0 || (rc = check_held_read(w)) != 0)
 		return rc;
 	if (w->going || w->sums_only)
 		return 0;
 	check_quota(w);
+	check_account_sums(w->k, &w->acct, &w->counted);
 	return check_names(w);
 }
 
@@ -391,7 +404,7 @@ check_account(struct check *k, uint32_t shard, bool sums_only, struct shelf_quot
 	if (kept != NULL)
 		*kept = w.acct.quota;
 	if (counted != NULL)
-		*counted = w.counted;
+		*counted = w.counted.quota;
 	free(w.range);
 	free(w.held.key);
 	free(w.held.dated);

@@ -20,7 +20,8 @@ begin(struct check_walk *w)
 	h->rows_done = false;
 	h->acct = w->acct;
 	h->at.len = 0;
-	h->messages = h->bytes = 0;
+	h->messages = h->bytes = h->noted = 0;
+	h->sums = (struct mail_sums){0};
 }
 
 static void
@@ -49,6 +50,8 @@ take_gone(struct check_walk *w, struct shelf_span key, struct shelf_span value)
 		return;
 	}
 	w->held.bytes += g.msg.size;
+	w->held.noted += g.msg.noted;
+	mail_sums_add(&w->held.sums, NULL, &g.msg);
 	check_row_blob(w, mailbox, uid, &g.msg);
 }
 
@@ -133,8 +136,11 @@ check_held_read(struct check_walk *w)
 			return rc;
 		h->rows_done = true;
 	}
-	w->counted.held_bytes += h->bytes;
-	w->counted.held_messages += h->messages;
+	w->counted.quota.held_bytes += h->bytes;
+	w->counted.quota.held_messages += h->messages;
+	w->counted.held.stored += h->sums.stored;
+	w->counted.held.shared += h->sums.shared;
+	w->counted.noted += h->noted;
 	if (w->going || w->sums_only)
 		return 0;
 	if ((rc = read_table(w, KV_DUE, take_due)) != 0)

@@ -69,6 +69,8 @@ take_row(struct side *s, bool on_page)
 			    rows->uid);
 	} else {
 		sums->row_bytes += rows->msg.size;
+		sums->noted += rows->msg.noted;
+		mail_sums_add(&sums->noted_sums, NULL, &rows->msg);
 		if (on_page)
 			sums->bytes += rows->msg.size;
 		check_row_blob(s->w, s->m->id, rows->uid, &rows->msg);

@@ -68,6 +68,7 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
     uint32_t uid)
 {
 	struct carried flags;
+	struct blob_cost cost;
 	struct mail_msg msg;
 	uint32_t new_uid;
 	int rc;
@@ -80,9 +81,14 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 		return rc;
 	/* The new reference first, so that the count never touches zero. What was moved is elsewhere:
 	 * nothing to hold. */
-	if ((rc = blob_ref(c->txn, msg.blob)) != 0 ||
+	if ((rc = blob_ref(c->txn, msg.blob, &cost)) != 0 ||
 	    (cp->move && (rc = mail_remove(c, from, uid, false)) != 0))
 		return rc;
+	/* What was moved is the same reference and keeps what it noted. */
+	if (!cp->move) {
+		msg.cost = cost;
+		msg.noted = true;
+	}
 	msg.savedate_s = c->now_s;
 	if ((rc = mail_insert(c, to, &msg, &new_uid)) != 0)
 		return rc;

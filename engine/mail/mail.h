@@ -16,6 +16,7 @@
 #include <mailshelf/mailbox.h>
 #include <mailshelf/message.h>
 #include <mailshelf/settings.h>
+#include <mailshelf/stats.h>
 
 #include "base.h"
 #include "blob.h"
@@ -49,6 +50,12 @@ struct shelf_store {
 
 /* ---- Rows ---------------------------------------------------------------------------------------- */
 
+/* Over message rows that note what their blob cost (all but those an older release wrote). */
+struct mail_sums {
+	uint64_t stored; /* bytes */
+	uint64_t shared; /* of these: of rows that found their blob stored already */
+};
+
 struct mail_acct {
 	uint64_t modseq;
 	uint32_t next_mailbox;
@@ -56,6 +63,10 @@ struct mail_acct {
 	uint32_t mailboxes; /* how many exist */
 	uint32_t loose;     /* subscriptions to names without a mailbox */
 	struct shelf_quota quota;
+	struct mail_sums used, held;
+	uint64_t noted; /* message and held rows in these sums */
+	bool counted;	/* in the totals of its domain and partition */
+	char domain[SHELF_ACCOUNT_NAME_MAX + 1]; /* when counted */
 };
 
 enum { MAIL_MBOX_DELETED = 1 };
@@ -70,6 +81,7 @@ struct mail_mbox {
 	uint32_t special_use;
 	uint32_t keywords; /* how many names are given */
 	int64_t created_s;
+	struct mail_sums sums;
 	struct shelf_span name;
 };
 
@@ -78,6 +90,8 @@ struct mail_msg {
 	int16_t zone_min;
 	uint64_t size, blob;
 	uint8_t email_id[16];
+	bool noted; /* COST is known */
+	struct blob_cost cost; /* of the blob when this reference was made */
 };
 
 struct mail_gone {
@@ -116,6 +130,7 @@ struct mail_key mail_key3(uint32_t a, uint32_t b, uint32_t c);
 struct mail_key mail_name_key(struct shelf_span name);
 
 SHELF_CHECK int mail_acct_get(struct kv_view *view, struct mail_acct *out); /* SHELF_ENOACCOUNT */
+/* Within a change mail_change_end() puts the row: totals move with it. */
 SHELF_CHECK int mail_acct_put(struct kv_txn *txn, const struct mail_acct *a);
 /* SHELF_ENOMAILBOX; a deleted mailbox is returned: callers look at flags. name lives like the value. */
 SHELF_CHECK int mail_mbox_get(struct kv_view *view, uint32_t id, struct mail_mbox *out);
@@ -136,6 +151,23 @@ SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out)
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
 
+/* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
+
+/* What the account is in the totals: nothing until it is counted. */
+void mail_totals_of(const struct mail_acct *a, struct shelf_totals *out);
+/* Moves the domain's and the partition's totals by what IS differs from WAS. */
+SHELF_CHECK int mail_totals_change(struct kv_txn *txn, const char *domain,
+				   const struct shelf_totals *was, const struct shelf_totals *is);
+/* The account of TXN enters the totals: from then on every change keeps them. Its row is there; 0 when it
+ * is in them already. NAME: the account's. */
+SHELF_CHECK int mail_totals_enter(struct kv_txn *txn, struct shelf_span name);
+/* It leaves them: before its rows are removed, or have moved elsewhere. 0 when it is not in them. */
+SHELF_CHECK int mail_totals_leave(struct kv_txn *txn);
+/* DOMAIN NULL: of the whole partition. Zeros when there is no row. */
+SHELF_CHECK int mail_totals_get(struct kv_view *view, const char *domain, struct shelf_totals *out);
+SHELF_CHECK int mail_totals_decode(struct shelf_span value, struct shelf_totals *out);
+void mail_totals_add(struct shelf_totals *sum, const struct shelf_totals *more);
+
 /* ---- A change ----------------------------------------------------------------------------------------- */
 
 /* One mailbox in a change, with the page and the summary last touched. */
@@ -154,6 +186,7 @@ struct mail_change {
 	struct kv_txn *txn;
 	struct shelf_store *store;
 	struct mail_acct acct;
+	struct shelf_totals before; /* of the account */
 	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
 	bool dirty;
 	int64_t now_s;
@@ -190,10 +223,22 @@ SHELF_CHECK int mail_keyword_carry(struct mail_change *c, uint32_t from, uint32_
 /* Is NAME an atom of 1..SHELF_KEYWORD_NAME_MAX printable ASCII characters? */
 bool mail_keyword_valid(struct shelf_span name);
 
+/* Writes down in the row what its blob costs, unless that is done. */
+SHELF_CHECK int mail_note(struct mail_change *c, struct mail_msg *msg);
+/* A row that notes its cost joins or leaves sums of its account and, MAILBOX not NULL, of its mailbox. */
+void mail_sums_add(struct mail_sums *account, struct mail_sums *mailbox, const struct mail_msg *msg);
+void mail_sums_sub(struct mail_sums *account, struct mail_sums *mailbox, const struct mail_msg *msg);
+/* A whole mailbox goes from used to held, or comes back. */
+void mail_hold_mailbox(struct mail_acct *a, const struct mail_mbox *m);
+void mail_unhold_mailbox(struct mail_acct *a, const struct mail_mbox *m);
+/* A held row goes for good: held counts and sums. */
+void mail_drop_held(struct mail_acct *a, const struct mail_msg *msg);
+
 /* A message leaves its mailbox in this change: page, row, counters, quota, hold. The page of UID is loaded. */
 SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold);
-/* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already. */
-SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, const struct mail_msg *msg,
+/* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already; MSG
+ * notes its cost afterwards. */
+SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, struct mail_msg *msg,
 			    uint32_t *uid_out);
 /* Would BYTES in COUNT messages exceed the quota? */
 SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count);

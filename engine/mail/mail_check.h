@@ -7,6 +7,7 @@
  *   check_held.c     held messages and their dates
  *   check_refs.c     references of blobs
  *   check_body.c     bytes of blobs
+ *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
  * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
  * over everything again, but a part that is as it was when an earlier slice read it is not read again.
@@ -54,6 +55,8 @@ struct check_sums {
 	uint64_t row_bytes;		/* of all rows */
 	uint64_t bytes, deleted_bytes;	/* of those on a page */
 	uint64_t max_modseq;
+	struct mail_sums noted_sums; /* of rows that note their cost */
+	uint32_t noted;
 };
 
 struct check_range {
@@ -61,6 +64,7 @@ struct check_range {
 	/* As it was when it was read: */
 	struct index_summary kept;
 	uint32_t first_uid; /* of its rows; removal of a deleted mailbox takes them from the front */
+	struct mail_acct acct; /* rows of an older release are written anew without a trace in FSUM */
 	struct check_sums sums;
 };
 
@@ -69,7 +73,8 @@ struct check_held {
 	struct mail_acct acct; /* as it was when reading began */
 	bool begun, rows_done;
 	struct mail_key at; /* read up to this key: of GONE, then of DUE */
-	uint64_t messages, bytes;
+	uint64_t messages, bytes, noted;
+	struct mail_sums sums;
 	uint64_t *key; /* mailbox << 32 | uid of each, ascending: 9 bytes for each held message */
 	uint8_t *dated;
 	size_t cap;
@@ -83,7 +88,7 @@ struct check_walk {
 	int64_t until_ms;
 	bool moved; /* this slice has read something: it may end */
 	struct mail_acct acct;
-	struct shelf_quota counted;
+	struct mail_acct counted; /* quota, sums, noted */
 	struct check_range *range; /* by mailbox, range */
 	size_t n, cap;
 	struct check_held held;
@@ -114,5 +119,16 @@ SHELF_CHECK int check_dicts(struct check *k, uint32_t shard);
 SHELF_CHECK int check_bodies(struct check *k, uint32_t shard);
 /* Blobs counted in one go; tests make it small. */
 extern uint64_t check_refs_window;
+
+/* ---- Sums ---------------------------------------------------------------------------------------------- */
+
+/* What is kept against what was counted (12). */
+void check_mailbox_sums(struct check *k, const struct mail_mbox *m, const struct mail_sums *counted);
+void check_account_sums(struct check *k, const struct mail_acct *kept,
+			const struct mail_acct *counted);
+/* Domains and the partition (13). */
+SHELF_CHECK int check_totals(struct check *k, uint32_t shard);
+/* The sums of all ranges of blobs (14). */
+SHELF_CHECK int check_blob_sums(struct check *k, uint32_t shard);
 
 #endif

@@ -301,10 +301,7 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	o.row.highestmodseq = mail_change_modseq(&c);
 	o.dirty = true;
 	c.acct.mailboxes--;
-	c.acct.quota.used_bytes -= o.row.bytes;
-	c.acct.quota.used_messages -= o.row.exists;
-	c.acct.quota.held_bytes += o.row.bytes;
-	c.acct.quota.held_messages += o.row.exists;
+	mail_hold_mailbox(&c.acct, &o.row);
 	n = (struct mail_name){.id = 0, .subscribed = n.subscribed, .name = name};
 	if ((rc = mail_name_put(&c, &n)) != 0 ||
 	    (rc = kv_put(txn, KV_DUE, mail_key_span(&due), shelf_span(NULL, 0))) != 0 ||

@@ -63,7 +63,7 @@ clear(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigne
 /* Message rows and held rows below PREFIX, with their references. 1: there are more. */
 static int
 clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix, unsigned *left,
-	       struct shelf_quota *held)
+	       struct mail_acct *acct)
 {
 	struct shelf_span value;
 	struct mail_gone g;
@@ -81,15 +81,14 @@ clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix
 		if (rc != 0 || (rc = kv_del(txn, table, mail_key_span(&key))) != 0 ||
 		    (rc = blob_unref(txn, g.msg.blob)) != 0)
 			return rc;
-		held->held_bytes -= g.msg.size;
-		held->held_messages--;
+		mail_drop_held(acct, &g.msg);
 	}
 	return rc;
 }
 
 /* All rows of a deleted mailbox. 1: there are more. */
 static int
-clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct shelf_quota *held)
+clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct mail_acct *acct)
 {
 	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH};
 	struct mail_key prefix = mail_key1(mailbox);
@@ -103,7 +102,7 @@ clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct shelf
 	/* Restored meanwhile: not ours any more. */
 	if ((m.flags & MAIL_MBOX_DELETED) == 0)
 		return 0;
-	if ((rc = clear_messages(txn, KV_MSG, mail_key_span(&prefix), left, held)) != 0)
+	if ((rc = clear_messages(txn, KV_MSG, mail_key_span(&prefix), left, acct)) != 0)
 		return rc;
 	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
 		if ((rc = clear(txn, plain[i], mail_key_span(&prefix), left)) != 0)
@@ -116,7 +115,7 @@ clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct shelf
 
 /* One held message whose time has come. */
 static int
-drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct shelf_quota *held)
+drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct mail_acct *acct)
 {
 	struct mail_key key = mail_key2(mailbox, uid);
 	struct mail_gone g;
@@ -126,8 +125,7 @@ drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct shelf_quota
 		return rc == SHELF_ENOMESSAGE ? 0 : rc;
 	if ((rc = kv_del(txn, KV_GONE, mail_key_span(&key))) != 0)
 		return rc;
-	held->held_bytes -= g.msg.size;
-	held->held_messages--;
+	mail_drop_held(acct, &g.msg);
 	return blob_unref(txn, g.msg.blob);
 }
 
@@ -164,14 +162,14 @@ purge_due(struct kv_txn *txn, void *arg)
 			break;
 		}
 		if (uid == 0) {
-			rc = clear_mailbox(txn, mailbox, &left, &c.acct.quota);
+			rc = clear_mailbox(txn, mailbox, &left, &c.acct);
 			if (rc == 1) {
 				p->more = true;
 				break;
 			}
 		} else {
 			left -= 3;
-			rc = drop_held(txn, mailbox, uid, &c.acct.quota);
+			rc = drop_held(txn, mailbox, uid, &c.acct);
 		}
 		if (rc != 0 || (rc = kv_del(txn, KV_DUE, mail_key_span(&key))) != 0)
 			return rc;
@@ -210,13 +208,17 @@ clear_account(struct kv_txn *txn, void *arg)
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
 					      KV_IMPORT, KV_MNAME, KV_MBOX,    KV_ACCT};
 	struct purge *p = arg;
-	struct shelf_quota ignored = {0};
+	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
 	uint8_t job[5] = {MAIL_JOB_ACCOUNT};
 	int rc;
 
 	kv_txn_set_account(txn, p->account);
 	p->more = true;
+	/* Unreadable rows do not keep an account from being removed; check tells of the totals. */
+	rc = mail_totals_leave(txn);
+	if (rc != 0 && rc != SHELF_ENOACCOUNT && shelf_err_class_of(rc) != SHELF_CLASS_CORRUPT)
+		return rc;
 	if ((rc = clear_messages(txn, KV_MSG, shelf_span(NULL, 0), &left, &ignored)) != 0 ||
 	    (rc = clear_messages(txn, KV_GONE, shelf_span(NULL, 0), &left, &ignored)) != 0)
 		return rc < 0 ? rc : 0;

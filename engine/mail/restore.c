@@ -7,7 +7,8 @@
  * What must stay true
  *   - GONE and DUE go in the transaction that writes the new row, so the reference to the body moves: the
  *     blob's count is not touched, and no moment has the message twice or not at all.
- *   - What is put back is added to "used" and taken from "held" by the same amount.
+ *   - What is put back is added to "used" and taken from "held" by the same amount, its note of what it
+ *     costs included.
  *   - Times of removal are read from DUE, not worked out: the hold may have been another one then.
  */
 #include <stdlib.h>
@@ -249,8 +250,7 @@ put_back(struct mail_change *c, struct mail_open *to, struct restoring *rs, stru
 	if ((rc = kv_del(c->txn, KV_GONE, mail_key_span(&gone))) != 0 ||
 	    (rc = kv_del(c->txn, KV_DUE, mail_key_span(&due))) != 0)
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-	c->acct.quota.held_bytes -= p->gone.msg.size;
-	c->acct.quota.held_messages--;
+	mail_drop_held(&c->acct, &p->gone.msg);
 	p->gone.msg.savedate_s = c->now_s;
 	if ((rc = mail_insert(c, to, &p->gone.msg, &uid)) != 0)
 		return rc;
@@ -468,10 +468,7 @@ revive(struct kv_txn *txn, void *arg)
 	m.name = shelf_buf_span(&rv->name);
 	m.highestmodseq = mail_change_modseq(&c);
 	c.acct.mailboxes++;
-	c.acct.quota.used_bytes += m.bytes;
-	c.acct.quota.used_messages += m.exists;
-	c.acct.quota.held_bytes -= m.bytes;
-	c.acct.quota.held_messages -= m.exists;
+	mail_unhold_mailbox(&c.acct, &m);
 	n = (struct mail_name){.id = m.id, .subscribed = n.subscribed, .name = m.name};
 	if ((rc = mail_name_put(&c, &n)) != 0 || (rc = mail_mbox_put(txn, &m)) != 0 ||
 	    (rc = kv_del(txn, KV_DUE, mail_key_span(&due))) != 0)

@@ -2,18 +2,23 @@
  * rows.c - keys and values of the mail tables (docs/storage-format.md has the same tables)
  *
  * Numbers in values are little-endian; varint is LEB128; text is a varint length and bytes. Each value
- * opens with a format byte.
+ * opens with a format byte. Format 2 of a row is format 1 and what stands behind the +; it is what is
+ * written.
  *
- * ACCT     key ""             1 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
+ * ACCT     key ""             2 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
  *                             limit bytes 8, messages 8 | used bytes 8, messages 8 | held bytes 8, messages 8 |
  *                             subscriptions without a mailbox 4
- * MBOX     mailbox            1 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
+ *                             + stored of used 8, of it shared 8 | of held 8, 8 | rows noted 8 |
+ *                             counted in the totals 1 | domain text
+ * MBOX     mailbox            2 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
  *                             deleted 4 | bytes 8 | deleted bytes 8 | recent from 4 | special use 4 |
  *                             keywords 4 | created 8 | name text
+ *                             + stored 8, of it shared 8
  * MNAME    name, or the first 223 bytes, 0xff and half its SHA-256
  *                             1 | mailbox 4 (0: subscription only) | subscribed 1 | name text
- * MSG      mailbox uid        1 | internaldate 8 | zone 2 | savedate 8 | size 8 | blob 8 | email id 16
- * GONE     mailbox uid        1 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its 1
+ * MSG      mailbox uid        2 | internaldate 8 | zone 2 | savedate 8 | size 8 | blob 8 | email id 16
+ *                             + stored 4 | found 1
+ * GONE     mailbox uid        2 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its 2
  * USER     account            1 | services 4 | disabled 1 | created 8 | name text | hash text
  */
 #include <openssl/sha.h>
@@ -22,7 +27,7 @@
 
 #include "mail.h"
 
-enum { FORMAT = 1, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
+enum { FORMAT = 1, FORMAT_SUMS = 2, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
 
 static struct mail_key
 key_of(const uint32_t *v, unsigned n)
@@ -83,6 +88,34 @@ begin(struct shelf_span value, struct base_reader *r)
 	return 0;
 }
 
+/* The same for a row whose format 2 has sums. */
+static int
+begin_sums(struct shelf_span value, struct base_reader *r, bool *has_sums)
+{
+	uint64_t format;
+
+	*r = base_reader(value);
+	format = base_get_le(r, 1);
+	*has_sums = format == FORMAT_SUMS;
+	if (format != FORMAT && format != FORMAT_SUMS)
+		return r->bad ? SHELF_ECORRUPT : SHELF_EVERSION;
+	return 0;
+}
+
+static void
+add_sums(struct shelf_buf *b, const struct mail_sums *s)
+{
+	base_add_le(b, s->stored, 8);
+	base_add_le(b, s->shared, 8);
+}
+
+static void
+get_sums(struct base_reader *r, struct mail_sums *s)
+{
+	s->stored = base_get_le(r, 8);
+	s->shared = base_get_le(r, 8);
+}
+
 static int
 get(struct kv_view *view, enum kv_table table, struct mail_key key, int missing,
     struct shelf_span *value)
@@ -106,12 +139,14 @@ put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_b
 int
 mail_acct_get(struct kv_view *view, struct mail_acct *a)
 {
-	struct shelf_span value;
+	struct shelf_span value, domain;
 	struct base_reader r;
+	bool has_sums;
 	int rc = get(view, KV_ACCT, (struct mail_key){.len = 0}, SHELF_ENOACCOUNT, &value);
 
-	if (rc != 0 || (rc = begin(value, &r)) != 0)
+	if (rc != 0 || (rc = begin_sums(value, &r, &has_sums)) != 0)
 		return rc;
+	*a = (struct mail_acct){0};
 	a->modseq = base_get_le(&r, 8);
 	a->next_mailbox = (uint32_t)base_get_le(&r, 4);
 	a->last_uidvalidity = (uint32_t)base_get_le(&r, 4);
@@ -123,7 +158,17 @@ mail_acct_get(struct kv_view *view, struct mail_acct *a)
 	a->quota.held_bytes = base_get_le(&r, 8);
 	a->quota.held_messages = base_get_le(&r, 8);
 	a->loose = (uint32_t)base_get_le(&r, 4);
-	return r.bad ? SHELF_ECORRUPT : 0;
+	if (!has_sums)
+		return r.bad ? SHELF_ECORRUPT : 0;
+	get_sums(&r, &a->used);
+	get_sums(&r, &a->held);
+	a->noted = base_get_le(&r, 8);
+	a->counted = base_get_le(&r, 1) != 0;
+	domain = base_get_text(&r);
+	if (r.bad || domain.len >= sizeof(a->domain))
+		return SHELF_ECORRUPT;
+	memcpy(a->domain, domain.data, domain.len);
+	return 0;
 }
 
 int
@@ -131,7 +176,7 @@ mail_acct_put(struct kv_txn *txn, const struct mail_acct *a)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, FORMAT_SUMS, 1);
 	base_add_le(&b, a->modseq, 8);
 	base_add_le(&b, a->next_mailbox, 4);
 	base_add_le(&b, a->last_uidvalidity, 4);
@@ -143,6 +188,11 @@ mail_acct_put(struct kv_txn *txn, const struct mail_acct *a)
 	base_add_le(&b, a->quota.held_bytes, 8);
 	base_add_le(&b, a->quota.held_messages, 8);
 	base_add_le(&b, a->loose, 4);
+	add_sums(&b, &a->used);
+	add_sums(&b, &a->held);
+	base_add_le(&b, a->noted, 8);
+	base_add_le(&b, a->counted, 1);
+	base_add_text(&b, shelf_span_str(a->domain));
 	return put(txn, KV_ACCT, (struct mail_key){.len = 0}, &b);
 }
 
@@ -152,7 +202,8 @@ int
 mail_mbox_decode(struct shelf_span value, struct mail_mbox *m)
 {
 	struct base_reader r;
-	int rc = begin(value, &r);
+	bool has_sums;
+	int rc = begin_sums(value, &r, &has_sums);
 
 	if (rc != 0)
 		return rc;
@@ -170,6 +221,9 @@ mail_mbox_decode(struct shelf_span value, struct mail_mbox *m)
 	m->keywords = (uint32_t)base_get_le(&r, 4);
 	m->created_s = (int64_t)base_get_le(&r, 8);
 	m->name = base_get_text(&r);
+	m->sums = (struct mail_sums){0};
+	if (has_sums)
+		get_sums(&r, &m->sums);
 	/* What is counted on further up: keyword numbers index columns, uid 0 means none. */
 	return r.bad || m->keywords > SHELF_KEYWORDS_MAX || m->uidnext == 0 ? SHELF_ECORRUPT : 0;
 }
@@ -189,7 +243,7 @@ mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, FORMAT_SUMS, 1);
 	base_add_le(&b, m->flags, 4);
 	base_add_le(&b, m->uidvalidity, 4);
 	base_add_le(&b, m->uidnext, 4);
@@ -204,6 +258,7 @@ mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m)
 	base_add_le(&b, m->keywords, 4);
 	base_add_le(&b, (uint64_t)m->created_s, 8);
 	base_add_text(&b, m->name);
+	add_sums(&b, &m->sums);
 	return put(txn, KV_MBOX, mail_key1(m->id), &b);
 }
 
@@ -271,10 +326,14 @@ add_msg(struct shelf_buf *b, const struct mail_msg *m)
 	base_add_le(b, m->size, 8);
 	base_add_le(b, m->blob, 8);
 	shelf_buf_add(b, m->email_id, 16);
+	if (!m->noted)
+		return;
+	base_add_le(b, m->cost.bytes, 4);
+	base_add_le(b, m->cost.found, 1);
 }
 
 static void
-get_msg(struct base_reader *r, struct mail_msg *m)
+get_msg(struct base_reader *r, struct mail_msg *m, bool noted)
 {
 	struct shelf_span id;
 
@@ -286,17 +345,24 @@ get_msg(struct base_reader *r, struct mail_msg *m)
 	id = base_get_bytes(r, 16);
 	if (!r->bad)
 		memcpy(m->email_id, id.data, 16);
+	m->noted = noted;
+	m->cost = (struct blob_cost){0};
+	if (!noted)
+		return;
+	m->cost.bytes = (uint32_t)base_get_le(r, 4);
+	m->cost.found = base_get_le(r, 1) != 0;
 }
 
 int
 mail_msg_decode(struct shelf_span value, struct mail_msg *m)
 {
 	struct base_reader r;
-	int rc = begin(value, &r);
+	bool noted;
+	int rc = begin_sums(value, &r, &noted);
 
 	if (rc != 0)
 		return rc;
-	get_msg(&r, m);
+	get_msg(&r, m, noted);
 	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
 }
 
@@ -314,7 +380,7 @@ mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct ma
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, m->noted ? FORMAT_SUMS : FORMAT, 1);
 	add_msg(&b, m);
 	return put(txn, KV_MSG, mail_key2(mailbox, uid), &b);
 }
@@ -323,7 +389,8 @@ int
 mail_gone_decode(struct shelf_span value, struct mail_gone *g)
 {
 	struct base_reader r;
-	int rc = begin(value, &r);
+	bool noted;
+	int rc = begin_sums(value, &r, &noted);
 
 	if (rc != 0)
 		return rc;
@@ -332,7 +399,7 @@ mail_gone_decode(struct shelf_span value, struct mail_gone *g)
 	g->flags = (uint32_t)base_get_le(&r, 4);
 	for (int i = 0; i < 4; i++)
 		g->keywords[i] = base_get_le(&r, 8);
-	get_msg(&r, &g->msg);
+	get_msg(&r, &g->msg, noted);
 	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
 }
 
@@ -350,7 +417,7 @@ mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct m
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT, 1);
+	base_add_le(&b, g->msg.noted ? FORMAT_SUMS : FORMAT, 1);
 	base_add_le(&b, (uint64_t)g->gone_s, 8);
 	base_add_le(&b, g->modseq, 8);
 	base_add_le(&b, g->flags, 4);

@@ -26,6 +26,7 @@
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
 #include <mailshelf/settings.h>
+#include <mailshelf/stats.h>
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>
 

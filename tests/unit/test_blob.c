@@ -253,10 +253,12 @@ END_TEST
 
 /* ---- A store of the first release ----------------------------------------------------------------------- */
 
-/* Rows as that one wrote them: format 1, chunks of 4,080 bytes and one for what is left, no dictionaries. */
+/* Rows as that one wrote them: format 1, chunks of 4,080 bytes and one for what is left, no dictionaries,
+ * and no sums. */
 static int
 make_old(struct kv_txn *txn, void *arg)
 {
+	const struct mail_key sums = {.len = 13, .bytes = "blobs"};
 	struct mail_key key = {.len = 8, .bytes = {0, 0, 0, 0, 0, 0, 0, 1}};
 	struct shelf_buf old = {0}, rest = {0};
 	struct shelf_span value;
@@ -269,6 +271,8 @@ make_old(struct kv_txn *txn, void *arg)
 	shelf_buf_add(&old, value.data + 61, value.len - 61);
 	rc = kv_put(txn, KV_BLOB, mail_key_span(&key), shelf_buf_span(&old));
 	shelf_buf_free(&old);
+	if (rc == 0)
+		rc = kv_del(txn, KV_META, mail_key_span(&sums));
 	key.len = 12;
 	for (uint8_t n = 1; rc == 0; n++) { /* behind the one whole chunk */
 		key.bytes[11] = n;

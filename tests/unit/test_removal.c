@@ -85,18 +85,20 @@ END_TEST
 static int
 age_staged(struct kv_txn *txn, void *arg)
 {
-	static const uint8_t long_ago[8];
 	struct shelf_span key, value;
 	struct mail_key copy = {.len = 0};
+	uint8_t job[16] = {0}; /* time, bytes */
 	struct kv_scan scan;
 	int rc = kv_scan_open(kv_txn_view(txn), KV_JOB, shelf_span("S", 1), shelf_span(NULL, 0), &scan);
 
-	if (rc == 0 && kv_scan_next(&scan, &key, &value) == 1) {
+	if (rc == 0 && kv_scan_next(&scan, &key, &value) == 1 && value.len == sizeof(job)) {
 		memcpy(copy.bytes, key.data, key.len);
 		copy.len = key.len;
+		memcpy(job + 8, value.data + 8, 8);
 	}
 	kv_scan_close(&scan);
-	return rc != 0 ? rc : kv_put(txn, KV_JOB, mail_key_span(&copy), shelf_span(long_ago, 8));
+	return rc != 0 ? rc
+		       : kv_put(txn, KV_JOB, mail_key_span(&copy), shelf_span(job, sizeof(job)));
 }
 
 /* Its bytes go in slices; an append that comes in between must not believe that they are there. */

@@ -1,0 +1,241 @@
+/*
+ * check_sums.c - proves what is kept about bytes: accounts (12), domains and partition (13), blobs (14)
+ *
+ * Numbers are compared modulo 2^64 as they are kept, so one that fell below zero is found like any other.
+ */
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
+
+#include "mail_check.h"
+
+/* ---- Accounts: called by the walk over an account's rows --------------------------------------------- */
+
+void
+check_mailbox_sums(struct check *k, const struct mail_mbox *m, const struct mail_sums *counted)
+{
+	if (m->sums.stored != counted->stored || m->sums.shared != counted->shared)
+		check_found(k, 12, "mailbox %u: %llu bytes stored, %llu shared; counted %llu, %llu",
+			    m->id, (unsigned long long)m->sums.stored,
+			    (unsigned long long)m->sums.shared, (unsigned long long)counted->stored,
+			    (unsigned long long)counted->shared);
+}
+
+void
+check_account_sums(struct check *k, const struct mail_acct *kept, const struct mail_acct *counted)
+{
+	const struct {
+		const char *what;
+		uint64_t kept, counted;
+	} rows[] = {
+	    {"bytes stored", kept->used.stored, counted->used.stored},
+	    {"bytes shared", kept->used.shared, counted->used.shared},
+	    {"bytes stored, held", kept->held.stored, counted->held.stored},
+	    {"bytes shared, held", kept->held.shared, counted->held.shared},
+	    {"rows noted", kept->noted, counted->noted},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].kept != rows[i].counted)
+			check_found(k, 12, "%s: %llu kept, %llu counted", rows[i].what,
+				    (unsigned long long)rows[i].kept,
+				    (unsigned long long)rows[i].counted);
+}
+
+/* ---- Domains and partition ---------------------------------------------------------------------------- */
+
+struct domain {
+	char *name; /* NULL: the partition */
+	struct shelf_totals totals;
+};
+
+struct domains {
+	struct domain *list;
+	size_t n, cap;
+};
+
+static void
+add_domain(struct domains *d, const char *name, const struct shelf_totals *t)
+{
+	if (d->n == d->cap) {
+		d->cap = d->cap == 0 ? 64 : d->cap * 2;
+		d->list = shelf_realloc(d->list, d->cap * sizeof(*d->list));
+	}
+	d->list[d->n++] = (struct domain){shelf_strdup(name), *t};
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	const struct domain *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+/* One entry for each domain, whatever it had before. */
+static void
+join(struct domains *d)
+{
+	size_t n = 0;
+
+	if (d->n > 0)
+		qsort(d->list, d->n, sizeof(*d->list), by_name);
+	for (size_t i = 0; i < d->n; i++) {
+		if (n > 0 && strcmp(d->list[n - 1].name, d->list[i].name) == 0) {
+			mail_totals_add(&d->list[n - 1].totals, &d->list[i].totals);
+			free(d->list[i].name);
+		} else {
+			d->list[n++] = d->list[i];
+		}
+	}
+	d->n = n;
+}
+
+static void
+compare(struct check *k, struct kv_view *view, const char *domain, const struct shelf_totals *counted)
+{
+	const char *of = domain == NULL ? "the partition" : domain[0] == '\0' ? "no domain" : domain;
+	struct shelf_totals kept;
+
+	if (mail_totals_get(view, domain, &kept) != 0) {
+		check_found(k, 13, "totals of %s cannot be read", of);
+		return;
+	}
+#define SHELF_TOTAL(name, bytes, text)                                                            \
+	if (kept.name != counted->name)                                                           \
+		check_found(k, 13, "totals of %s: %s: %llu kept, %llu counted", of, #name,        \
+			    (unsigned long long)kept.name, (unsigned long long)counted->name);
+#include <mailshelf/totals.def>
+#undef SHELF_TOTAL
+}
+
+static int
+count_domain_rows(struct kv_view *view, size_t *count)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_DOMAIN, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		(*count)++;
+	kv_scan_close(&scan);
+	return rc;
+}
+
+static int
+count_accounts(struct kv_view *view, struct domains *d, struct shelf_totals *all)
+{
+	struct shelf_totals t;
+	struct mail_acct a;
+	uint32_t account = 0;
+	int rc;
+
+	while ((rc = kv_view_next_account(view, KV_ACCT, account, &account)) == 1) {
+		kv_view_account(view, account);
+		rc = mail_acct_get(view, &a);
+		if (rc != 0 && !check_is_damage(rc)) /* told of elsewhere (10) */
+			return rc;
+		if (rc != 0 || !a.counted)
+			continue;
+		mail_totals_of(&a, &t);
+		add_domain(d, a.domain, &t);
+		mail_totals_add(all, &t);
+	}
+	return rc;
+}
+
+/* In one snapshot: 100,000 accounts take a tenth of a second. */
+int
+check_totals(struct check *k, uint32_t shard)
+{
+	struct kv_view *view = NULL;
+	struct domains d = {0};
+	struct shelf_totals all = {0};
+	size_t rows = 0, expected;
+	int rc = kv_view_begin_shard(k->store->kv, shard, &view);
+
+	if (rc != 0 || (rc = count_accounts(view, &d, &all)) != 0)
+		goto out;
+	join(&d);
+	compare(k, view, NULL, &all);
+	for (size_t i = 0; i < d.n; i++)
+		compare(k, view, d.list[i].name, &d.list[i].totals);
+	expected = d.n + (d.n > 0);
+	if ((rc = count_domain_rows(view, &rows)) == 0 && rows != expected)
+		check_found(k, 13, "%zu rows of totals, %zu domains with accounts", rows, d.n);
+out:
+	kv_view_end(&view);
+	for (size_t i = 0; i < d.n; i++)
+		free(d.list[i].name);
+	free(d.list);
+	return rc;
+}
+
+/* ---- Blobs ---------------------------------------------------------------------------------------------- */
+
+static void
+compare_range(struct check *k, uint64_t range, const struct blob_sums *kept,
+	      const struct blob_sums *counted)
+{
+	const struct {
+		const char *what;
+		uint64_t kept, counted;
+	} rows[] = {
+	    {"blobs", kept->blobs, counted->blobs},
+	    {"message bytes", kept->size, counted->size},
+	    {"bytes stored", kept->bytes, counted->bytes},
+	    {"references", kept->refs, counted->refs},
+	    {"bytes referred to", kept->gross, counted->gross},
+	    {"blobs without references", kept->unused, counted->unused},
+	    {"bytes that wait for removal", kept->waiting, counted->waiting},
+	    {"bytes staged", kept->staged, counted->staged},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].kept != rows[i].counted)
+			check_found(k, 14, "blobs from %llu on: %s: %llu kept, %llu counted",
+				    (unsigned long long)(range << BLOB_RANGE_SHIFT), rows[i].what,
+				    (unsigned long long)rows[i].kept,
+				    (unsigned long long)rows[i].counted);
+}
+
+static int
+check_range(struct check *k, struct kv_view *view, uint64_t range)
+{
+	struct blob_sums kept, counted;
+	int rc = blob_sums_recount(view, range, &counted);
+
+	if (rc != 0)
+		return rc;
+	rc = blob_sums_range(view, range, &kept);
+	if (rc == 0)
+		compare_range(k, range, &kept, &counted);
+	else if (check_is_damage(rc))
+		check_found(k, 14, "sums of blobs from %llu on cannot be read",
+			    (unsigned long long)(range << BLOB_RANGE_SHIFT));
+	else
+		return rc;
+	return 0;
+}
+
+int
+check_blob_sums(struct check *k, uint32_t shard)
+{
+	struct kv_view *view = NULL;
+	uint64_t range = 0;
+	int rc;
+
+	/* A range is right or wrong by itself: a snapshot for each. */
+	do {
+		if ((rc = kv_view_begin_shard(k->store->kv, shard, &view)) != 0)
+			return rc;
+		rc = blob_sums_next(view, range, &range);
+		if (rc == 1 && (rc = check_range(k, view, range)) == 0)
+			rc = 1;
+		kv_view_end(&view);
+		range++;
+	} while (rc == 1);
+	return rc;
+}
