@@ -3,9 +3,10 @@
  *
  * All or nothing, in one transaction of the engine. COPY tells the new UIDs in its OK, MOVE in an
  * untagged OK before the EXPUNGEs that imap_sync.c writes (RFC 6851 4.3).
- * Sources   RFC 9051 6.4.7, 6.4.8; RFC 4315 3; RFC 6851; RFC 3501 7.1 (TRYCREATE).
+ * Sources   RFC 9051 6.4.7, 6.4.8; RFC 4315 3; RFC 6851; RFC 3501 7.1 (TRYCREATE);
+ *           RFC 7162 3.2.7 (HIGHESTMODSEQ).
  */
-#include "imap.h"
+#include "imap_condstore.h"
 
 struct copy {
 	struct shelf_store *store;
@@ -64,7 +65,7 @@ worked(struct imap_cmd *c)
 	if (!w->move)
 		return imap_ok_code(c, copyuid(c, &w->result), "%s completed", c->name);
 	imap_untagged(c->s, "OK [%s] Moved", copyuid(c, &w->result));
-	return imap_completed(c);
+	return imap_condstore_removed(c);
 }
 
 /*

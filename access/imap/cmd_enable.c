@@ -1,19 +1,24 @@
 /*
- * cmd_enable.c - ENABLE: nothing can be switched on yet; what is unknown is passed over
+ * cmd_enable.c - ENABLE: what is unknown is passed over
  *
- * Sources   RFC 5161 3.1, 3.2.
+ * Sources   RFC 5161 3.1, 3.2; RFC 7162 3.2.3.
  */
-#include "imap.h"
+#include "imap_condstore.h"
 
 enum imap_step
 imap_cmd_enable(struct imap_cmd *c)
 {
 	struct shelf_span name = {0};
 
+	bool condstore = false;
+
 	do {
 		if (!imap_parse_sp(&c->p) || !imap_parse_atom(&c->p, &name))
 			return imap_parse_failed(c);
+		condstore = condstore || shelf_span_is(name, "CONDSTORE");
 	} while (!imap_at_end(&c->p));
-	imap_untagged(c->s, "ENABLED");
+	imap_untagged(c->s, "ENABLED%s", condstore ? " CONDSTORE" : "");
+	if (condstore)
+		imap_condstore_enable(c->s);
 	return imap_completed(c);
 }

@@ -2,14 +2,15 @@
  * cmd_expunge.c - EXPUNGE and UID EXPUNGE
  *
  * The engine removes; what the client hears comes from imap_sync.c with the reply.
- * Sources   RFC 9051 6.4.3, 6.4.9; RFC 4315 2.1.
+ * Sources   RFC 9051 6.4.3, 6.4.9; RFC 4315 2.1; RFC 7162 3.2.7, 3.2.9.
  */
-#include "imap.h"
+#include "imap_condstore.h"
 
 struct expunge {
 	struct shelf_store *store;
 	uint32_t account, mailbox;
 	struct shelf_uidset *uids; /* NULL: all */
+	bool removed;
 	int rc;
 };
 
@@ -17,9 +18,12 @@ static void
 work(void *arg)
 {
 	struct expunge *e = arg;
+	struct shelf_uidset *gone = shelf_uidset_new();
 
 	e->rc = shelf_msg_expunge(e->store, e->account, e->mailbox, e->uids, SHELF_EXPUNGE_DELETED,
-	    NULL);
+	    gone);
+	e->removed = shelf_uidset_min(gone) != 0;
+	shelf_uidset_free(&gone);
 }
 
 static void
@@ -35,7 +39,9 @@ worked(struct imap_cmd *c)
 {
 	struct expunge *e = c->data;
 
-	return e->rc == 0 ? imap_completed(c) : imap_err(c, e->rc);
+	if (e->rc != 0)
+		return imap_err(c, e->rc);
+	return e->removed ? imap_condstore_removed(c) : imap_completed(c);
 }
 
 enum imap_step
@@ -45,7 +51,7 @@ imap_cmd_expunge(struct imap_cmd *c)
 	struct expunge *e = SHELF_ARENA_NEW(&c->arena, struct expunge);
 	struct shelf_span set = {0};
 
-	*e = (struct expunge){s->store, s->account, s->mailbox, NULL, 0};
+	*e = (struct expunge){.store = s->store, .account = s->account, .mailbox = s->mailbox};
 	c->data = e;
 	c->cleanup = cleanup;
 	if (c->uid) {

@@ -6,8 +6,9 @@
  * \Seen is set once for all messages before the first response, so that the responses show it and a
  * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading.
  * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED); RFC 4466 2.4 (modifiers);
- *           RFC 9394 3.3 (PARTIAL).
+ *           RFC 9394 3.3 (PARTIAL); RFC 7162 3.1.4 (CHANGEDSINCE).
  */
+#include "imap_condstore.h"
 #include "imap_esearch.h"
 #include "imap_fetch.h"
 
@@ -149,26 +150,36 @@ begin_seen(struct imap_cmd *c)
 	return imap_work(c, mark_seen, w);
 }
 
-/* "(PARTIAL -1:-10)" behind the items. */
 static bool
-parse_modifiers(struct imap_cmd *c, struct fetch_command *fc)
+parse_modifier(struct imap_cmd *c, struct fetch_command *fc)
 {
 	struct imap_parser *p = &c->p;
 
-	if (!imap_try(p, ' '))
+	if (imap_try_word(p, "CHANGEDSINCE")) {
+		imap_fetch_add(&c->arena, "MODSEQ", &fc->fetch.items);
+		return imap_condstore_number(p, &fc->fetch.changed_since);
+	}
+	if (!c->uid || !imap_try_word(p, "PARTIAL"))
+		return imap_parse_fail(p, "unknown FETCH modifier");
+	if (fc->has_partial)
+		return imap_parse_fail(p, "PARTIAL twice");
+	fc->has_partial = true;
+	return imap_parse_sp(p) && imap_partial_parse(p, &fc->partial);
+}
+
+/* "(PARTIAL -1:-10 CHANGEDSINCE 4711)" behind the items. */
+static bool
+parse_modifiers(struct imap_cmd *c, struct fetch_command *fc)
+{
+	if (!imap_try(&c->p, ' '))
 		return true;
-	if (!imap_parse_open(p))
+	if (!imap_parse_open(&c->p))
 		return false;
 	do {
-		if (!imap_try_word(p, "PARTIAL") || !c->uid)
-			return imap_parse_fail(p, "unknown FETCH modifier");
-		if (fc->has_partial)
-			return imap_parse_fail(p, "PARTIAL twice");
-		fc->has_partial = true;
-		if (!imap_parse_sp(p) || !imap_partial_parse(p, &fc->partial))
+		if (!parse_modifier(c, fc))
 			return false;
-	} while (imap_try(p, ' '));
-	return imap_parse_close(p);
+	} while (imap_try(&c->p, ' '));
+	return imap_parse_close(&c->p);
 }
 
 enum imap_step
@@ -190,6 +201,9 @@ imap_cmd_fetch(struct imap_cmd *c)
 		return IMAP_DONE;
 	if (fc->has_partial)
 		imap_partial_cut(&fc->partial, f->uids);
+	f->has_uid = imap_fetch_has(&f->items, "UID");
+	if (f->items.needs & IMAP_NEED_MODSEQ)
+		imap_condstore_enable(c->s);
 	f->uid = shelf_uidset_next(f->uids, 1);
 	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);
 	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)

@@ -6,10 +6,12 @@
  * Without RETURN the answer is SEARCH with all numbers, with it one ESEARCH (imap_esearch.c).
  * Nothing is printed before the search has ended: a search that fails answers NO and no numbers, one that
  * had to pass over damaged messages NO behind the numbers of the others.
- * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5; RFC 4731; RFC 5182 2.1.
+ * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5; RFC 4731; RFC 5182 2.1;
+ *           RFC 7162 3.1.5, 3.1.6, 3.1.10.
  */
 #include <inttypes.h>
 
+#include "imap_condstore.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 
@@ -73,6 +75,8 @@ print(struct imap_cmd *c)
 		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
 		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
 	}
+	if (sc->program.modseq && shelf_uidset_min(found) != 0)
+		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->search));
 	imap_out_str(c->s, "\r\n");
 	c->s->mid_response = false;
 	return printed(c);
@@ -89,6 +93,8 @@ run(struct imap_cmd *c)
 	sc->damaged = rc == SHELF_ECORRUPT;
 	if (rc < 0 && !sc->damaged)
 		return imap_err(c, rc);
+	if (sc->program.modseq)
+		sc->esearch.max_modseq = shelf_search_max_modseq(sc->search);
 	if (sc->esearch.what != 0) {
 		imap_esearch_begin(&sc->esearch, c, shelf_search_found(sc->search));
 		c->run = print_extended;
@@ -113,6 +119,8 @@ imap_cmd_search(struct imap_cmd *c)
 		return imap_parse_failed(c);
 	if (!imap_program_parse(c, &sc->program))
 		return IMAP_DONE;
+	if (sc->program.modseq)
+		imap_condstore_enable(c->s);
 	rc = shelf_search_new(c->s->store, c->s->account, c->s->view, sc->program.root, &sc->search);
 	if (rc != 0)
 		return imap_err(c, rc);

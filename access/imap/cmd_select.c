@@ -7,11 +7,13 @@
  * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the
  * new one (RFC 9051 6.3.2). \Recent is claimed before the snapshot that is shown, so that EXISTS
  * and RECENT speak of the same messages.
- * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691.
+ * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691; RFC 7162 3.1.2, 3.1.8.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "imap_command.h"
+#include "imap_condstore.h"
 #include "imap_objectid.h"
 #include "imap_sync.h"
 
@@ -23,7 +25,7 @@ enum {
 };
 
 struct select {
-	bool examine;
+	bool examine, condstore;
 	uint32_t mailbox;
 	struct imap_claim claim;
 	unsigned tries, slices;
@@ -104,6 +106,8 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	imap_untagged(s, "%u RECENT", imap_sync_recent(s));
 	imap_untagged(s, "OK [UIDVALIDITY %u] UIDs valid", row->uidvalidity);
 	imap_untagged(s, "OK [UIDNEXT %u] Predicted next UID", row->uidnext);
+	imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Highest mod-sequence",
+	    shelf_view_modseq(s->view));
 	imap_mailbox_id(s, row->id, id);
 	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
 out:
@@ -144,6 +148,25 @@ open_mailbox(struct imap_cmd *c)
 	return find_unseen(c);
 }
 
+/* " (CONDSTORE)" */
+static bool
+parse_parameters(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+	struct imap_parser *p = &c->p;
+
+	if (!imap_try(p, ' '))
+		return true;
+	if (!imap_parse_open(p))
+		return false;
+	do {
+		if (!imap_try_word(p, "CONDSTORE"))
+			return imap_parse_fail(p, "unknown parameter");
+		sel->condstore = true;
+	} while (imap_try(p, ' '));
+	return imap_parse_close(p);
+}
+
 static enum imap_step
 start(struct imap_cmd *c, bool examine)
 {
@@ -154,9 +177,13 @@ start(struct imap_cmd *c, bool examine)
 	struct shelf_rd *rd = NULL;
 	int rc = 0;
 
-	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
+	c->data = sel;
+	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !parse_parameters(c) ||
+	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	imap_unselect(s);
+	if (sel->condstore)
+		s->condstore = true;
 	s->recent = shelf_uidset_new(); /* claims may add to it more than once */
 	rc = shelf_rd_begin(s->store, s->account, &rd);
 	if (rc == 0)
@@ -164,7 +191,6 @@ start(struct imap_cmd *c, bool examine)
 	shelf_rd_end(&rd);
 	if (rc != 0)
 		return imap_err(c, rc);
-	c->data = sel;
 	c->run = open_mailbox;
 	sel->examine = examine;
 	sel->mailbox = row.id;

@@ -3,9 +3,10 @@
  *
  * Every item but RECENT is a field of the mailbox's row, so STATUS costs the same for any size.
  * Sources   RFC 3501 6.3.10, RFC 9051 6.3.11, RFC 8438 (SIZE), RFC 7889 4 (APPENDLIMIT),
- *           RFC 9208 4.1.4 (DELETED, DELETED-STORAGE), RFC 8474 4.3 (MAILBOXID).
+ *           RFC 9208 4.1.4 (DELETED, DELETED-STORAGE), RFC 8474 4.3 (MAILBOXID), RFC 7162 3.1.7 (HIGHESTMODSEQ).
  */
 #include "conf.h"
+#include "imap_condstore.h"
 #include "imap_objectid.h"
 #include "imap_status.h"
 
@@ -90,6 +91,14 @@ item_appendlimit(const struct source *from, uint64_t *out)
 	return 0;
 }
 
+static int
+item_highestmodseq(const struct source *from, uint64_t *out)
+{
+	imap_condstore_enable(from->s);
+	*out = from->row->highestmodseq;
+	return 0;
+}
+
 /* The only one that is no number: printed by print_value. */
 static int
 item_mailboxid(const struct source *from, uint64_t *out)
@@ -112,6 +121,7 @@ static const struct {
     {"DELETED-STORAGE", item_deleted_storage},
     {"APPENDLIMIT", item_appendlimit},
     {"MAILBOXID", item_mailboxid},
+    {"HIGHESTMODSEQ", item_highestmodseq},
 };
 enum { ITEMS = sizeof items / sizeof *items };
 

@@ -2,16 +2,18 @@
  * cmd_store.c - STORE and UID STORE
  *
  *   resolve --> change (worker, one transaction a step) --> ... --> show, in pieces --> OK
- *                                                             +--.SILENT--------------^
+ *                  ^          +--.SILENT, CONDSTORE--v  |
+ *                  +------------------------ show_step  +--.SILENT: what was refused--^
  *
  * The set is changed in steps that the engine does in one transaction each: the modseq it returns
  * then names exactly this session's changes, and imap_sync.c can echo all others. Without .SILENT
- * every message named is answered, changed or not.
- * Sources   RFC 9051 6.4.6, 6.4.9; RFC 2180 4.2 and RFC 5530 (EXPUNGEISSUED).
+ * every message named is answered, changed or not. With .SILENT a session that knows mod-sequences hears
+ * of them (RFC 7162 3.1.3), step by step, and of the flags of those that UNCHANGEDSINCE kept from changing.
+ * Sources   RFC 9051 6.4.6, 6.4.9; RFC 2180 4.2 and RFC 5530 (EXPUNGEISSUED); RFC 7162 3.1.3.
  */
 #include <stdlib.h>
 
-#include "imap.h"
+#include "imap_condstore.h"
 
 enum {
 	STEP_UIDS = 65536, /* below the 300 pages the engine puts in one transaction (message.h) */
@@ -21,6 +23,7 @@ struct store {
 	struct shelf_store *store;
 	uint32_t account, mailbox;
 	struct shelf_uidset *uids, *step;
+	struct shelf_uidset *modified; /* refused by UNCHANGEDSINCE */
 	struct shelf_flag_change change;
 	bool silent;
 	uint32_t next;    /* uid: where to go on changing, 0: at the end */
@@ -36,25 +39,57 @@ cleanup(struct imap_cmd *c)
 
 	shelf_uidset_free(&w->uids);
 	shelf_uidset_free(&w->step);
+	shelf_uidset_free(&w->modified);
 }
 
 /* ---- Showing --------------------------------------------------------------------------------- */
 
 static enum imap_step
-show(struct imap_cmd *c)
+done(struct imap_cmd *c)
 {
-	struct imap_session *s = c->s;
+	struct store *w = c->data;
+	bool missing = w->shown.missing && !c->uid;
+	const char *code = NULL;
+
+	if (shelf_uidset_count(w->modified) > 0) {
+		struct shelf_buf text = {0};
+
+		shelf_buf_printf(&text, "MODIFIED %s", imap_condstore_set(c, w->modified));
+		code = shelf_arena_str(&c->arena, shelf_buf_span(&text));
+		shelf_buf_free(&text);
+	}
+	if (missing)
+		return imap_no(c, code != NULL ? code : "EXPUNGEISSUED",
+		    "Some of the messages no longer exist");
+	if (code != NULL)
+		return imap_ok_code(c, code, "Some of the messages were changed meanwhile");
+	return imap_completed(c);
+}
+
+/* One piece of what is being shown: true when all of it is, or *STEP_OUT says what to do. */
+static bool
+shown(struct imap_cmd *c, enum imap_step *step_out)
+{
 	struct store *w = c->data;
 	int rc = imap_sync_print_flags(c, &w->shown);
 
 	if (rc == 1)
-		return imap_out_full(s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
-	if (rc != 0)
-		return imap_err(c, rc);
-	imap_sync_shown(s, w->uids, w->shown.modseq);
-	if (w->shown.missing && !c->uid)
-		return imap_no(c, "EXPUNGEISSUED", "Some of the messages no longer exist");
-	return imap_completed(c);
+		*step_out = imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	else if (rc != 0)
+		*step_out = imap_err(c, rc);
+	return rc == 0;
+}
+
+static enum imap_step
+show(struct imap_cmd *c)
+{
+	struct store *w = c->data;
+	enum imap_step step;
+
+	if (!shown(c, &step))
+		return step;
+	imap_sync_shown(c->s, w->shown.uids, w->shown.modseq);
+	return done(c);
 }
 
 /* ---- Changing -------------------------------------------------------------------------------- */
@@ -64,11 +99,20 @@ work(void *arg)
 {
 	struct store *w = arg;
 
-	w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->step, &w->change, NULL,
-	    &w->modseq);
+	w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->step, &w->change,
+	    w->modified, &w->modseq);
 }
 
 static enum imap_step change(struct imap_cmd *c);
+
+/* The mod-sequences of what the step has changed. */
+static enum imap_step
+show_step(struct imap_cmd *c)
+{
+	enum imap_step step;
+
+	return shown(c, &step) ? change(c) : step;
+}
 
 static enum imap_step
 changed(struct imap_cmd *c)
@@ -80,7 +124,11 @@ changed(struct imap_cmd *c)
 	if (w->modseq != 0 && w->silent)
 		imap_sync_told(c->s, shelf_uidset_min(w->step), shelf_uidset_max(w->step),
 		    w->modseq);
-	return change(c);
+	if (w->modseq == 0 || !w->silent || !c->s->condstore)
+		return change(c);
+	w->shown = (struct imap_flags_walk){.uids = w->step, .next = 1, .only = w->modseq};
+	c->run = show_step;
+	return show_step(c);
 }
 
 /* The next step of the set. */
@@ -91,9 +139,10 @@ change(struct imap_cmd *c)
 	uint32_t first = w->next == 0 ? 0 : shelf_uidset_next(w->uids, w->next), last = 0;
 
 	if (first == 0) {
-		if (w->silent)
-			return imap_completed(c);
-		w->shown = (struct imap_flags_walk){.uids = w->uids, .next = 1, .all = true};
+		if (w->silent && shelf_uidset_count(w->modified) == 0)
+			return done(c);
+		w->shown = (struct imap_flags_walk){
+		    .uids = w->silent ? w->modified : w->uids, .next = 1, .all = true};
 		c->run = show;
 		return show(c);
 	}
@@ -108,6 +157,20 @@ change(struct imap_cmd *c)
 }
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
+
+/* "(UNCHANGEDSINCE 4711) " */
+static bool
+parse_modifiers(struct imap_parser *p, struct store *w)
+{
+	if (!imap_at(p, '('))
+		return true;
+	if (!imap_parse_open(p))
+		return false;
+	if (!imap_try_word(p, "UNCHANGEDSINCE"))
+		return imap_parse_fail(p, "unknown STORE modifier");
+	return imap_condstore_number(p, &w->change.unchanged_since) && imap_parse_close(p) &&
+	    imap_parse_sp(p);
+}
 
 static bool
 parse_item(struct imap_parser *p, struct store *w)
@@ -131,8 +194,9 @@ imap_cmd_store(struct imap_cmd *c)
 	struct imap_flags flags = {0};
 	struct shelf_span set = {0};
 
+	w->change.unchanged_since = UINT64_MAX;
 	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
-	    !parse_item(&c->p, w) || !imap_parse_sp(&c->p) ||
+	    !parse_modifiers(&c->p, w) || !parse_item(&c->p, w) || !imap_parse_sp(&c->p) ||
 	    !imap_parse_store_flags(&c->p, &flags) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	w->store = s->store;
@@ -141,10 +205,12 @@ imap_cmd_store(struct imap_cmd *c)
 	w->change.flags = flags.flags;
 	w->change.keywords = flags.keywords;
 	w->change.nkeywords = flags.nkeywords;
-	w->change.unchanged_since = UINT64_MAX;
 	w->next = 1;
+	if (w->change.unchanged_since != UINT64_MAX)
+		imap_condstore_enable(s);
 	w->uids = shelf_uidset_new();
 	w->step = shelf_uidset_new();
+	w->modified = shelf_uidset_new();
 	c->data = w;
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, w->uids))

@@ -69,6 +69,8 @@ struct imap_session {
 	bool inbox;                /* it was selected under this name */
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */
 	struct shelf_uidset *saved; /* uids of the saved search result, "$"; NULL: empty */
+	bool condstore, qresync;   /* enabled, for good (imap_condstore.h) */
+	bool modseq_shown;         /* MODSEQ has been printed since the last sync */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
 
@@ -275,6 +277,7 @@ struct imap_flags_walk {
 	bool all;        /* also what this session did itself and did not want to hear of */
 	uint64_t modseq; /* version of the account of the first piece; 0 at first */
 	bool missing;    /* a uid of the set was not there */
+	uint64_t only;   /* not 0: only what has exactly this mod-sequence, and MODSEQ without FLAGS */
 };
 /* 1: more is left (the client does not keep up, or the slice is over); 0: done; or an error. */
 int imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *walk);

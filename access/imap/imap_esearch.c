@@ -4,7 +4,7 @@
  * What must stay true: results are printed run by run and in pieces, so that a mailbox of a million
  * messages costs neither a large buffer nor a long turn of the loop. "$" is kept as uids: messages that
  * are expunged fall out of it by themselves, since it is only ever used together with the view.
- * Sources   RFC 9051 6.4.4, 7.3.4, 9 (search-return-opt); RFC 4731 3.1; RFC 5182 2.1, 2.4; RFC 9394 3.
+ * Sources   RFC 9051 6.4.4, 7.3.4, 9 (search-return-opt); RFC 4731 3.1, 3.2; RFC 5182 2.1, 2.4; RFC 9394 3.
  */
 #include <inttypes.h>
 
@@ -219,6 +219,39 @@ print_head(struct imap_esearch *e)
 	}
 }
 
+static uint64_t
+modseq_of(struct imap_session *s, uint32_t uid)
+{
+	struct shelf_msg m = {0};
+	struct shelf_rd *rd = NULL;
+	uint64_t modseq = 0;
+
+	if (shelf_rd_begin(s->store, s->account, &rd) == 0 &&
+	    shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m) == 0 && m.uid == uid)
+		modseq = m.modseq;
+	shelf_rd_end(&rd);
+	return modseq;
+}
+
+/* RFC 4731 3.2: the highest of the messages returned; with MIN or MAX alone, or both, theirs. */
+static uint64_t
+returned_modseq(const struct imap_esearch *e)
+{
+	unsigned what = e->what & ~(unsigned)IMAP_RETURN_SAVE;
+	uint64_t low = 0, high = 0;
+
+	if ((what & ~(unsigned)(IMAP_RETURN_MIN | IMAP_RETURN_MAX)) != 0)
+		return e->max_modseq;
+	if ((what & IMAP_RETURN_MIN) != 0)
+		low = modseq_of(e->c->s, shelf_uidset_min(e->found));
+	if ((what & IMAP_RETURN_MAX) != 0)
+		high = modseq_of(e->c->s, shelf_uidset_max(e->found));
+	/* Gone since: then that of all is none too low. */
+	if (low == 0 && high == 0)
+		return e->max_modseq;
+	return low > high ? low : high;
+}
+
 int
 imap_esearch_print(struct imap_esearch *e)
 {
@@ -234,7 +267,10 @@ imap_esearch_print(struct imap_esearch *e)
 	}
 	if (has_set && print_set(e, set) == 1)
 		return 1;
-	imap_out_str(e->c->s, e->part != NULL ? ")\r\n" : "\r\n");
+	imap_out_str(e->c->s, e->part != NULL ? ")" : "");
+	if (e->max_modseq != 0 && shelf_uidset_min(e->found) != 0)
+		imap_outf(e->c->s, " MODSEQ %" PRIu64, returned_modseq(e));
+	imap_out_str(e->c->s, "\r\n");
 	e->c->s->mid_response = false;
 	return 0;
 }

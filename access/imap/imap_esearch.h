@@ -30,6 +30,7 @@ void imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *s
 struct imap_esearch {
 	unsigned what; /* enum imap_return */
 	struct imap_partial partial;
+	uint64_t max_modseq; /* of all that was found, when MODSEQ was a key; or 0 */
 	/* While it is printed. */
 	struct imap_cmd *c;
 	const struct shelf_uidset *found;

@@ -12,6 +12,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_condstore.h"
 #include "imap_fetch.h"
 #include "net.h"
 
@@ -105,6 +106,10 @@ load(struct imap_fetch *f)
 		rc = shelf_msg_get(f->rd, f->s->mailbox, f->uid, &f->msg);
 	if (rc != 0)
 		return rc;
+	if (f->msg.modseq <= f->changed_since && f->changed_since > 0) {
+		next_message(f);
+		return 0;
+	}
 	if (prints_flags(f)) {
 		rc = need_keywords(f);
 		if (rc != 0)
@@ -227,6 +232,13 @@ end_response(struct imap_fetch *f)
 			return rc;
 		imap_out_str(f->s, " ");
 		imap_fetch_print_flags(f, NULL);
+	}
+	/* RFC 7162 3.2.4: such a response names the message and its mod-sequence. */
+	if (f->s->condstore && f->unseen != NULL && shelf_uidset_has(f->unseen, f->uid)) {
+		if (!f->has_uid)
+			imap_outf(f->s, " UID %" PRIu32, f->uid);
+		if (!(f->items.needs & IMAP_NEED_MODSEQ))
+			imap_condstore_print(f->s, f->msg.modseq);
 	}
 	imap_out_str(f->s, ")\r\n");
 	f->s->mid_response = false;

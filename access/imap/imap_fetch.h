@@ -42,6 +42,7 @@ enum imap_fetch_need { /* bits */
 	IMAP_NEED_RECORD = 4, /* the part tree */
 	IMAP_NEED_BODY = 8,   /* the bytes */
 	IMAP_SETS_SEEN = 16,
+	IMAP_NEED_MODSEQ = 32, /* known with every message; enables CONDSTORE */
 };
 
 struct imap_fetch;
@@ -81,6 +82,9 @@ struct imap_fetch_items {
 };
 /* "ALL", "FLAGS", "(FLAGS BODY[])". UID: with UID first when it was not asked for (RFC 9051 6.4.9). */
 bool imap_fetch_parse(struct imap_parser *p, bool uid, struct imap_fetch_items *out);
+bool imap_fetch_has(const struct imap_fetch_items *items, const char *name);
+/* One more item, by name, unless it was asked for. */
+void imap_fetch_add(struct shelf_arena *arena, const char *name, struct imap_fetch_items *items);
 /* Behind the "[": "1.2.HEADER.FIELDS (A B)]<0.100>". */
 bool imap_section_parse(struct imap_parser *p, struct imap_section *out);
 
@@ -111,6 +115,8 @@ struct imap_fetch {
 	struct shelf_uidset *uids;     /* asked for */
 	struct shelf_uidset *unseen;   /* became \Seen by this command; FLAGS are due */
 	uint64_t seen_modseq;
+	bool has_uid;                  /* UID is among the items */
+	uint64_t changed_since;        /* messages up to this mod-sequence are passed over; 0: none */
 
 	uint32_t uid;                  /* the message at hand, or where to go on; 0: no more */
 	enum imap_fetch_stage stage;

@@ -256,14 +256,29 @@ needs_of(const struct imap_fetch_item *item)
 	return needs & (IMAP_NEED_RECORD | IMAP_NEED_BODY) ? needs | IMAP_NEED_ROW : needs;
 }
 
-static bool
-has_item(const struct imap_fetch_items *items, const char *name)
+bool
+imap_fetch_has(const struct imap_fetch_items *items, const char *name)
 {
 	for (size_t i = 0; i < items->n; i++) {
 		if (strcmp(items->item[i].row->name, name) == 0)
 			return true;
 	}
 	return false;
+}
+
+void
+imap_fetch_add(struct shelf_arena *arena, const char *name, struct imap_fetch_items *items)
+{
+	struct shelf_buf list = {0};
+
+	if (imap_fetch_has(items, name))
+		return;
+	shelf_buf_add(&list, items->item, items->n * sizeof *items->item);
+	add_named(&list, name);
+	items->item = SHELF_ARENA_ARRAY(arena, struct imap_fetch_item, ++items->n);
+	memcpy(items->item, list.data, list.len);
+	items->needs |= needs_of(&items->item[items->n - 1]);
+	shelf_buf_free(&list);
 }
 
 bool
@@ -287,7 +302,7 @@ imap_fetch_parse(struct imap_parser *p, bool uid, struct imap_fetch_items *out)
 	if (uid) { /* asked for as well: once is enough */
 		out->item++;
 		out->n--;
-		if (!has_item(out, "UID")) {
+		if (!imap_fetch_has(out, "UID")) {
 			out->item--;
 			out->n++;
 		}

@@ -1,5 +1,5 @@
 /*
- * imap_fetch_simple.c - the items of a few bytes: FLAGS, UID, INTERNALDATE, SAVEDATE, RFC822.SIZE
+ * imap_fetch_simple.c - the items of a few bytes: FLAGS, UID, INTERNALDATE, SAVEDATE, RFC822.SIZE, MODSEQ
  */
 #include <inttypes.h>
 
@@ -36,4 +36,11 @@ void
 imap_fetch_print_size(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
 	imap_outf(f->s, "RFC822.SIZE %" PRIu64, f->msg.size);
+}
+
+void
+imap_fetch_print_modseq(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	f->s->modseq_shown = true;
+	imap_outf(f->s, "MODSEQ (%" PRIu64 ")", f->msg.modseq);
 }

@@ -23,6 +23,7 @@ enum argument {
 	DATE,
 	NUMBER,
 	SECONDS,  /* nz-number */
+	MODSEQ,   /* [entry-name entry-type] number */
 	UIDS,     /* sequence-set of uids */
 	RECENT,   /* the session's set */
 	NEW,      /* RECENT and not \Seen */
@@ -189,6 +190,27 @@ parse_email_id(struct builder *b, struct shelf_key *key)
 	return true;
 }
 
+/* There is one mod-sequence for all flags of a message: which one is meant does not matter. */
+static bool
+parse_modseq(struct builder *b, struct shelf_key *key)
+{
+	struct shelf_span entry;
+
+	b->program->modseq = true;
+	if (!imap_parse_sp(b->p))
+		return false;
+	if (imap_at(b->p, '"')) {
+		if (!imap_parse_string(b->p, &entry) || !imap_parse_sp(b->p))
+			return false;
+		if (!imap_try_word(b->p, "all") && !imap_try_word(b->p, "priv") &&
+		    !imap_try_word(b->p, "shared"))
+			return imap_parse_fail(b->p, "unknown type of entry");
+		if (!imap_parse_sp(b->p))
+			return false;
+	}
+	return imap_parse_number64(b->p, &key->number);
+}
+
 static bool
 parse_children(struct builder *b, struct shelf_key *key, unsigned count)
 {
@@ -223,6 +245,8 @@ parse_argument(struct builder *b, const struct row *row, struct shelf_key *key)
 		return parse_days(b, key);
 	case NUMBER:
 		return imap_parse_sp(b->p) && imap_parse_number64(b->p, &key->number);
+	case MODSEQ:
+		return parse_modseq(b, key);
 	case SECONDS:
 		return parse_seconds(b, key);
 	case UIDS:

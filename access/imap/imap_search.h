@@ -3,7 +3,7 @@
  *
  * Lifetime  The tree lies in the command's arena; the sets in it belong to struct imap_program and are
  *           freed by imap_program_free(), after the search that uses them.
- * Sources   RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 5032.
+ * Sources   RFC 9051 6.4.4, RFC 3501 6.4.4, RFC 5032, RFC 7162 3.1.5.
  */
 #ifndef ACCESS_IMAP_SEARCH_H
 #define ACCESS_IMAP_SEARCH_H
@@ -17,6 +17,7 @@ enum { IMAP_SEARCH_SETS_MAX = 128 };
 struct imap_program {
 	struct shelf_key *root;
 	struct shelf_span charset;   /* data NULL: UTF-8 */
+	bool modseq;                 /* MODSEQ is among the keys */
 	struct shelf_uidset *recent; /* one for all keys that ask for it; in SET, too */
 	struct shelf_uidset **set;   /* all sets of the tree */
 	size_t nset, set_cap;

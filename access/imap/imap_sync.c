@@ -10,9 +10,11 @@
  * each step prints in pieces and keeps no snapshot while it waits.
  * Sources   RFC 9051 7.5.1 (when EXPUNGE may be sent), 7.4.1, 7.5.2; RFC 3501 7.3.2 (RECENT).
  */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "imap_command.h"
+#include "imap_condstore.h"
 #include "imap_sync.h"
 #include "net.h"
 
@@ -29,6 +31,7 @@ struct told {
 struct imap_sync {
 	enum phase phase;
 	uint64_t modseq;  /* the account's version at the last refresh */
+	uint64_t told_modseq; /* the mailbox's: everything up to it has been told */
 	bool kept_back;
 	struct shelf_changes changes;
 	struct imap_claim claim;
@@ -104,6 +107,7 @@ imap_sync_start(struct imap_session *s, uint64_t modseq)
 {
 	s->sync = SHELF_NEW(struct imap_sync);
 	s->sync->modseq = modseq;
+	s->sync->told_modseq = shelf_view_modseq(s->view);
 	s->sync->changes.vanished = shelf_uidset_new();
 	s->sync->changes.flagged = shelf_uidset_new();
 }
@@ -118,6 +122,12 @@ imap_sync_stop(struct imap_session *s)
 	shelf_uidset_free(&s->sync->changes.flagged);
 	free(s->sync);
 	s->sync = NULL;
+}
+
+uint64_t
+imap_sync_told_modseq(const struct imap_session *s)
+{
+	return s->sync->told_modseq;
 }
 
 void
@@ -257,7 +267,11 @@ vanished(struct imap_session *s)
 	struct imap_sync *y = s->sync;
 	uint32_t uid = 0, pieces = 0;
 
-	for (; y->next != 0 && (uid = shelf_uidset_next(y->changes.vanished, y->next)) != 0;
+	while (s->qresync && imap_condstore_vanished(s, y->changes.vanished, &y->next, false)) {
+		if (imap_out_full(s))
+			return IMAP_WANT_OUTPUT;
+	}
+	for (; !s->qresync && y->next != 0 && (uid = shelf_uidset_next(y->changes.vanished, y->next)) != 0;
 	    y->next = uid + 1) {
 		if (++pieces % PIECE_MESSAGES == 0 && imap_out_full(s))
 			return IMAP_WANT_OUTPUT;
@@ -284,6 +298,24 @@ counts(struct imap_session *s)
 	y->phase = PHASE_FLAGS;
 }
 
+/* RFC 7162 3.2.4: UID and MODSEQ for everybody who has enabled CONDSTORE. KW NULL: no FLAGS. */
+static void
+print_one(struct imap_cmd *c, const struct shelf_msg *m, const struct shelf_keywords *kw)
+{
+	struct imap_session *s = c->s;
+
+	imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, m->uid));
+	if (c->uid || s->condstore)
+		imap_outf(s, "UID %u%s", m->uid, kw == NULL ? "" : " ");
+	if (kw != NULL) {
+		imap_out_str(s, "FLAGS ");
+		imap_out_flags(s, m, kw);
+	}
+	if (s->condstore)
+		imap_condstore_print(s, m->modseq);
+	imap_out_str(s, ")\r\n");
+}
+
 /* One snapshot's piece of imap_sync_print_flags: 1 more is left, 0 done, or an error. */
 static int
 print_flags(struct imap_cmd *c, struct imap_flags_walk *w, struct shelf_rd *rd,
@@ -305,14 +337,8 @@ print_flags(struct imap_cmd *c, struct imap_flags_walk *w, struct shelf_rd *rd,
 			w->missing = true;
 			continue;
 		}
-		if (w->all || !is_told(s->sync, &m)) {
-			imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, uid));
-			if (c->uid)
-				imap_outf(s, "UID %u ", uid);
-			imap_out_str(s, "FLAGS ");
-			imap_out_flags(s, &m, kw);
-			imap_out_str(s, ")\r\n");
-		}
+		if (w->only != 0 ? m.modseq == w->only : w->all || !is_told(s->sync, &m))
+			print_one(c, &m, w->only == 0 ? kw : NULL);
 	}
 	return 0;
 }
@@ -342,6 +368,23 @@ imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *w)
 	return rc;
 }
 
+/*
+ * Everything has been told but removals that must wait. Whoever has seen a MODSEQ above theirs would take
+ * it for the state of the mailbox, and lose them when the connection breaks (RFC 7162 3.2, 6).
+ */
+static void
+tell_modseq(struct imap_session *s)
+{
+	struct imap_sync *y = s->sync;
+
+	if (!y->kept_back)
+		y->told_modseq = shelf_view_modseq(s->view);
+	else if (s->modseq_shown)
+		imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Removals are still to be told",
+		    y->told_modseq);
+	s->modseq_shown = false;
+}
+
 static enum imap_step
 flags(struct imap_cmd *c)
 {
@@ -356,6 +399,7 @@ flags(struct imap_cmd *c)
 	/* An error here (mailbox just deleted) is found by the next refresh. */
 	forget_told(y);
 	y->phase = PHASE_REST;
+	tell_modseq(s);
 	return IMAP_DONE;
 }
 
@@ -378,6 +422,8 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 			s->mailbox_gone = true;
 		if (rc != 0 || s->sync->phase == PHASE_REST) {
 			forget_told(s->sync);
+			if (rc == 0)
+				tell_modseq(s);
 			return IMAP_DONE;
 		}
 	}

@@ -1,0 +1,101 @@
+/*
+ * imap_condstore.c - mod-sequences on the wire
+ *
+ * What must stay true: no client is told a HIGHESTMODSEQ (nor left to take one from a MODSEQ) above the
+ * mod-sequence of something that it has not been told: it would never ask for that again. Removals that
+ * must wait (imap_sync.c) are the case to think of.
+ * Sources   RFC 7162 3.1.2, 3.1.8, 3.2, 3.2.7, 6.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "imap_condstore.h"
+#include "imap_sync.h"
+
+enum { RUNS_AT_ONCE = 256 };
+
+void
+imap_condstore_enable(struct imap_session *s)
+{
+	if (s->condstore)
+		return;
+	s->condstore = true;
+	if (s->view != NULL)
+		imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Mod-sequences from here on",
+		    imap_sync_told_modseq(s));
+}
+
+bool
+imap_condstore_number(struct imap_parser *p, uint64_t *out)
+{
+	return imap_parse_sp(p) && imap_parse_number64(p, out);
+}
+
+void
+imap_condstore_print(struct imap_session *s, uint64_t modseq)
+{
+	s->modseq_shown = true;
+	imap_outf(s, " MODSEQ (%" PRIu64 ")", modseq);
+}
+
+bool
+imap_condstore_vanished(struct imap_session *s, const struct shelf_uidset *set, uint32_t *next,
+    bool earlier)
+{
+	uint32_t first = 0, last = 0;
+	unsigned n = 0;
+
+	for (; n < RUNS_AT_ONCE && *next != 0 && shelf_uidset_run(set, *next, &first, &last); n++) {
+		imap_out_str(s, n > 0 ? "," : earlier ? "* VANISHED (EARLIER) " : "* VANISHED ");
+		imap_outf(s, first == last ? "%" PRIu32 : "%" PRIu32 ":%" PRIu32, first, last);
+		*next = last == UINT32_MAX ? 0 : last + 1;
+	}
+	if (n > 0)
+		imap_out_str(s, "\r\n");
+	return n > 0;
+}
+
+const char *
+imap_condstore_set(struct imap_cmd *c, const struct shelf_uidset *uids)
+{
+	struct shelf_uidset *numbers = NULL;
+	struct shelf_buf text = {0};
+	uint32_t first = 0, last = 0;
+	const char *set;
+
+	if (c->uid) {
+		shelf_uidset_print(uids, &text);
+	} else {
+		numbers = shelf_uidset_new();
+		for (uint32_t from = 1; from != 0 && shelf_uidset_run(uids, from, &first, &last);
+		     from = last + 1) {
+			uint32_t seq = shelf_view_seq(c->s->view, first);
+
+			shelf_uidset_add_range(numbers, seq, seq + (last - first));
+		}
+		shelf_uidset_print(numbers, &text);
+		shelf_uidset_free(&numbers);
+	}
+	set = shelf_arena_str(&c->arena, shelf_buf_span(&text));
+	shelf_buf_free(&text);
+	return set;
+}
+
+enum imap_step
+imap_condstore_removed(struct imap_cmd *c)
+{
+	struct imap_session *s = c->s;
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	char code[48];
+	int rc = s->qresync ? shelf_rd_begin(s->store, s->account, &rd) : SHELF_EMISSING;
+
+	/* The reply is written behind a refresh from a later snapshot than this one. */
+	if (rc == 0)
+		rc = shelf_mailbox_get(rd, s->mailbox, &row);
+	shelf_rd_end(&rd);
+	if (rc != 0)
+		return imap_completed(c);
+	snprintf(code, sizeof code, "HIGHESTMODSEQ %" PRIu64, row.highestmodseq);
+	return imap_ok_code(c, shelf_arena_str(&c->arena, shelf_span_str(code)), "%s completed", c->name);
+}

@@ -1,0 +1,32 @@
+/*
+ * imap_condstore.h - mod-sequences on the wire: when a session hears of them, and of which
+ *
+ * A session that has named mod-sequences once (SELECT (CONDSTORE), FETCH MODSEQ, STATUS HIGHESTMODSEQ ...)
+ * gets UID and MODSEQ in every unsolicited FETCH from then on.
+ * Sources   RFC 7162 3.1, 3.1.8, 3.2.3, 3.2.4, 3.2.10.
+ */
+#ifndef ACCESS_IMAP_CONDSTORE_H
+#define ACCESS_IMAP_CONDSTORE_H
+
+#include "imap.h"
+
+/* A CONDSTORE enabling command was given. With a mailbox selected its HIGHESTMODSEQ is told. */
+void imap_condstore_enable(struct imap_session *s);
+/* "NAME " has been read: the number behind it. */
+bool imap_condstore_number(struct imap_parser *p, uint64_t *out);
+/* " MODSEQ (n)" */
+void imap_condstore_print(struct imap_session *s, uint64_t modseq);
+/*
+ * imap_condstore_vanished(s, set, next, earlier)
+ *   One VANISHED response, with some of the uids of SET from *NEXT (at first 1) on.
+ *   returns  false: there were none left, nothing was printed
+ */
+bool imap_condstore_vanished(struct imap_session *s, const struct shelf_uidset *set, uint32_t *next,
+    bool earlier);
+/* The message numbers, or with UID the uids, of a set of uids in the view, as a sequence-set in the arena. */
+const char *imap_condstore_set(struct imap_cmd *c, const struct shelf_uidset *uids);
+/* "OK [HIGHESTMODSEQ n] <name> completed" of a command that removed messages, where QRESYNC is enabled:
+ * everything up to n is told with this reply. */
+enum imap_step imap_condstore_removed(struct imap_cmd *c);
+
+#endif
