@@ -81,8 +81,10 @@ $B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS) tests/golden/golden_list.c) $B/
 	$(link) $(LIBS_access) $(LIBS_engine) $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
+# LMDB and zstd from their archives, so that their allocations, too, come to tests/crash/disk_memory.c.
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
-	$(link) $(LIBS_engine)
+	$(link) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	  $(patsubst %,-l:lib%.a,lmdb zstd) $(filter-out -llmdb -lzstd,$(LIBS_engine))
 $B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
 $B/bench_engine: $(call objs,$(BENCH)) $B/libmailshelf.a
@@ -127,7 +129,11 @@ dialogue: ## Only the dialogues (ARGS="tests/dialogue/imap")
 	$(BUILD)/asan/dialogue $(or $(ARGS),tests/dialogue)
 	$(BUILD)/asan/dialogue --bytewise $(or $(ARGS),tests/dialogue)
 crash: ## Only the crash tests, long (ARGS="--rounds 200")
-	@$(MAKE) MODE=debug $(BUILD)/debug/crash && $(BUILD)/debug/crash $(or $(ARGS),--rounds 200)
+	@$(MAKE) MODE=debug $(BUILD)/debug/crash && $(BUILD)/debug/crash $(or $(ARGS),--rounds 200 --cuts 400)
+faults: ## Of these a failing disk and memory, at every single call (ARGS="--step 2")
+	@$(MAKE) --no-print-directory crash ARGS='--only fault $(ARGS)'
+powercut: ## Of these cuts of the power (ARGS="--cuts 800 --seed 7")
+	@$(MAKE) --no-print-directory crash ARGS='--only power $(or $(ARGS),--cuts 800)'
 clients: ## Only the tests with real mail clients (ARGS="mbsync")
 	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan python3 tests/clients/run.py $(ARGS)
 fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
@@ -161,7 +167,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash clients fuzz bench \
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients fuzz bench \
         arrows lint docs ci deps-build deps-test deps-demo deps-fuzz demo install
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,111 +1,58 @@
 /*
- * crash.c - the crash tests: dying at every write and commit, errors at every write and commit, and
- * kill -9 at random moments under load
+ * crash.c - the crash tests
  *
- * usage: crash [-v] [-j JOBS] [--rounds N] [--seed N] [--step N]
- *   rounds  of kill -9 (20); step: every N-th write or commit only (1)
+ *   kill     kill -9 at random moments under load, several processes on one store
+ *   death    the process ends at every write and commit
+ *   error    an error at every write and commit
+ *   fault    the disk, or memory, fails at every call of a kind, and the process goes on
+ *   power    the power is cut: what the disk may hold then
+ *
+ * usage: crash [-v] [-j JOBS] [--rounds N] [--cuts N] [--seed N] [--step N] [--only PART]
+ *   rounds  of kill -9 (20); cuts: of the power (48); step: every N-th write, commit or call only (1)
  */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crash.h"
 #include "kv.h"
-#include "support.h"
 
-enum { SCRIPT_OPS = 30, LANES = 8, KILL_LANES = 2, KILL_THREADS = 3, LANE_TIMEOUT_S = 1200 };
+enum { SCRIPT_OPS = 30, LANES = 8, FAULT_LANES = 2, KILL_LANES = 2, KILL_THREADS = 3, KILL_PROCESSES = 2,
+	POWER_LANES = 4, LANE_TIMEOUT_S = 3600,
+	/* With a step: that many times wider. An operation allocates more often than it writes. */
+	FAULT_STEP = 3, MEMORY_STEP = 60 };
 
 struct options {
-	unsigned rounds, step;
+	unsigned rounds, cuts, step;
 	uint64_t seed;
+	const char *only; /* NULL: all parts */
 	bool verbose;
 };
 
-static void
-make_accounts(struct crash *c)
+/* One point: a new store, the plan, then on without faults: what was left must be good to work with. */
+static bool
+one_point(const struct options *o, const struct crash_plan *plan, struct crash_result *result)
 {
-	struct shelf_store_params params = {.partitions = 2, .map_bytes = 1u << 30};
-	struct shelf_store *store = NULL;
-	char name[16];
+	const struct crash_plan more = {.ops = 5};
+	char dir[4096], store[4200];
+	struct crash c;
+	bool good;
 
-	if (shelf_store_create(c->dir, &params) != 0 || shelf_store_open(c->dir, 0, &store) != 0)
-		support_fatal("no store in %s", c->dir);
-	for (unsigned i = 0; i < c->threads + CRASH_SHARED; i++) {
-		struct shelf_account_new account = {.limit_messages = i == 1 ? 40 : 0};
-		uint32_t id;
+	support_tmpdir(dir, sizeof dir);
+	snprintf(store, sizeof store, "%s/store", dir);
+	crash_prepare(&c, store, 1, o->seed);
+	*result = crash_round(&c, plan);
+	good = result->good && (result->faulted || result->complete);
+	if (good) {
+		struct crash_result after = crash_round(&c, &more);
 
-		snprintf(name, sizeof name, "user%u", i);
-		account.name = shelf_span_str(name);
-		if (shelf_account_add(store, &account, 1, NULL, &id) != 0)
-			support_fatal("no account");
+		good = after.good && after.complete;
 	}
-	shelf_store_close(&store);
-}
-
-/* Ids are asked for here, the parent has no store open while a child lives. */
-static void
-find_accounts(struct crash *c)
-{
-	struct shelf_store *store = NULL;
-	struct shelf_account account;
-	char name[16];
-
-	if (shelf_store_open(c->dir, 0, &store) != 0)
-		support_fatal("the new store does not open");
-	for (unsigned i = 0; i < c->threads + CRASH_SHARED; i++) {
-		snprintf(name, sizeof name, "user%u", i);
-		if (shelf_account_find(store, shelf_span_str(name), &account) != 0)
-			support_fatal("no account %s", name);
-		if (i < c->threads)
-			c->account[i].id = account.id;
-		else
-			c->shared[i - c->threads] = account.id;
-	}
-	shelf_store_close(&store);
-}
-
-void
-crash_prepare(struct crash *c, const char *dir, unsigned threads, uint64_t seed)
-{
-	size_t slots = (size_t)threads * CRASH_SENT_MAX;
-	int status;
-	pid_t pid;
-
-	*c = (struct crash){.threads = threads, .seed = seed};
-	snprintf(c->dir, sizeof c->dir, "%s", dir);
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		make_accounts(c);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-		support_fatal("the store was not made");
-	find_accounts(c);
-	for (unsigned i = 0; i < threads; i++) {
-		c->account[i].model = model_new(seed + i, 0, i == 1 ? 40 : 0);
-		c->account[i].box = shelf_zalloc(CRASH_BOXES_MAX * sizeof *c->account[i].box);
-	}
-	for (unsigned i = 0; i < CRASH_SHARED; i++)
-		c->shared_uid[i] = shelf_zalloc(slots * sizeof *c->shared_uid[i]);
-	c->shared_acked = shelf_zalloc(slots * sizeof *c->shared_acked);
-	c->contents = model_new(seed + 1000, 0, 0);
-}
-
-void
-crash_free(struct crash *c)
-{
-	for (unsigned i = 0; i < c->threads; i++) {
-		model_free(&c->account[i].model);
-		free(c->account[i].box);
-	}
-	for (unsigned i = 0; i < CRASH_SHARED; i++)
-		free(c->shared_uid[i]);
-	free(c->shared_acked);
-	model_free(&c->contents);
+	crash_free(&c);
+	support_rmtree(dir);
+	return good;
 }
 
 /* A lane takes the points LANE + 1, LANE + 1 + LANES, ... until one is beyond the script's end. */
@@ -113,35 +60,45 @@ static struct support_count
 lane_of_points(const struct options *o, unsigned lane, bool as_error)
 {
 	struct support_count count = {0, 0};
-	const struct crash_plan more = {.ops = 5};
 	struct crash_result result = {.faulted = true};
-	char dir[4096], store[4200];
 
 	for (uint64_t n = 1 + (uint64_t)lane * o->step; result.faulted && count.failed < 3;
 	     n += (uint64_t)LANES * o->step) {
 		struct crash_plan plan = {.ops = SCRIPT_OPS, .fault_at = n, .fault_is_error = as_error};
-		struct crash c;
-		bool good;
+		bool good = one_point(o, &plan, &result);
 
-		support_tmpdir(dir, sizeof dir);
-		snprintf(store, sizeof store, "%s/store", dir);
-		crash_prepare(&c, store, 1, o->seed);
-		result = crash_round(&c, &plan);
-		/* Then on, without faults: what was left must be good to work with. */
-		good = result.good && (result.faulted || result.complete);
-		if (good) {
-			struct crash_result after = crash_round(&c, &more);
-
-			good = after.good && after.complete;
-		}
 		if (!good)
 			printf("at write or commit %llu (%s), seed %llu\n", (unsigned long long)n,
 			    as_error ? "error" : "death", (unsigned long long)o->seed);
 		count.passed += good;
 		count.failed += !good;
-		crash_free(&c);
-		support_rmtree(dir);
 	}
+	return count;
+}
+
+/* The same with the calls of one kind. */
+static struct support_count
+lane_of_faults(const struct options *o, unsigned lane, enum disk_kind kind)
+{
+	uint64_t step = o->step == 1 ? 1 : (uint64_t)o->step * (kind == DISK_MEMORY ? MEMORY_STEP : FAULT_STEP);
+	struct support_count count = {0, 0};
+	struct crash_result result = {.faulted = true};
+	uint64_t last = 0;
+
+	for (uint64_t n = 1 + lane * step; result.faulted && count.failed < 3; n += FAULT_LANES * step) {
+		struct crash_plan plan = {.ops = SCRIPT_OPS, .disk = kind, .disk_at = n};
+		bool good = one_point(o, &plan, &result);
+
+		if (!good)
+			printf("%s at call %llu, seed %llu\n", disk_kind_name(kind), (unsigned long long)n,
+			    (unsigned long long)o->seed);
+		last = n;
+		count.passed += good;
+		count.failed += !good;
+	}
+	if (o->verbose)
+		printf("%s: %u points up to call %llu\n", disk_kind_name(kind), count.passed + count.failed,
+		    (unsigned long long)last);
 	return count;
 }
 
@@ -160,7 +117,8 @@ lane_of_kills(const struct options *o, unsigned lane)
 	for (unsigned i = lane; i < o->rounds && count.failed == 0; i += KILL_LANES) {
 		/* Now and then so early that the store is still being opened. */
 		unsigned most = model_random(dice, 4) == 0 ? 30 : 900;
-		const struct crash_plan plan = {.kill_ms = 1 + model_random(dice, most)};
+		const struct crash_plan plan = {.kill_ms = 1 + model_random(dice, most),
+		    .processes = 1 + i / KILL_LANES % KILL_PROCESSES};
 		bool good = crash_round(&c, &plan).good;
 
 		if (!good)
@@ -178,24 +136,67 @@ lane_of_kills(const struct options *o, unsigned lane)
 	return count;
 }
 
+/* ---- Parts --------------------------------------------------------------------------------------- */
+
+enum part { KILL, DEATH, ERROR, FAULT, POWER, PARTS };
+static const struct {
+	const char *name, *text;
+	unsigned lanes;
+} parts[PARTS] = {
+    [KILL] = {"kill", "kill -9 at random moments", KILL_LANES},
+    [DEATH] = {"death", "death at every write and commit", LANES},
+    [ERROR] = {"error", "an error at every write and commit", LANES},
+    [FAULT] = {"fault", "a failing disk or memory", FAULT_LANES * (DISK_KINDS - 1)},
+    [POWER] = {"power", "power cuts", POWER_LANES},
+};
+
+static bool
+wanted(const struct options *o, unsigned part)
+{
+	return o->only == NULL || strcmp(o->only, parts[part].name) == 0;
+}
+
+/* The part of job I, which becomes the number of its lane. */
+static enum part
+part_of(const struct options *o, size_t *i)
+{
+	unsigned part = 0;
+
+	while (!wanted(o, part) || *i >= parts[part].lanes) {
+		*i -= wanted(o, part) ? parts[part].lanes : 0;
+		part++;
+	}
+	return (enum part)part;
+}
+
 static struct support_count
 lane(void *arg, size_t i)
 {
 	const struct options *o = arg;
+	enum part part = part_of(o, &i);
+	unsigned n = (unsigned)i;
 
-	if (i < KILL_LANES)
-		return lane_of_kills(o, (unsigned)i);
-	i -= KILL_LANES;
-	return lane_of_points(o, (unsigned)i % LANES, i >= LANES);
+	switch (part) {
+	case KILL:
+		return lane_of_kills(o, n);
+	case DEATH:
+	case ERROR:
+		return lane_of_points(o, n, part == ERROR);
+	case FAULT:
+		return lane_of_faults(o, n % FAULT_LANES, (enum disk_kind)(1 + n / FAULT_LANES));
+	case POWER:
+		/* One thread commits alone, several share commits. */
+		return crash_power(o->seed + n, n % 2 == 0 ? 1 : KILL_THREADS, o->cuts / POWER_LANES, o->verbose);
+	case PARTS:
+		break;
+	}
+	support_fatal("no such part");
 }
 
 static const char *
 lane_name(void *arg, size_t i)
 {
-	if (i < KILL_LANES)
-		return "kill -9 at random moments";
-	return i - KILL_LANES < LANES ? "death at every write and commit"
-				      : "an error at every write and commit";
+	return parts[part_of(arg, &i)].text;
 }
 
 static bool
@@ -207,31 +208,46 @@ memory_is_roomy(void)
 	       (uint64_t)fs.f_bavail * fs.f_frsize > (uint64_t)2 << 30;
 }
 
+static void
+usage(void)
+{
+	support_fatal("usage: crash [-v] [-j JOBS] [--rounds N] [--cuts N] [--seed N] [--step N]\n"
+	    "             [--only kill|death|error|fault|power]");
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
-	    {"seed", required_argument, NULL, 's'}, {"step", required_argument, NULL, 'p'},
+	    {"cuts", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
+	    {"step", required_argument, NULL, 'p'}, {"only", required_argument, NULL, 'o'},
 	    {"verbose", no_argument, NULL, 'v'}, {"jobs", required_argument, NULL, 'j'}, {0}};
-	struct options o = {.rounds = 20, .step = 1, .seed = 1};
-	struct support_jobs jobs = {.fn = lane, .name = lane_name, .arg = &o,
-	    .count = KILL_LANES + 2 * LANES, .timeout_s = LANE_TIMEOUT_S};
+	struct options o = {.rounds = 20, .cuts = 48, .step = 1, .seed = 1};
+	struct support_jobs jobs = {.fn = lane, .name = lane_name, .arg = &o, .timeout_s = LANE_TIMEOUT_S};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "vj:", longs, NULL)) != -1) {
 		if (c == 'r')
 			o.rounds = (unsigned)strtoul(optarg, NULL, 10);
+		else if (c == 'c')
+			o.cuts = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 's')
 			o.seed = strtoull(optarg, NULL, 10);
 		else if (c == 'p')
 			o.step = (unsigned)strtoul(optarg, NULL, 10);
+		else if (c == 'o')
+			o.only = optarg;
 		else if (c == 'j')
 			jobs.at_once = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'v')
 			o.verbose = jobs.verbose = true;
 		else
-			support_fatal("usage: crash [-v] [-j JOBS] [--rounds N] [--seed N] [--step N]");
+			usage();
 	}
+	for (unsigned part = 0; part < PARTS; part++)
+		jobs.count += wanted(&o, part) ? parts[part].lanes : 0;
+	if (jobs.count == 0)
+		usage();
 	if (o.step == 0)
 		o.step = 1;
 	/* Killing a process does not lose what the kernel has: a file system in memory is as good. */

@@ -1,64 +1,10 @@
 /*
- * crash_verify.c - the parent: replays what was acknowledged and looks at what is there
+ * crash_verify.c - the parent: looks at what is there and compares it with what was acknowledged
  */
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "crash.h"
-#include "kv.h"
-#include "support.h"
-
-/* What the pipe said in this round. */
-struct heard {
-	uint64_t ops[CRASH_THREADS_MAX];
-	unsigned complete, refused;
-	bool survived; /* the fault */
-	int refused_at; /* enum kv_point */
-	bool wrong;
-};
-
-static void
-hear(struct crash *c, int fd, struct heard *heard)
-{
-	struct crash_ack ack;
-	ssize_t n;
-
-	while ((n = read(fd, &ack, sizeof ack)) != 0) {
-		struct crash_account *a = &c->account[ack.thread];
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != (ssize_t)sizeof ack)
-			support_fatal("half a line from the worker");
-		if (ack.what == CRASH_OP) {
-			heard->ops[ack.thread] = ack.number;
-			if (ack.modseq < a->modseq) {
-				printf("modseq fell from %llu to %llu\n",
-				    (unsigned long long)a->modseq, (unsigned long long)ack.modseq);
-				heard->wrong = true;
-			}
-			a->modseq = ack.modseq;
-		} else if (ack.what == CRASH_SENT_BEGIN) {
-			a->sent = (uint32_t)ack.number + 1;
-		} else if (ack.what == CRASH_SENT_END) {
-			c->shared_acked[ack.thread * CRASH_SENT_MAX + ack.number] = true;
-		} else if (ack.what == CRASH_COMPLETE) {
-			heard->complete++;
-			heard->survived = heard->survived || ack.number != 0;
-		} else if (ack.what == CRASH_REFUSED) {
-			heard->refused++;
-			heard->refused_at = (int)ack.number;
-		} else {
-			printf("thread %u: the engine says %s\n", ack.thread, ack.text);
-			heard->wrong = true;
-		}
-	}
-}
 
 /* ---- Looking ----------------------------------------------------------------------------------- */
 
@@ -261,6 +207,38 @@ verify_account(struct crash *c, struct crash_account *a, struct shelf_store *sto
 	return good && look_at_boxes(a, store);
 }
 
+/* What was acknowledged is there or gone; what is there is whole. */
+static bool
+verify_extras(struct crash *c, unsigned thread, struct shelf_store *store)
+{
+	const struct crash_account *a = &c->account[thread];
+	struct look look = {.good = true};
+	struct shelf_account found;
+	struct shelf_mailbox inbox;
+	struct shelf_rd *rd = NULL;
+	char name[32];
+
+	for (uint32_t n = 0; n < a->nextras; n++) {
+		int rc;
+
+		crash_extra_name(thread, n, name);
+		rc = shelf_account_find(store, shelf_span_str(name), &found);
+		if (rc != 0 && rc != SHELF_ENOACCOUNT)
+			wrong(&look, "%s: %s", name, shelf_err_name(rc));
+		else if (rc != 0 && a->extra[n] == CRASH_EXTRA_THERE)
+			wrong(&look, "%s was acknowledged and is not there", name);
+		else if (rc == 0 && a->extra[n] == CRASH_EXTRA_GONE)
+			wrong(&look, "%s was deleted and is back", name);
+		if (rc != 0)
+			continue;
+		if (shelf_rd_begin(store, found.id, &rd) != 0 ||
+		    shelf_mailbox_find(rd, shelf_span_str("INBOX"), &inbox) != 0)
+			wrong(&look, "%s has no INBOX", name);
+		shelf_rd_end(&rd);
+	}
+	return look.good;
+}
+
 static void
 finding(void *arg, unsigned invariant, uint32_t account, const char *text)
 {
@@ -285,91 +263,9 @@ crash_verify(struct crash *c, bool pending)
 		good = false;
 	}
 	for (unsigned i = 0; i < c->threads; i++)
-		good = verify_account(c, &c->account[i], store, pending) && good;
+		good = verify_account(c, &c->account[i], store, pending) && verify_extras(c, i, store) && good;
 	for (unsigned i = 0; i < CRASH_SHARED; i++)
 		good = verify_shared(c, store, i) && good;
 	shelf_store_close(&store);
 	return good;
-}
-
-/* ---- Rounds ------------------------------------------------------------------------------------ */
-
-static void
-replay(struct crash *c, const struct heard *heard)
-{
-	struct model_op op;
-
-	for (unsigned i = 0; i < c->threads; i++) {
-		for (uint64_t n = 0; n < heard->ops[i]; n++) {
-			model_choose(c->account[i].model, &op);
-			if (model_apply(c->account[i].model, &op) != 0)
-				continue;
-		}
-	}
-}
-
-/* Kills PID after MS, from a process of its own: the caller reads the pipe meanwhile. */
-static pid_t
-start_killer(pid_t pid, unsigned ms)
-{
-	int64_t end = shelf_mono_ms() + ms;
-	pid_t killer = fork();
-
-	if (killer < 0)
-		support_fatal("fork: %s", strerror(errno));
-	if (killer > 0)
-		return killer;
-	while (shelf_mono_ms() < end)
-		poll(NULL, 0, 1);
-	kill(pid, SIGKILL);
-	_exit(0);
-}
-
-static bool
-ended_well(int status)
-{
-	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
-		printf("the worker ended by signal %d\n", WTERMSIG(status));
-	else if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != CRASH_DIED)
-		printf("the worker ended with status %d\n", WEXITSTATUS(status));
-	else
-		return true;
-	return false;
-}
-
-struct crash_result
-crash_round(struct crash *c, const struct crash_plan *plan)
-{
-	struct heard heard = {.refused_at = -1};
-	struct crash_result result = {0};
-	int pipefd[2], status = 0;
-	bool pending;
-	pid_t pid, killer = 0;
-
-	if (pipe(pipefd) != 0)
-		support_fatal("no pipe");
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0)
-		support_fatal("fork: %s", strerror(errno));
-	if (pid == 0) {
-		close(pipefd[0]);
-		crash_work(c, plan, pipefd[1]);
-	}
-	close(pipefd[1]);
-	if (plan->kill_ms != 0)
-		killer = start_killer(pid, plan->kill_ms);
-	hear(c, pipefd[0], &heard);
-	close(pipefd[0]);
-	if (killer != 0)
-		waitpid(killer, NULL, 0);
-	waitpid(pid, &status, 0);
-	result.complete = heard.complete == c->threads;
-	result.faulted = heard.survived || heard.refused > 0 ||
-	                 (WIFEXITED(status) && WEXITSTATUS(status) == CRASH_DIED);
-	replay(c, &heard);
-	/* An injected error means that nothing happened, except after a commit. */
-	pending = !result.complete && (heard.refused == 0 || heard.refused_at == KV_AFTER_COMMIT);
-	result.good = ended_well(status) && crash_verify(c, pending) && !heard.wrong;
-	return result;
 }

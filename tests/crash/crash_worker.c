@@ -1,5 +1,8 @@
 /*
  * crash_worker.c - the child: threads that work and acknowledge until something ends them
+ *
+ * When the disk was made to fail (disk.h), the thread goes on: what was refused must not have happened,
+ * and what comes after the fault must work.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -8,14 +11,16 @@
 
 #include "crash.h"
 #include "kv.h"
-#include "support.h"
+
+enum { REOPEN_EVERY = 25, OPEN_TRIES = 60, ROOM_PAUSE_US = 1100000 };
 
 struct worker {
 	struct crash *crash;
 	const struct crash_plan *plan;
-	struct shelf_store *store;
+	struct shelf_store **store; /* of the process */
 	unsigned index;
 	int fd;
+	bool alone; /* the only thread of its process */
 	pthread_t thread;
 };
 
@@ -38,27 +43,38 @@ static void
 say(struct worker *w, struct crash_ack ack)
 {
 	ack.thread = w->index;
-	if (write(w->fd, &ack, sizeof ack) != (ssize_t)sizeof ack)
+	disk_pause();
+	if (w->plan->record != NULL)
+		disk_note(&ack, sizeof ack);
+	else if (write(w->fd, &ack, sizeof ack) != (ssize_t)sizeof ack)
 		_exit(10);
+	disk_resume();
+}
+
+static void
+say_wrong(struct worker *w, const struct model_op *op, int got, const char *instead)
+{
+	struct crash_ack ack = {.what = CRASH_WRONG};
+	struct shelf_buf text = {0};
+
+	model_describe(op, &text);
+	snprintf(ack.text, sizeof ack.text, "%s %s: %s", shelf_err_name(got), instead, shelf_buf_cstr(&text));
+	shelf_buf_free(&text);
+	say(w, ack);
 }
 
 /* An answer that is not the model's: with an injected error the end of this worker, else a finding. */
 static void
 refused(struct worker *w, const struct model_op *op, int got, int want)
 {
-	struct crash_ack ack = {.what = CRASH_WRONG};
-	struct shelf_buf text = {0};
+	char instead[40];
 
 	if (fault_is_error && fault_point >= 0) {
-		ack.what = CRASH_REFUSED;
-		ack.number = (uint64_t)fault_point;
-	} else {
-		model_describe(op, &text);
-		snprintf(ack.text, sizeof ack.text, "%s instead of %s: %s", shelf_err_name(got),
-		    shelf_err_name(want), shelf_buf_cstr(&text));
-		shelf_buf_free(&text);
+		say(w, (struct crash_ack){.what = CRASH_REFUSED, .number = (uint64_t)fault_point});
+		return;
 	}
-	say(w, ack);
+	snprintf(instead, sizeof instead, "instead of %s", shelf_err_name(want));
+	say_wrong(w, op, got, instead);
 }
 
 static uint64_t
@@ -67,11 +83,15 @@ modseq_now(struct worker *w, uint32_t account)
 	struct shelf_rd *rd = NULL;
 	uint64_t modseq = 0;
 
-	if (shelf_rd_begin(w->store, account, &rd) == 0)
+	disk_pause();
+	if (shelf_rd_begin(*w->store, account, &rd) == 0)
 		modseq = shelf_rd_modseq(rd);
 	shelf_rd_end(&rd);
+	disk_resume();
 	return modseq;
 }
+
+/* ---- Beside the model ----------------------------------------------------------------------------- */
 
 /* One message to both shared accounts. */
 static void
@@ -89,12 +109,12 @@ send_shared(struct worker *w)
 		return;
 	say(w, (struct crash_ack){.what = CRASH_SENT_BEGIN, .number = a->sent});
 	model_content(c->contents, w->index * CRASH_SENT_MAX + a->sent, &bytes);
-	good = shelf_draft_new(w->store, &draft) == 0 &&
+	good = shelf_draft_new(*w->store, &draft) == 0 &&
 	       shelf_draft_write(draft, bytes.data, bytes.len) == 0 && shelf_draft_finish(draft) == 0;
 	for (unsigned i = 0; i < CRASH_SHARED; i++)
 		to[i] = (struct shelf_delivery){.account = c->shared[i]};
 	if (good)
-		shelf_deliver(w->store, draft, to, CRASH_SHARED, result);
+		shelf_deliver(*w->store, draft, to, CRASH_SHARED, result);
 	for (unsigned i = 0; good && i < CRASH_SHARED; i++)
 		good = result[i].rc == 0;
 	if (good)
@@ -104,37 +124,191 @@ send_shared(struct worker *w)
 	shelf_buf_free(&bytes);
 }
 
+static void
+say_extra(struct worker *w, uint32_t n, enum crash_extra state)
+{
+	say(w, (struct crash_ack){.what = CRASH_EXTRA, .number = n, .modseq = state});
+}
+
+/* A new account; every other time the one before goes. */
+static void
+change_accounts(struct worker *w)
+{
+	struct crash_account *a = &w->crash->account[w->index];
+	struct shelf_account_new request = {0};
+	struct shelf_account old;
+	uint32_t n = a->nextras;
+	char name[32];
+
+	if (n + 1 >= CRASH_EXTRAS_MAX)
+		return;
+	a->nextras++;
+	crash_extra_name(w->index, n, name);
+	request.name = shelf_span_str(name);
+	say_extra(w, n, CRASH_EXTRA_COMING);
+	if (shelf_account_add(*w->store, &request, 1, NULL, NULL) == 0)
+		say_extra(w, n, CRASH_EXTRA_THERE);
+	if (n % 2 == 0)
+		return;
+	crash_extra_name(w->index, n - 1, name);
+	if (shelf_account_find(*w->store, shelf_span_str(name), &old) != 0)
+		return;
+	say_extra(w, n - 1, CRASH_EXTRA_GOING);
+	if (shelf_account_delete(*w->store, old.id) == 0)
+		say_extra(w, n - 1, CRASH_EXTRA_GONE);
+}
+
+/* ---- After a fault of the disk -------------------------------------------------------------------- */
+
+static int
+open_store(const struct crash_plan *plan, struct crash *c, struct shelf_store **out)
+{
+	bool serve = plan->fault_at == 0 && plan->disk == DISK_NONE;
+	int rc = shelf_store_open(c->dir, serve ? SHELF_OPEN_SERVE : 0, out);
+
+	for (unsigned i = 0; rc != 0 && disk_faulted() && i < OPEN_TRIES; i++)
+		rc = shelf_store_open(c->dir, 0, out);
+	return rc;
+}
+
+/* The process starts again, as far as the engine can see. */
+static void
+reopen(struct worker *w)
+{
+	int rc;
+
+	shelf_store_close(w->store);
+	rc = open_store(w->plan, w->crash, w->store);
+	if (rc != 0)
+		support_fatal("the worker cannot open the store again: %s", shelf_err_name(rc));
+}
+
+static bool
+is_as(struct worker *w, struct model *m, struct shelf_buf *why)
+{
+	bool same;
+
+	disk_pause();
+	shelf_buf_clear(why);
+	same = model_compare(m, *w->store, w->crash->account[w->index].id, false, why);
+	disk_resume();
+	return same;
+}
+
+/* A partition, or the catalog, that has lost a meta page answers errors until it is opened again. */
+static bool
+alive(struct worker *w)
+{
+	uint32_t id = w->crash->account[w->index].id;
+	struct shelf_account account;
+	struct shelf_rd *rd = NULL;
+	bool good;
+
+	disk_pause();
+	good = shelf_account_get(*w->store, id, &account) == 0 && shelf_rd_begin(*w->store, id, &rd) == 0;
+	shelf_rd_end(&rd);
+	disk_resume();
+	return good;
+}
+
+/* OP was refused with GOT. BEFORE is the model without it, the account's with it: the one that the store
+ * agrees with is kept. False: neither, or an answer nobody understands. */
+static bool
+settle(struct worker *w, const struct model_op *op, int got, struct model **before)
+{
+	enum shelf_err_class class = shelf_err_class_of(got);
+	struct crash_account *a = &w->crash->account[w->index];
+	struct shelf_buf why = {0};
+	bool happened = false, good;
+
+	if (class != SHELF_CLASS_SYSTEM && class != SHELF_CLASS_FULL && class != SHELF_CLASS_BUSY) {
+		say_wrong(w, op, got, "after a fault of the disk");
+		return false;
+	}
+	if (got == SHELF_EUNKNOWN || !alive(w)) {
+		reopen(w);
+		happened = got == SHELF_EUNKNOWN && is_as(w, a->model, &why);
+	}
+	good = happened || is_as(w, *before, &why);
+	if (!good)
+		say_wrong(w, op, got, shelf_buf_cstr(&why));
+	if (!happened) {
+		struct model *with = a->model;
+
+		a->model = *before;
+		*before = with;
+	}
+	say(w, (struct crash_ack){.what = happened ? CRASH_OP : CRASH_SKIPPED, .modseq = modseq_now(w, a->id)});
+	shelf_buf_free(&why);
+	return good;
+}
+
+/* ---- Work ----------------------------------------------------------------------------------------- */
+
+/* One operation; false: this thread is done. */
+static bool
+work_once(struct worker *w)
+{
+	struct crash_account *a = &w->crash->account[w->index];
+	struct model *before = NULL;
+	struct model_op op;
+	bool good = true, over = disk_over();
+	int got, want;
+
+	disk_pause();
+	model_choose(a->model, &op);
+	if (w->plan->disk != DISK_NONE)
+		before = model_copy(a->model);
+	disk_resume();
+	got = model_run(a->model, &op, *w->store, a->id);
+	/* A disk found full is not asked again for a second. */
+	if (got == SHELF_EFULL && over && w->plan->disk == DISK_FULL) {
+		usleep(ROOM_PAUSE_US);
+		got = model_run(a->model, &op, *w->store, a->id);
+	}
+	disk_pause();
+	want = model_apply(a->model, &op);
+	disk_resume();
+	if (got == want) {
+		say(w, (struct crash_ack){.what = CRASH_OP, .modseq = modseq_now(w, a->id)});
+	} else if (w->plan->disk != DISK_NONE && disk_faulted() && (!over || !alive(w))) {
+		good = settle(w, &op, got, &before);
+	} else {
+		refused(w, &op, got, want);
+		good = false;
+	}
+	model_free(&before);
+	return good;
+}
+
 static void *
 work(void *arg)
 {
 	struct worker *w = arg;
-	struct crash_account *a = &w->crash->account[w->index];
-	struct model_op op;
-	int got, want;
+	const struct model_op purge = {.kind = MODEL_EXPUNGE, .box = "purge"};
+	bool faults = fault_is_error || w->plan->disk != DISK_NONE;
 
 	for (uint64_t n = 0; w->plan->ops == 0 || n < w->plan->ops; n++) {
-		model_choose(a->model, &op);
-		got = model_run(a->model, &op, w->store, a->id);
-		want = model_apply(a->model, &op);
-		if (got != want) {
-			refused(w, &op, got, want);
+		if (!work_once(w))
 			return NULL;
-		}
-		say(w, (struct crash_ack){.what = CRASH_OP, .number = n + 1,
-		    .modseq = modseq_now(w, a->id)});
 		/* Not from the model's generator: the parent does not replay these. */
 		if (n % 5 == 4)
 			send_shared(w);
-		if (n % 16 == 15 && shelf_store_purge(w->store, 2) < 0 && !fault_is_error)
-			refused(w, &op, SHELF_EIO, 0);
+		if (n % 12 == 7)
+			change_accounts(w);
+		if (n % 16 == 15 && shelf_store_purge(*w->store, 2) < 0 && !faults)
+			refused(w, &purge, SHELF_EIO, 0);
+		if (w->plan->processes > 1 && w->alone && n % REOPEN_EVERY == REOPEN_EVERY - 1)
+			reopen(w);
 	}
-	say(w, (struct crash_ack){.what = CRASH_COMPLETE, .number = fault_point >= 0});
+	say(w, (struct crash_ack){.what = CRASH_COMPLETE, .number = fault_point >= 0 || disk_faulted()});
 	return NULL;
 }
 
 void
-crash_work(struct crash *c, const struct crash_plan *plan, int pipe_fd)
+crash_work(struct crash *c, const struct crash_plan *plan, unsigned process, int pipe_fd)
 {
+	unsigned processes = plan->processes == 0 ? 1 : plan->processes, count = 0;
 	struct worker worker[CRASH_THREADS_MAX];
 	struct shelf_store *store = NULL;
 	int rc;
@@ -143,16 +317,21 @@ crash_work(struct crash *c, const struct crash_plan *plan, int pipe_fd)
 	fault_is_error = plan->fault_is_error;
 	if (fault_at != 0)
 		kv_fault = fault;
-	rc = shelf_store_open(c->dir, plan->fault_at == 0 ? SHELF_OPEN_SERVE : 0, &store);
+	if (plan->record != NULL)
+		disk_record(plan->record);
+	disk_arm(plan->disk, plan->disk_at);
+	rc = open_store(plan, c, &store);
 	if (rc != 0 && fault_point < 0)
 		support_fatal("the worker cannot open the store: %s", shelf_err_name(rc));
-	for (unsigned i = 0; rc == 0 && i < c->threads; i++) {
-		worker[i] = (struct worker){.crash = c, .plan = plan, .store = store, .index = i,
+	for (unsigned i = process; rc == 0 && i < c->threads; i += processes)
+		worker[count++] = (struct worker){.crash = c, .plan = plan, .store = &store, .index = i,
 		    .fd = pipe_fd};
+	for (unsigned i = 0; i < count; i++) {
+		worker[i].alone = count == 1;
 		if (pthread_create(&worker[i].thread, NULL, work, &worker[i]) != 0)
 			support_fatal("no thread");
 	}
-	for (unsigned i = 0; rc == 0 && i < c->threads; i++)
+	for (unsigned i = 0; i < count; i++)
 		pthread_join(worker[i].thread, NULL);
 	shelf_store_close(&store);
 	_exit(0);

@@ -51,6 +51,16 @@ model_new(uint64_t seed, uint64_t limit_bytes, uint64_t limit_messages)
 	return m;
 }
 
+static struct model_msg *
+copy_msgs(const struct model_msg *msg, size_t count)
+{
+	struct model_msg *copy = shelf_zalloc(count * sizeof *copy);
+
+	if (count > 0)
+		memcpy(copy, msg, count * sizeof *copy);
+	return copy;
+}
+
 struct model *
 model_copy(const struct model *m)
 {
@@ -60,11 +70,17 @@ model_copy(const struct model *m)
 	c->box = shelf_zalloc(m->count * sizeof *c->box);
 	for (size_t i = 0; i < m->count; i++) {
 		c->box[i] = m->box[i];
-		c->box[i].msg = shelf_zalloc(m->box[i].count * sizeof *c->box[i].msg + 1);
-		if (m->box[i].count > 0)
-			memcpy(c->box[i].msg, m->box[i].msg, m->box[i].count * sizeof *c->box[i].msg);
+		c->box[i].msg = copy_msgs(m->box[i].msg, m->box[i].count);
+		c->box[i].held = copy_msgs(m->box[i].held, m->box[i].nheld);
 	}
 	return c;
+}
+
+static void
+free_box(struct model_box *box)
+{
+	free(box->msg);
+	free(box->held);
 }
 
 void
@@ -76,7 +92,7 @@ model_free(struct model **model)
 		return;
 	*model = NULL;
 	for (size_t i = 0; i < m->count; i++)
-		free(m->box[i].msg);
+		free_box(&m->box[i]);
 	free(m->box);
 	free(m);
 }
@@ -205,6 +221,16 @@ choose_uids(struct model *m, const struct model_box *box, struct model_op *op)
 }
 
 static void
+choose_held(struct model *m, const struct model_box *box, struct model_op *op)
+{
+	uint32_t of = 1 + model_random(m, 4);
+
+	for (size_t i = 0; i < box->nheld && op->nuids < MODEL_UIDS_MAX; i++)
+		if (model_random(m, of) == 0)
+			op->uid[op->nuids++] = box->held[i].uid;
+}
+
+static void
 choose_contents(struct model *m, struct model_op *op, size_t n)
 {
 	for (op->ncontents = 0; op->ncontents < n; op->ncontents++) {
@@ -226,13 +252,13 @@ choose_flags(struct model *m, struct model_op *op)
 static enum model_kind
 choose_kind(struct model *m)
 {
-	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4};
-	uint32_t r = model_random(m, 99), kind = 0;
+	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6};
+	uint32_t r = model_random(m, 105), kind = 0;
 
 	while (r >= weights[kind])
 		r -= weights[kind++];
 	/* Grow to the size aimed at, then stay there. */
-	if ((kind == MODEL_APPEND || kind == MODEL_COPY) && messages(m) > MESSAGES_AIM)
+	if ((kind == MODEL_APPEND || kind == MODEL_COPY || kind == MODEL_RESTORE) && messages(m) > MESSAGES_AIM)
 		kind = MODEL_EXPUNGE;
 	return (enum model_kind)kind;
 }
@@ -292,6 +318,9 @@ model_choose(struct model *m, struct model_op *op)
 			choose_box(m, op->box);
 			choose_name(m, op->to);
 		} while (!rename_is_plain(m, op));
+		break;
+	case MODEL_RESTORE:
+		choose_held(m, box, op);
 		break;
 	}
 }
@@ -376,6 +405,17 @@ apply_flags(struct model_box *box, const struct model_op *op)
 	return 0;
 }
 
+static void
+hold(struct model_box *box, struct model_msg msg)
+{
+	size_t i = box->nheld++;
+
+	box->held = shelf_realloc(box->held, box->nheld * sizeof *box->held);
+	for (; i > 0 && box->held[i - 1].uid > msg.uid; i--)
+		box->held[i] = box->held[i - 1];
+	box->held[i] = msg;
+}
+
 static int
 apply_expunge(struct model_box *box, const struct model_op *op)
 {
@@ -386,10 +426,37 @@ apply_expunge(struct model_box *box, const struct model_op *op)
 		bool out = (op->all || chosen(op, msg.uid)) &&
 		           (!op->deleted_only || (msg.flags & SHELF_DELETED) != 0);
 
-		if (!out)
+		if (out)
+			hold(box, msg);
+		else
 			box->msg[left++] = msg;
 	}
 	box->count = left;
+	return 0;
+}
+
+static int
+apply_restore(struct model *m, struct model_box *box, const struct model_op *op)
+{
+	uint64_t bytes = 0;
+	size_t left = 0;
+
+	for (size_t i = 0; i < box->nheld; i++)
+		if (chosen(op, box->held[i].uid))
+			bytes += model_size(m, box->held[i].content);
+	if (op->nuids > 0 && over_quota(m, bytes, op->nuids))
+		return SHELF_EQUOTA;
+	for (size_t i = 0; i < box->nheld; i++) {
+		struct model_msg msg = box->held[i];
+
+		if (!chosen(op, msg.uid)) {
+			box->held[left++] = msg;
+			continue;
+		}
+		msg.flags &= ~(uint32_t)SHELF_DELETED;
+		add_msg(box, msg);
+	}
+	box->nheld = left;
 	return 0;
 }
 
@@ -428,7 +495,7 @@ apply_delete(struct model *m, const struct model_op *op)
 		return SHELF_ECANNOT;
 	if (box == NULL)
 		return has_inferiors(m, op->box) ? SHELF_ECHILDREN : SHELF_ENOMAILBOX;
-	free(box->msg);
+	free_box(box);
 	*box = m->box[--m->count];
 	return 0;
 }
@@ -483,6 +550,8 @@ model_apply(struct model *m, const struct model_op *op)
 		return apply_delete(m, op);
 	case MODEL_RENAME:
 		return apply_rename(m, op);
+	case MODEL_RESTORE:
+		return apply_restore(m, box, op);
 	}
 	return SHELF_EINVALID;
 }
@@ -491,7 +560,7 @@ void
 model_describe(const struct model_op *op, struct shelf_buf *out)
 {
 	static const char *const kinds[] = {"append", "deliver", "flags", "expunge", "copy", "move",
-	    "create", "delete", "rename"};
+	    "create", "delete", "rename", "restore"};
 
 	shelf_buf_printf(out, "%s %s", kinds[op->kind], op->box);
 	if (op->to[0] != '\0')

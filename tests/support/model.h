@@ -26,6 +26,8 @@ struct model_box {
 	uint32_t uidnext;
 	struct model_msg *msg;
 	size_t count;
+	struct model_msg *held; /* expunged, can be put back; ascending uids */
+	size_t nheld;
 };
 
 struct model {
@@ -48,6 +50,7 @@ enum model_kind {
 	MODEL_CREATE,
 	MODEL_DELETE,
 	MODEL_RENAME,
+	MODEL_RESTORE,
 };
 
 struct model_op {

@@ -127,6 +127,24 @@ run_on_uids(const struct model_op *op, struct shelf_store *store, uint32_t accou
 	return rc;
 }
 
+static int
+run_restore(const struct model_op *op, struct shelf_store *store, uint32_t account)
+{
+	struct shelf_uidset *uids = shelf_uidset_new();
+	struct shelf_restored done = {0};
+	uint32_t box = 0;
+	int rc = box_id(store, account, op->box, &box);
+
+	for (size_t i = 0; i < op->nuids; i++)
+		shelf_uidset_add(uids, op->uid[i]);
+	if (rc == 0)
+		rc = shelf_restore(store, account, box, uids, 0, &done);
+	if (rc == 0 && done.messages != op->nuids)
+		rc = SHELF_ECORRUPT;
+	shelf_uidset_free(&uids);
+	return rc;
+}
+
 int
 model_run(const struct model *m, const struct model_op *op, struct shelf_store *store, uint32_t account)
 {
@@ -149,6 +167,8 @@ model_run(const struct model *m, const struct model_op *op, struct shelf_store *
 		return shelf_mailbox_delete(store, account, box);
 	case MODEL_RENAME:
 		return shelf_mailbox_rename(store, account, box, to);
+	case MODEL_RESTORE:
+		return run_restore(op, store, account);
 	}
 	return SHELF_EINVALID;
 }

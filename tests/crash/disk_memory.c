@@ -1,0 +1,34 @@
+/*
+ * disk_memory.c - allocation that fails when it is told to
+ *
+ * The linker sends malloc, calloc and realloc of this program, of LMDB and of zstd here (--wrap; both are
+ * linked statically for that), and calls to __real_malloc to the allocator.
+ */
+#include <stdlib.h>
+
+#include "disk_inside.h"
+
+void *__real_malloc(size_t len);
+void *__real_calloc(size_t count, size_t len);
+void *__real_realloc(void *p, size_t len);
+void *__wrap_malloc(size_t len);
+void *__wrap_calloc(size_t count, size_t len);
+void *__wrap_realloc(void *p, size_t len);
+
+void *
+__wrap_malloc(size_t len)
+{
+	return disk_fails(DISK_MEMORY) ? NULL : __real_malloc(len);
+}
+
+void *
+__wrap_calloc(size_t count, size_t len)
+{
+	return disk_fails(DISK_MEMORY) ? NULL : __real_calloc(count, len);
+}
+
+void *
+__wrap_realloc(void *p, size_t len)
+{
+	return disk_fails(DISK_MEMORY) ? NULL : __real_realloc(p, len);
+}
