@@ -44,9 +44,13 @@ tool_check(struct tool *t)
 {
 	struct findings f = {.t = t};
 	bool progress = false;
-	const struct tool_option options[] = {{"progress", TOOL_FLAG, &progress}, {0}};
+	const char *salvage = NULL, *format = "maildir";
+	const struct tool_option options[] = {{"progress", TOOL_FLAG, &progress},
+		{"salvage", TOOL_TEXT, &salvage}, {"format", TOOL_TEXT, &format}, {0}};
 	int rc = tool_args(t, options, 0, 0);
 
+	if (rc == 0 && salvage != NULL)
+		return tool_salvage(t, salvage, format, progress);
 	if (rc == 0)
 		rc = tool_open(t);
 	if (rc != 0)

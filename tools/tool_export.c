@@ -228,9 +228,8 @@ write_box(struct export *x, const struct box *box)
 	return rc;
 }
 
-/* PATH is made, or is an empty directory. */
-static int
-prepare_dir(struct tool *t, const char *path)
+int
+export_prepare_dir(struct tool *t, const char *path)
 {
 	struct dirent *e;
 	DIR *d;
@@ -284,7 +283,7 @@ run(struct export *x, const char *path)
 	int rc = 0;
 
 	x->writer.dir = path;
-	if (x->writer.file_path == NULL && (rc = prepare_dir(x->t, path)) != EX_OK)
+	if (x->writer.file_path == NULL && (rc = export_prepare_dir(x->t, path)) != EX_OK)
 		return rc;
 	tool_catch_interrupts();
 	for (size_t i = 0; rc == 0 && i < x->nboxes && !tool_interrupted(); i++)

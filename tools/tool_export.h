@@ -47,6 +47,8 @@ void export_writer_free(struct export_writer *w);
  * ">". LAST: nothing follows. */
 void export_convert(struct export_writer *w, struct shelf_span in, bool mbox, bool last,
     struct shelf_buf *out);
+/* PATH is made, or is an empty directory: 0, or an exit status after having said why not. */
+SHELF_CHECK int export_prepare_dir(struct tool *t, const char *path);
 /* DIR and the levels of a mailbox name as path: what a file system would misread is "%2E". */
 void export_path(const char *dir, const char *name, struct shelf_buf *out);
 

@@ -125,6 +125,9 @@ void tool_password_wipe(struct shelf_buf *b);
 /* The batch of `account add` (tool_batch.c): lines of stdin. */
 SHELF_CHECK int tool_account_batch(struct tool *t, bool progress);
 
+/* check --salvage (tool_salvage.c). */
+SHELF_CHECK int tool_salvage(struct tool *t, const char *dir, const char *format, bool progress);
+
 /* ---- Interruption and progress (tool_progress.c) -------------------------------------------- */
 
 /* From here on SIGINT and SIGTERM only set a flag (a second one kills as usual). */

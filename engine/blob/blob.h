@@ -95,6 +95,9 @@ SHELF_CHECK int blob_read_frame(struct kv_view *view, uint64_t blob, const struc
 /* The derived data, into OUT. SHELF_EMISSING. */
 SHELF_CHECK int blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out);
 SHELF_CHECK int blob_row_decode(struct shelf_span value, struct blob_row *row_out);
+/* All bytes into OUT, without the blob's row. SHELF_ECORRUPT: OUT has the whole frames in front of the first
+ * that is damaged; whether there were more behind the last nobody knows. */
+SHELF_CHECK int blob_salvage(struct kv_view *view, uint64_t blob, struct shelf_buf *out);
 
 /*
  * What backup copies: the stored bytes [OFFSET, OFFSET + LEN) of ROW, appended to OUT: frames end to end,

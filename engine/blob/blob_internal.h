@@ -127,5 +127,7 @@ const struct ZSTD_DDict_s *blob_zdict_unpacking(struct blob_zdict *zdict);
 SHELF_CHECK int blob_zstd_pack(struct shelf_span raw, struct blob_zdict *dict, struct shelf_buf *out);
 SHELF_CHECK int blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct blob_zdict *dict,
 				 struct shelf_buf *out);
+/* Length of the frame that PACKED begins with, 0: none. */
+size_t blob_zstd_frame_len(struct shelf_span packed);
 
 #endif

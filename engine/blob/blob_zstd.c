@@ -113,3 +113,11 @@ blob_zstd_unpack(struct shelf_span packed, size_t size_max, struct blob_zdict *d
 	out->len += n;
 	return 0;
 }
+
+size_t
+blob_zstd_frame_len(struct shelf_span packed)
+{
+	size_t n = ZSTD_findFrameCompressedSize(packed.data, packed.len);
+
+	return ZSTD_isError(n) ? 0 : n;
+}

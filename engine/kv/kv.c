@@ -257,15 +257,21 @@ kv_view_next_account(struct kv_view *view, enum kv_table table, uint32_t after, 
 	if (after == UINT32_MAX)
 		return 0;
 	base_put_be32(from, after + 1);
-	rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor);
-	if (rc != 0)
-		return rc;
-	rc = kv_lmdb_cursor_seek(view->env, cursor, shelf_span(from, sizeof from), &key, &value);
+	if (view->salvage != NULL) {
+		rc = kv_salvage_seek(view, table, shelf_span(from, sizeof from), &key, &value);
+	} else {
+		rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor);
+		if (rc != 0)
+			return rc;
+		rc = kv_lmdb_cursor_seek(view->env, cursor, shelf_span(from, sizeof from), &key,
+		    &value);
+	}
 	if (rc == 1 && key.len < KV_ACCOUNT_BYTES)
 		rc = SHELF_ECORRUPT;
 	if (rc == 1)
 		*account_out = base_get_be32(key.data);
-	kv_lmdb_cursor_close(cursor);
+	if (cursor != NULL)
+		kv_lmdb_cursor_close(cursor);
 	return rc;
 }
 
@@ -283,6 +289,10 @@ kv_view_end(struct kv_view **view_ptr)
 	SHELF_ASSERT(view->update == NULL);
 	env = view->env;
 	kv_view_release(view);
+	if (view->salvage != NULL) {
+		kv_salvage_view_end(view);
+		return;
+	}
 	kv_lmdb_read_reset(view->mdb);
 	age_ms = kv_coarse_ms() - view->begun_ms;
 	if (age_ms > KV_VIEW_MAX_MS) {
@@ -357,6 +367,17 @@ kv_make_key(const struct kv_view *view, enum kv_table table, struct shelf_span k
 	return out->len == 0 ? SHELF_EINVALID : 0;
 }
 
+static int
+get_salvaged(struct kv_view *view, enum kv_table table, struct shelf_span key, struct shelf_span *value)
+{
+	struct shelf_span found;
+	int rc = kv_salvage_seek(view, table, key, &found, value);
+
+	if (rc < 0)
+		return rc;
+	return rc == 1 && shelf_span_eq(found, key) ? 0 : SHELF_EMISSING;
+}
+
 int
 kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key, struct shelf_span *value_out)
 {
@@ -367,7 +388,9 @@ kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key, struct 
 	*value_out = shelf_span(NULL, 0);
 	if (rc == 0 && view->update != NULL)
 		rc = view->update->failed;
-	if (rc == 0)
+	if (rc == 0 && view->salvage != NULL)
+		rc = get_salvaged(view, table, shelf_span(full.bytes, full.len), &value);
+	else if (rc == 0)
 		rc = kv_lmdb_get(view->env, view->mdb, table, shelf_span(full.bytes, full.len), &value);
 	if (rc == 0)
 		*value_out = hand_out(view, value);
@@ -400,17 +423,19 @@ kv_scan_open(struct kv_view *view, enum kv_table table, struct shelf_span prefix
 		return view->update->failed;
 
 	cursor = SHELF_NEW(struct kv_cursor);
-	rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor->mdb);
-	if (rc != 0) {
-		free(cursor);
-		return rc;
-	}
 	cursor->account = view->account;
-	cursor->next = view->cursors;
-	cursor->link = &view->cursors;
-	if (cursor->next != NULL)
-		cursor->next->link = &cursor->next;
-	view->cursors = cursor;
+	if (view->salvage == NULL) {
+		rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor->mdb);
+		if (rc != 0) {
+			free(cursor);
+			return rc;
+		}
+		cursor->next = view->cursors;
+		cursor->link = &view->cursors;
+		if (cursor->next != NULL)
+			cursor->next->link = &cursor->next;
+		view->cursors = cursor;
+	}
 
 	scan->view = view;
 	scan->table = table;
@@ -438,6 +463,24 @@ in_scan(const struct kv_scan *scan, uint32_t account, struct shelf_span *key)
 	return key->len >= scan->prefix_len && memcmp(key->data, scan->prefix, scan->prefix_len) == 0;
 }
 
+/* The next row by its key alone; scan->from goes behind it. */
+static int
+next_salvaged(struct kv_scan *scan, uint32_t account, struct shelf_span *key, struct shelf_span *value)
+{
+	size_t skip = kv_scope_of[scan->table] == KV_SCOPE_ACCOUNT ? KV_ACCOUNT_BYTES : 0;
+	struct kv_full_key full;
+	int rc;
+
+	build_key(account, scan->table, shelf_span(scan->from, scan->from_len), &full);
+	rc = kv_salvage_seek(scan->view, scan->table, shelf_span(full.bytes, full.len), key, value);
+	if (rc == 1 && key->len >= skip && key->len - skip < sizeof scan->from) {
+		scan->from_len = key->len - skip;
+		memcpy(scan->from, key->data + skip, scan->from_len);
+		scan->from[scan->from_len++] = 0;
+	}
+	return rc;
+}
+
 int
 kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *value)
 {
@@ -449,12 +492,14 @@ kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *va
 	*key = *value = shelf_span(NULL, 0);
 	if (cursor == NULL)
 		return SHELF_EINVALID;
-	if (cursor->mdb == NULL)
+	if (cursor->mdb == NULL && scan->view->salvage == NULL)
 		return SHELF_EINVALID; /* a write or the end of the view came between */
 	if (scan->state == SCAN_ENDED)
 		return 0;
 	env = scan->view->env;
-	if (scan->state == SCAN_OPENED) {
+	if (scan->view->salvage != NULL) {
+		rc = next_salvaged(scan, cursor->account, key, value);
+	} else if (scan->state == SCAN_OPENED) {
 		build_key(cursor->account, scan->table, shelf_span(scan->from, scan->from_len), &full);
 		rc = kv_lmdb_cursor_seek(env, cursor->mdb, shelf_span(full.bytes, full.len), key, value);
 		scan->state = SCAN_MOVED;

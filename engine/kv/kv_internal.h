@@ -8,6 +8,7 @@
  *   kv_room.c    who may still take room: map, free list, disk blocks
  *   kv_stats.c   numbers, reader table
  *   kv_place.c   which account lives in which shard
+ *   kv_salvage.c views of a damaged environment, without LMDB; kv_page.c its pages
  *   kv_lmdb.c    the only file that includes lmdb.h
  *
  * Locks, taken left to right and never the other way: kv_env.lock -> nothing; kv_db.listener_lock is
@@ -122,6 +123,7 @@ struct kv_view {
 	struct kv_env *env;
 	struct MDB_txn *mdb;
 	struct kv_txn *update; /* NULL: a read view */
+	struct kv_salvage_view *salvage; /* NULL: a view of LMDB's */
 	uint32_t account;      /* 0: none, or the catalog */
 	int64_t begun_ms;
 	struct kv_cursor *cursors;
@@ -169,6 +171,12 @@ int kv_room_check(struct kv_txn *txn);
 uint64_t kv_room_keep_pages(const struct kv_env *env);
 /* What a write of LEN value bytes may take, in pages. */
 uint64_t kv_room_cost(const struct kv_env *env, size_t len);
+
+/* ---- kv_salvage.c ---- */
+/* The first row at or behind FROM, a whole key: 1 found, 0 none. It lives like the view. */
+int kv_salvage_seek(struct kv_view *view, enum kv_table table, struct shelf_span from,
+    struct shelf_span *key, struct shelf_span *value);
+void kv_salvage_view_end(struct kv_view *view);
 
 /* ---- kv_place.c ---- */
 struct kv_places *kv_places_new(void);

@@ -1,0 +1,247 @@
+/*
+ * salvage.c - a store's files one by one, whatever is left of them
+ *
+ * DIR/kv/catalog*   names of accounts; without them accounts have numbers
+ * DIR/kv/part-*     a partition each, read by salvage_walk.c
+ */
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
+
+#include "salvage.h"
+
+/* ---- Which table has rows of this shape? ----------------------------------------------------------------- */
+
+static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+
+/* Accounts and dictionaries begin with 1, blobs will not need 33 bits of their number. */
+static int
+classify_8(struct shelf_span key, struct shelf_span value, uint64_t *rank)
+{
+	struct blob_row blob;
+	struct mail_mbox m;
+
+	if (base_get_be32(key.data) == 0)
+		return blob_row_decode(value, &blob) == 0 ? KV_BLOB : -1;
+	if (mail_mbox_decode(value, &m) != 0)
+		return KV_DICT;
+	*rank = m.highestmodseq;
+	return KV_MBOX;
+}
+
+static int
+classify_12(struct shelf_span key, struct shelf_span value)
+{
+	struct mail_msg msg;
+	struct mail_gone gone;
+
+	if (base_get_be32(key.data) == 0) {
+		bool first = base_get_be32(key.data + 8) == 0;
+
+		return !first || (value.len > 4 && memcmp(value.data, zstd_magic, 4) == 0) ? KV_CHUNK
+											   : -1;
+	}
+	if (mail_msg_decode(value, &msg) == 0)
+		return KV_MSG;
+	if (mail_gone_decode(value, &gone) == 0)
+		return KV_GONE;
+	return mail_keyword_valid(value) ? KV_KEYWORD : -1;
+}
+
+/* The highest modseq is in the head of a page's first part; the others have to fit it. */
+static int
+classify_page(struct shelf_span key, struct shelf_span value, uint64_t *rank)
+{
+	enum { MODSEQ_AT = 8 };
+	struct base_reader r;
+
+	if (key.data[12] >= INDEX_PARTS_MAX || value.len < MODSEQ_AT + 8)
+		return -1;
+	if (key.data[12] == 0) {
+		r = base_reader(shelf_span(value.data + MODSEQ_AT, 8));
+		*rank = base_get_le(&r, 8);
+	}
+	return KV_FPAGE;
+}
+
+static int
+classify(struct shelf_span key, struct shelf_span value, bool catalog, uint64_t *rank)
+{
+	if (catalog)
+		return key.len > 0 && value.len == 4 && !shelf_span_is(key, "next-account") ? KV_ADDR
+											    : -1;
+	if (key.len == 8)
+		return classify_8(key, value, rank);
+	if (key.len == 12)
+		return classify_12(key, value);
+	return key.len == 13 ? classify_page(key, value, rank) : -1;
+}
+
+/* ---- Names ----------------------------------------------------------------------------------------------- */
+
+static int
+compare_names(const void *a, const void *b)
+{
+	const struct salvage_name *x = a, *y = b;
+
+	return x->account < y->account ? -1 : x->account > y->account;
+}
+
+const char *
+salvage_name_of(const struct salvage *s, uint32_t account)
+{
+	struct salvage_name wanted = {.account = account}, *found = NULL;
+
+	if (s->nnames > 0)
+		found = bsearch(&wanted, s->name, s->nnames, sizeof(*s->name), compare_names);
+	return found == NULL ? NULL : found->name;
+}
+
+static void
+add_name(struct salvage *s, struct shelf_span name, struct shelf_span id)
+{
+	char folded[SHELF_ACCOUNT_NAME_MAX + 1];
+
+	if (id.len != 4 || mail_account_name(name, folded) != 0)
+		return;
+	if (s->nnames == s->names_cap) {
+		s->names_cap = s->names_cap == 0 ? 64 : s->names_cap * 2;
+		s->name = shelf_realloc(s->name, s->names_cap * sizeof(*s->name));
+	}
+	s->name[s->nnames++] =
+	    (struct salvage_name){base_get_be32(id.data), shelf_strdup(folded)};
+}
+
+static void
+note(const struct salvage *s, const char *file, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+note(const struct salvage *s, const char *file, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	s->sink->note(s->sink->arg, file, text);
+}
+
+/* Opens one file of the store; what is wrong with it is told. NULL: it is not there, or not readable. */
+static struct kv_salvage *
+open_file(struct salvage *s, const char *file, bool catalog, bool *damaged)
+{
+	struct kv_salvage *kv = NULL;
+	struct kv_salvage_report report = {0};
+	int rc = kv_salvage_open(file, catalog, classify, &kv);
+
+	if (rc == 0)
+		kv_salvage_report(kv, &report);
+	if (rc != 0)
+		note(s, file, "cannot be read: %s", shelf_err_text(rc));
+	else if (report.no_trees)
+		note(s, file, "its roots are lost; rows were looked for on all %llu pages",
+		     (unsigned long long)report.pages);
+	else if (report.bad_pages > 0)
+		note(s, file, "%llu of %llu pages are damaged; what only they led to is not listed",
+		     (unsigned long long)report.bad_pages, (unsigned long long)report.pages);
+	*damaged = rc != 0 || report.no_trees || report.bad_pages > 0;
+	return kv;
+}
+
+static void
+read_names(struct salvage *s, const char *file)
+{
+	struct shelf_buf at = {0};
+	struct shelf_span key, value;
+	bool damaged, more = true;
+	struct kv_salvage *kv = open_file(s, file, true, &damaged);
+
+	while (kv != NULL && more) {
+		struct kv_view *view = kv_salvage_view(kv);
+		struct kv_scan scan;
+
+		more = kv_scan_open(view, KV_ADDR, shelf_span(NULL, 0), shelf_buf_span(&at), &scan) == 0 &&
+		       kv_scan_next(&scan, &key, &value) == 1;
+		if (more) {
+			add_name(s, key, value);
+			shelf_buf_clear(&at);
+			shelf_buf_add_span(&at, key);
+			shelf_buf_add_byte(&at, 0);
+		}
+		kv_scan_close(&scan);
+		kv_view_end(&view);
+	}
+	kv_salvage_close(&kv);
+	shelf_buf_free(&at);
+	if (s->nnames > 0)
+		qsort(s->name, s->nnames, sizeof(*s->name), compare_names);
+}
+
+/* ---- Files ----------------------------------------------------------------------------------------------- */
+
+static int
+read_partition(struct salvage *s, const char *file, const char *label)
+{
+	bool damaged;
+	int rc = 0;
+
+	s->kv = open_file(s, file, false, &damaged);
+	s->partition = label;
+	s->nseen = 0;
+	if (s->kv != NULL)
+		rc = salvage_walk(s, damaged);
+	kv_salvage_close(&s->kv);
+	return rc;
+}
+
+static int
+each_file(struct salvage *s, const char *dir, bool catalog, unsigned *count)
+{
+	const char *prefix = catalog ? "catalog" : "part-";
+	struct shelf_buf path = {0};
+	struct dirent **list = NULL;
+	int n, rc = 0;
+
+	shelf_buf_printf(&path, "%s/kv", dir);
+	n = scandir(shelf_buf_cstr(&path), &list, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		if (rc == 0 && strncmp(list[i]->d_name, prefix, strlen(prefix)) == 0) {
+			shelf_buf_clear(&path);
+			shelf_buf_printf(&path, "%s/kv/%s/data.mdb", dir, list[i]->d_name);
+			++*count;
+			if (catalog)
+				read_names(s, shelf_buf_cstr(&path));
+			else
+				rc = read_partition(s, shelf_buf_cstr(&path), list[i]->d_name);
+		}
+		free(list[i]);
+	}
+	free(list);
+	shelf_buf_free(&path);
+	return rc;
+}
+
+int
+shelf_salvage(const char *dir, const struct shelf_salvage_sink *sink)
+{
+	struct salvage s = {.sink = sink};
+	unsigned catalogs = 0, partitions = 0;
+	int rc = each_file(&s, dir, true, &catalogs);
+
+	if (catalogs == 0)
+		note(&s, dir, "no catalog: accounts have numbers instead of names");
+	if (rc == 0)
+		rc = each_file(&s, dir, false, &partitions);
+	if (rc == 0 && partitions == 0)
+		rc = SHELF_EMISSING;
+	for (size_t i = 0; i < s.nnames; i++)
+		free(s.name[i].name);
+	free(s.name);
+	free(s.seen);
+	return rc;
+}
