@@ -112,8 +112,8 @@ run_update(void *arg)
 {
 	struct update *u = arg;
 
-	u->rc = shelf_msg_expunge(u->store, u->account, u->mailbox, u->uids, SHELF_EXPUNGE_ATOMIC,
-	    NULL);
+	u->rc = shelf_msg_expunge(u->store, u->account, u->mailbox, u->uids,
+	    SHELF_EXPUNGE_ATOMIC | SHELF_EXPUNGE_POP3, NULL);
 }
 
 static void

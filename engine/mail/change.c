@@ -43,10 +43,10 @@ int
 mail_change_end(struct mail_change *c)
 {
 	struct shelf_totals now;
-	int rc;
+	int rc = mail_guard_end(c);
 
-	if (!c->dirty)
-		return 0;
+	if (rc != 0 || !c->dirty)
+		return rc;
 	mail_totals_of(&c->acct, &now);
 	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
 	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);
@@ -292,8 +292,6 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 {
 	struct mail_gone gone = {.gone_s = c->now_s, .modseq = c->modseq, .msg = *msg};
 	unsigned n = uid % INDEX_PAGE_UIDS;
-	uint64_t due = (uint64_t)c->now_s + shelf_setting_get(c->store, SHELF_SETTING_HOLD);
-	struct mail_key key;
 	int rc;
 
 	for (unsigned f = 0; f < 5; f++)
@@ -301,7 +299,6 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 	for (unsigned k = 0; k < 256; k++)
 		if (index_page_has(o->page, INDEX_FLAG_KEYWORD + k, n))
 			gone.keywords[k / 64] |= (uint64_t)1 << (k % 64);
-	key = mail_key3((uint32_t)(due < UINT32_MAX ? due : UINT32_MAX), o->row.id, uid);
 	if ((rc = mail_note(c, &gone.msg)) != 0)
 		return rc;
 	c->acct.quota.held_bytes += msg->size;
@@ -310,11 +307,11 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 	c->acct.noted++;
 	if ((rc = mail_gone_put(c->txn, o->row.id, uid, &gone)) != 0)
 		return rc;
-	return kv_put(c->txn, KV_DUE, mail_key_span(&key), shelf_span(NULL, 0));
+	return mail_due_new(c, o->row.id, uid);
 }
 
 int
-mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold_it)
+mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned how)
 {
 	unsigned n = uid % INDEX_PAGE_UIDS;
 	struct mail_key key = mail_key2(o->row.id, uid);
@@ -333,7 +330,9 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold_
 	c->acct.noted -= msg.noted;
 	if ((rc = kv_del(c->txn, KV_MSG, mail_key_span(&key))) != 0)
 		return rc;
-	rc = hold_it && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
+	if (how != 0 && (rc = mail_guard_count(c, 1, msg.size, how)) != 0)
+		return rc;
+	rc = how != 0 && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
 		 ? hold(c, o, uid, &msg)
 		 : blob_unref(c->txn, msg.blob);
 	index_page_remove(o->page, n);

@@ -82,7 +82,7 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 	/* The new reference first, so that the count never touches zero. What was moved is elsewhere:
 	 * nothing to hold. */
 	if ((rc = blob_ref(c->txn, msg.blob, &cost)) != 0 ||
-	    (cp->move && (rc = mail_remove(c, from, uid, false)) != 0))
+	    (cp->move && (rc = mail_remove(c, from, uid, 0)) != 0))
 		return rc;
 	/* What was moved is the same reference and keeps what it noted. */
 	if (!cp->move) {

@@ -4,6 +4,7 @@
  * In slices, as a transaction that frees more than some 500 pages is slow; POP3's QUIT asks for one
  * transaction and gets it. Without KV_ADDS: removing must work in a full store, from its reserve.
  */
+#include <mailshelf/guard.h>
 #include <mailshelf/mem.h>
 
 #include "mail.h"
@@ -17,6 +18,8 @@ struct expunging {
 	unsigned flags;
 	uint32_t from, next;	   /* next 0: done */
 	struct shelf_uidset *gone; /* in this slice */
+	bool fired;		   /* the guard, in this slice */
+	struct mail_guard_event event;
 };
 
 /* The next uid of the set (or of all) at or behind UID that is on a page with messages; 0: none. */
@@ -46,6 +49,12 @@ next_uid(struct mail_change *c, struct expunging *e, uint32_t uid, uint32_t *out
 	return rc < 0 ? rc : 0;
 }
 
+static unsigned
+how_of(unsigned flags)
+{
+	return (flags & SHELF_EXPUNGE_POP3) != 0 ? SHELF_GUARD_POP3 : SHELF_GUARD_EXPUNGE;
+}
+
 static int
 expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, uint32_t *uid,
 	     unsigned *left)
@@ -62,7 +71,7 @@ expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, ui
 		    (e->uids == NULL || shelf_uidset_has(e->uids, *uid)) &&
 		    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 ||
 		     index_page_has(o->page, INDEX_FLAG_DELETED, n))) {
-			if ((rc = mail_remove(c, o, *uid, true)) != 0)
+			if ((rc = mail_remove(c, o, *uid, how_of(e->flags))) != 0)
 				return rc;
 			shelf_uidset_add(e->gone, *uid);
 			(*left)--;
@@ -120,8 +129,12 @@ expunge(struct kv_txn *txn, void *arg)
 		    (rc = mail_log_vanished(&c, e->mailbox, e->gone)) == 0 &&
 		    (rc = mail_open_flush(&c, &o)) == 0)
 			rc = mail_change_end(&c);
+		e->fired = c.guard.fired;
+		if (c.guard.open)
+			e->event = c.guard.event;
 	} else {
 		e->next = 0;
+		e->fired = false;
 	}
 	mail_close(&o);
 	return rc;
@@ -154,6 +167,7 @@ shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	struct expunging e = {
 	    .store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .next = 1};
 	int rc = nothing_to_do(store, account, mailbox, flags);
+	bool fired = false;
 
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -163,7 +177,10 @@ shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 		rc = kv_update(store->kv, account, 0, expunge, &e);
 		if (rc == 0 && expunged_out != NULL)
 			shelf_uidset_or(expunged_out, e.gone);
+		fired = fired || (rc == 0 && e.fired);
 	}
+	if (fired)
+		mail_guard_tell(store, account, &e.event);
 	shelf_uidset_free(&e.gone);
 	return rc;
 }

@@ -167,6 +167,45 @@ SHELF_CHECK int mail_totals_leave(struct kv_txn *txn);
 SHELF_CHECK int mail_totals_get(struct kv_view *view, const char *domain, struct shelf_totals *out);
 SHELF_CHECK int mail_totals_decode(struct shelf_span value, struct shelf_totals *out);
 void mail_totals_add(struct shelf_totals *sum, const struct shelf_totals *more);
+/* When what was removed goes for good (due.c). */
+struct mail_due {
+	uint32_t at, mailbox, uid; /* uid 0: a deleted mailbox */
+	uint32_t gone_s;	   /* when it was removed; 0: not known, a row of before */
+	bool guarded;		   /* kept longer by the guard */
+};
+SHELF_CHECK int mail_due_decode(struct shelf_span key, struct shelf_span value,
+				struct mail_due *out);
+SHELF_CHECK int mail_due_put(struct kv_txn *txn, const struct mail_due *due);
+SHELF_CHECK int mail_due_del(struct kv_txn *txn, const struct mail_due *due);
+/* Is there still a row with that date? RC: of the reading. */
+bool mail_due_is(struct kv_view *view, const struct mail_due *due, int *rc);
+typedef int mail_due_fn(void *arg, struct kv_view *view, const struct mail_due *due);
+/* Up to MAX rows from *FROM on, ascending by time; *FROM is moved behind them. MORE: MAX were seen. What FN
+ * answers other than 0 ends the walk and is returned. */
+SHELF_CHECK int mail_due_each(struct kv_view *view, struct mail_key *from, unsigned max, bool *more,
+			      mail_due_fn *fn, void *arg);
+
+/* ---- The guard (guard.c) ------------------------------------------------------------------------------- */
+
+struct mail_guard_event {
+	uint32_t id; /* when it began, or a little later: its key */
+	uint32_t first_s, last_s, until_s;
+	uint64_t messages, bytes, of;
+	uint8_t flags, how;
+};
+
+enum { MAIL_GUARD_SLOTS = 13 };
+/* Of one change. */
+struct mail_guard {
+	bool loaded, dirty;
+	bool over;  /* what goes now is too much: it gets the long date */
+	bool open;  /* EVENT is of this hour */
+	bool fired; /* this change began it */
+	uint32_t slot, next_id;
+	uint64_t messages[MAIL_GUARD_SLOTS], bytes[MAIL_GUARD_SLOTS]; /* the newest first */
+	uint64_t sum_messages, sum_bytes;
+	struct mail_guard_event event;
+};
 
 /* ---- A change ----------------------------------------------------------------------------------------- */
 
@@ -190,7 +229,23 @@ struct mail_change {
 	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
 	bool dirty;
 	int64_t now_s;
+	struct mail_guard guard;
 };
+
+/* What was removed in this change, already taken from the account's usage. HOW: enum shelf_guard_how. Before the
+ * date of removal is set. */
+SHELF_CHECK int mail_guard_count(struct mail_change *c, uint64_t messages, uint64_t bytes,
+				 unsigned how);
+SHELF_CHECK int mail_guard_end(struct mail_change *c);
+/* After the commit: into the log. */
+void mail_guard_tell(struct shelf_store *store, uint32_t account, const struct mail_guard_event *e);
+/* Gives what went before an event its later date. 1: time is up, 0: nothing is left. */
+SHELF_CHECK int mail_guard_step(struct shelf_store *store, uint32_t account, int64_t until_ms);
+typedef int mail_guard_fn(void *arg, const struct mail_guard_event *e);
+SHELF_CHECK int mail_guard_each(struct kv_view *view, mail_guard_fn *fn, void *arg);
+SHELF_CHECK int mail_guard_readable(struct kv_view *view); /* the window; 0 or an error */
+/* The date of removal of what this change removes. */
+SHELF_CHECK int mail_due_new(struct mail_change *c, uint32_t mailbox, uint32_t uid);
 
 SHELF_CHECK int mail_change_begin(struct mail_change *c, struct shelf_store *store,
 				  struct kv_txn *txn);
@@ -234,8 +289,9 @@ void mail_unhold_mailbox(struct mail_acct *a, const struct mail_mbox *m);
 /* A held row goes for good: held counts and sums. */
 void mail_drop_held(struct mail_acct *a, const struct mail_msg *msg);
 
-/* A message leaves its mailbox in this change: page, row, counters, quota, hold. The page of UID is loaded. */
-SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, bool hold);
+/* A message leaves its mailbox in this change: page, row, counters, quota, hold. The page of UID is loaded.
+ * HOW: enum shelf_guard_how; 0: it goes elsewhere, nothing is held or counted. */
+SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned how);
 /* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already; MSG
  * notes its cost afterwards. */
 SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, struct mail_msg *msg,

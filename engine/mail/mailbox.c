@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include <mailshelf/guard.h>
 #include <mailshelf/mem.h>
 
 #include "mail.h"
@@ -92,6 +93,8 @@ struct name_op {
 	unsigned special_use;
 	bool subscribed;
 	uint32_t id;
+	bool fired; /* by a deletion, with the event */
+	struct mail_guard_event event;
 };
 
 /* Canonical names, one update, and the buffers are gone. Removing asks no disk. */
@@ -280,8 +283,6 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	struct mail_change c;
 	struct mail_open o = {0};
 	struct mail_name n;
-	struct mail_key due;
-	uint64_t at;
 	int rc;
 
 	if ((rc = mail_change_begin(&c, op->store, txn)) != 0)
@@ -293,9 +294,6 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	}
 	if (rc != 0 || (rc = mail_open(&c, n.id, &o)) != 0)
 		goto out;
-	at = shelf_setting_get(op->store, SHELF_SETTING_HOLD);
-	at = (uint64_t)c.now_s + (at == UINT32_MAX ? 0 : at);
-	due = mail_key3((uint32_t)(at < UINT32_MAX ? at : UINT32_MAX), n.id, 0);
 	o.row.flags |= MAIL_MBOX_DELETED;
 	o.row.special_use = 0;
 	o.row.highestmodseq = mail_change_modseq(&c);
@@ -303,11 +301,13 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 	c.acct.mailboxes--;
 	mail_hold_mailbox(&c.acct, &o.row);
 	n = (struct mail_name){.id = 0, .subscribed = n.subscribed, .name = name};
-	if ((rc = mail_name_put(&c, &n)) != 0 ||
-	    (rc = kv_put(txn, KV_DUE, mail_key_span(&due), shelf_span(NULL, 0))) != 0 ||
+	if ((rc = mail_guard_count(&c, o.row.exists, o.row.bytes, SHELF_GUARD_MAILBOX)) != 0 ||
+	    (rc = mail_name_put(&c, &n)) != 0 || (rc = mail_due_new(&c, o.row.id, 0)) != 0 ||
 	    (rc = mail_open_flush(&c, &o)) != 0)
 		goto out;
 	rc = mail_change_end(&c);
+	op->fired = c.guard.fired;
+	op->event = c.guard.event;
 out:
 	mail_close(&o);
 	return rc;
@@ -317,10 +317,14 @@ int
 shelf_mailbox_delete(struct shelf_store *store, uint32_t account, struct shelf_span name)
 {
 	struct name_op op = {0};
+	int rc;
 
 	if (shelf_span_is(name, "INBOX"))
 		return SHELF_ECANNOT;
-	return run(store, account, 0, delete_mailbox, name, shelf_span(NULL, 0), &op);
+	rc = run(store, account, 0, delete_mailbox, name, shelf_span(NULL, 0), &op);
+	if (rc == 0 && op.fired)
+		mail_guard_tell(store, account, &op.event);
+	return rc;
 }
 
 /* ---- Rename ------------------------------------------------------------------------------------------- */

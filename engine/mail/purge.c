@@ -183,14 +183,16 @@ purge_due(struct kv_txn *txn, void *arg)
 
 /* 1: more is due, 0: nothing. */
 static int
-purge_account_step(struct shelf_store *store, uint32_t account)
+purge_account_step(struct shelf_store *store, uint32_t account, int64_t until)
 {
 	struct purge p = {.store = store, .account = account};
 	struct kv_view *view = NULL;
 	struct mail_key key;
 	int rc;
 
-	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+	/* Before anything goes: some of it may have to stay longer. */
+	if ((rc = mail_guard_step(store, account, until)) != 0 ||
+	    (rc = kv_view_begin(store->kv, account, &view)) != 0)
 		return rc;
 	rc = first_due(view, &key);
 	kv_view_end(&view);
@@ -206,7 +208,7 @@ static int
 clear_account(struct kv_txn *txn, void *arg)
 {
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
-					      KV_IMPORT, KV_MNAME, KV_MBOX,    KV_ACCT};
+					      KV_GUARD, KV_IMPORT, KV_MNAME, KV_MBOX,  KV_ACCT};
 	struct purge *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
@@ -366,7 +368,7 @@ purge_accounts(struct shelf_store *store, int64_t until, int *damage)
 			return 1;
 		if ((rc = next_account(store, account, &account)) <= 0)
 			return rc;
-		while ((rc = purge_account_step(store, account)) == 1)
+		while ((rc = purge_account_step(store, account, until)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
 		if (!pass_over(rc, KV_SHARDS_MAX, account, damage))

@@ -9,7 +9,8 @@
  *     blob's count is not touched, and no moment has the message twice or not at all.
  *   - What is put back is added to "used" and taken from "held" by the same amount, its note of what it
  *     costs included.
- *   - Times of removal are read from DUE, not worked out: the hold may have been another one then.
+ *   - Times of removal are read from DUE, not worked out: the hold may have been another one then. The guard
+ *     may move one to a later time (due.c) between looking for it and taking it: then it is looked for again.
  */
 #include <stdlib.h>
 
@@ -18,58 +19,34 @@
 
 #include "mail.h"
 
-enum { WALK_ROWS = 1000, SLICE_MESSAGES = 100, NAMES_TRIED_MAX = 100 };
+enum {
+	WALK_ROWS = 1000,
+	SLICE_MESSAGES = 100,
+	NAMES_TRIED_MAX = 100,
+	MOVED = SHELF_EBUSY, /* of closures: a date has changed, look again */
+	LOOKS_MAX = 20,
+};
 
 /* ---- Walking what is due --------------------------------------------------------------------------------- */
-
-struct due {
-	uint32_t at, mailbox, uid; /* uid 0: a deleted mailbox */
-};
-typedef int due_fn(void *arg, struct kv_view *view, const struct due *due);
 
 /* Up to WALK_ROWS rows from *FROM on, which is moved behind them. */
 static int
 walk_slice(struct shelf_store *store, uint32_t account, struct mail_key *from, bool *more,
-	   due_fn *fn, void *arg)
+	   mail_due_fn *fn, void *arg)
 {
 	struct kv_view *view = NULL;
-	struct shelf_span key, value;
-	struct kv_scan scan;
-	unsigned rows = 0;
 	int rc;
 
-	*more = false;
 	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
 		return rc;
-	rc = kv_scan_open(view, KV_DUE, shelf_span(NULL, 0), mail_key_span(from), &scan);
-	if (rc != 0)
-		goto out;
-	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-		struct due due;
-
-		if (key.len != 12) {
-			rc = SHELF_ECORRUPT;
-			break;
-		}
-		memcpy(from->bytes, key.data, key.len);
-		from->bytes[key.len] = 0;
-		from->len = key.len + 1;
-		due = (struct due){base_get_be32(key.data), base_get_be32(key.data + 4),
-				   base_get_be32(key.data + 8)};
-		if ((rc = fn(arg, view, &due)) != 0)
-			break;
-		if ((*more = ++rows == WALK_ROWS))
-			break;
-	}
-	kv_scan_close(&scan);
-out:
+	rc = mail_due_each(view, from, WALK_ROWS, more, fn, arg);
 	kv_view_end(&view);
 	return rc;
 }
 
 /* Ascending by time. */
 static int
-each_due(struct shelf_store *store, uint32_t account, due_fn *fn, void *arg)
+each_due(struct shelf_store *store, uint32_t account, mail_due_fn *fn, void *arg)
 {
 	struct mail_key from = {.len = 0};
 	bool more = true;
@@ -87,7 +64,7 @@ struct listing {
 };
 
 static int
-list_held(void *arg, struct kv_view *view, const struct due *due)
+list_held(void *arg, struct kv_view *view, const struct mail_due *due)
 {
 	struct listing *l = arg;
 	struct shelf_held held = {.mailbox = due->mailbox, .due_s = due->at};
@@ -119,7 +96,7 @@ shelf_held_each(struct shelf_store *store, uint32_t account, shelf_held_fn *fn, 
 }
 
 static int
-list_deleted(void *arg, struct kv_view *view, const struct due *due)
+list_deleted(void *arg, struct kv_view *view, const struct mail_due *due)
 {
 	struct listing *l = arg;
 	struct mail_mbox m;
@@ -152,13 +129,13 @@ struct restoring {
 	struct shelf_store *store;
 	uint32_t mailbox, to;
 	const struct shelf_uidset *uids; /* NULL: all */
-	struct due *due;		 /* what is asked for and held, ascending by uid */
+	struct mail_due *due;		 /* what is asked for and held, ascending by uid */
 	size_t n, cap, from;
 	/* Of one slice, set from the start by each run of the closure. */
 	size_t next;
 	unsigned npicked;
 	struct picked {
-		const struct due *due;
+		const struct mail_due *due;
 		struct mail_gone gone;
 	} picked[SLICE_MESSAGES];
 	uint64_t bytes;
@@ -167,7 +144,7 @@ struct restoring {
 };
 
 static int
-want(void *arg, struct kv_view *view, const struct due *due)
+want(void *arg, struct kv_view *view, const struct mail_due *due)
 {
 	struct restoring *rs = arg;
 
@@ -185,7 +162,7 @@ want(void *arg, struct kv_view *view, const struct due *due)
 static int
 by_uid(const void *a, const void *b)
 {
-	const struct due *x = a, *y = b;
+	const struct mail_due *x = a, *y = b;
 
 	return (x->uid > y->uid) - (x->uid < y->uid);
 }
@@ -206,6 +183,9 @@ pick(struct mail_change *c, struct restoring *rs)
 			continue;
 		if (rc != 0)
 			return rc;
+		/* Held still, with another date: the guard moved it since it was looked for. */
+		if (!mail_due_is(kv_txn_view(c->txn), p->due, &rc))
+			return rc != 0 ? rc : MOVED;
 		rs->bytes += p->gone.msg.size;
 		rs->npicked++;
 	}
@@ -243,12 +223,11 @@ static int
 put_back(struct mail_change *c, struct mail_open *to, struct restoring *rs, struct picked *p)
 {
 	struct mail_key gone = mail_key2(p->due->mailbox, p->due->uid);
-	struct mail_key due = mail_key3(p->due->at, p->due->mailbox, p->due->uid);
 	uint32_t uid;
 	int rc;
 
 	if ((rc = kv_del(c->txn, KV_GONE, mail_key_span(&gone))) != 0 ||
-	    (rc = kv_del(c->txn, KV_DUE, mail_key_span(&due))) != 0)
+	    (rc = mail_due_del(c->txn, p->due)) != 0)
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 	mail_drop_held(&c->acct, &p->gone.msg);
 	p->gone.msg.savedate_s = c->now_s;
@@ -282,11 +261,24 @@ out:
 	return rc;
 }
 
+/* What is held now. */
+static int
+look(struct restoring *rs, uint32_t account)
+{
+	int rc;
+
+	rs->n = rs->from = 0;
+	if ((rc = each_due(rs->store, account, want, rs)) == 0 && rs->n > 0)
+		qsort(rs->due, rs->n, sizeof(*rs->due), by_uid);
+	return rc;
+}
+
 int
 shelf_restore(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	      const struct shelf_uidset *uids, uint32_t to, struct shelf_restored *out)
 {
 	struct restoring *rs = SHELF_NEW(struct restoring);
+	unsigned looks = 0;
 	int rc;
 
 	out->uidvalidity = 0;
@@ -295,11 +287,15 @@ shelf_restore(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	rs->mailbox = mailbox;
 	rs->to = to == 0 ? mailbox : to;
 	rs->uids = uids;
-	if ((rc = mail_disk_admit(store, account, SHELF_DISK_READONLY)) == 0 &&
-	    (rc = each_due(store, account, want, rs)) == 0 && rs->n > 0)
-		qsort(rs->due, rs->n, sizeof(*rs->due), by_uid);
+	if ((rc = mail_disk_admit(store, account, SHELF_DISK_READONLY)) == 0)
+		rc = look(rs, account);
 	while (rc == 0 && rs->from < rs->n) {
-		if ((rc = kv_update(store->kv, account, KV_ADDS, restore_slice, rs)) != 0)
+		rc = kv_update(store->kv, account, KV_ADDS, restore_slice, rs);
+		if (rc == MOVED && looks++ < LOOKS_MAX) {
+			rc = look(rs, account);
+			continue;
+		}
+		if (rc != 0)
 			break;
 		out->uidvalidity = rs->uidvalidity;
 		out->messages += rs->npicked;
@@ -319,19 +315,19 @@ shelf_restore(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 struct reviving {
 	struct shelf_store *store;
 	uint32_t id;
-	uint32_t due_at; /* 0: not found */
+	struct mail_due due;
 	struct shelf_buf as;
 	struct shelf_buf own, name; /* set by the closure */
 };
 
 static int
-find_due(void *arg, struct kv_view *view, const struct due *due)
+find_due(void *arg, struct kv_view *view, const struct mail_due *due)
 {
 	struct reviving *rv = arg;
 
 	if (due->uid != 0 || due->mailbox != rv->id)
 		return 0;
-	rv->due_at = due->at;
+	rv->due = *due;
 	return 1;
 }
 
@@ -421,17 +417,16 @@ static int
 open_deleted(struct mail_change *c, struct reviving *rv, struct mail_mbox *m)
 {
 	struct kv_view *view = kv_txn_view(c->txn);
-	struct mail_key due = mail_key3(rv->due_at, rv->id, 0);
-	struct shelf_span value;
 	int rc;
 
 	if ((rc = mail_mbox_get(view, rv->id, m)) != 0)
 		return rc;
-	if ((m->flags & MAIL_MBOX_DELETED) == 0 || rv->due_at <= c->now_s)
+	if ((m->flags & MAIL_MBOX_DELETED) == 0)
 		return SHELF_ENOMAILBOX;
-	rc = kv_get(view, KV_DUE, mail_key_span(&due), &value);
-	if (rc != 0)
-		return rc == SHELF_EMISSING ? SHELF_ENOMAILBOX : rc;
+	if (!mail_due_is(view, &rv->due, &rc))
+		return rc != 0 ? rc : MOVED;
+	if (rv->due.at <= c->now_s)
+		return SHELF_ENOMAILBOX;
 	if ((rc = still_whole(view, m)) != 0)
 		return rc;
 	if (c->acct.mailboxes >= SHELF_MAILBOXES_MAX)
@@ -448,7 +443,6 @@ static int
 revive(struct kv_txn *txn, void *arg)
 {
 	struct reviving *rv = arg;
-	struct mail_key due = mail_key3(rv->due_at, rv->id, 0);
 	struct mail_change c;
 	struct mail_mbox m;
 	struct mail_name n;
@@ -471,7 +465,7 @@ revive(struct kv_txn *txn, void *arg)
 	mail_unhold_mailbox(&c.acct, &m);
 	n = (struct mail_name){.id = m.id, .subscribed = n.subscribed, .name = m.name};
 	if ((rc = mail_name_put(&c, &n)) != 0 || (rc = mail_mbox_put(txn, &m)) != 0 ||
-	    (rc = kv_del(txn, KV_DUE, mail_key_span(&due))) != 0)
+	    (rc = mail_due_del(txn, &rv->due)) != 0)
 		return rc;
 	return mail_change_end(&c);
 }
@@ -481,12 +475,16 @@ shelf_mailbox_restore(struct shelf_store *store, uint32_t account, uint32_t id,
 		      struct shelf_span as, struct shelf_buf *name_out)
 {
 	struct reviving rv = {.store = store, .id = id};
+	unsigned looks = 0;
 	int rc = as.len == 0 ? 0 : shelf_mailbox_canonical(as, &rv.as);
 
 	if (rc == 0)
 		rc = mail_disk_admit(store, account, SHELF_DISK_READONLY);
-	if (rc == 0 && (rc = each_due(store, account, find_due, &rv)) >= 0)
-		rc = rc == 0 ? SHELF_ENOMAILBOX : kv_update(store->kv, account, KV_ADDS, revive, &rv);
+	do {
+		if (rc == 0 && (rc = each_due(store, account, find_due, &rv)) >= 0)
+			rc = rc == 0 ? SHELF_ENOMAILBOX
+				     : kv_update(store->kv, account, KV_ADDS, revive, &rv);
+	} while (rc == MOVED && looks++ < LOOKS_MAX && (rc = 0) == 0);
 	shelf_buf_clear(name_out);
 	if (rc == 0)
 		shelf_buf_add_span(name_out, shelf_buf_span(&rv.name));

@@ -8,6 +8,7 @@
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
  *              import.h  append once, from a source read again
  *              restore.h what was removed and is still held
+ *              guard.h   mass deletions that were noticed
  *              settings.h what can be set in use; how full the disks are
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
@@ -16,6 +17,7 @@
 #define MAILSHELF_H
 
 #include <mailshelf/account.h>
+#include <mailshelf/guard.h>
 #include <mailshelf/import.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mailbox.h>

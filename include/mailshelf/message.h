@@ -176,10 +176,11 @@ SHELF_CHECK int shelf_msg_set_flags(struct shelf_store *store, uint32_t account,
  *   uids      NULL: all
  *   flags     SHELF_EXPUNGE_DELETED: only messages with \Deleted (EXPUNGE, UID EXPUNGE, CLOSE)
  *             SHELF_EXPUNGE_ATOMIC: one transaction however many (POP3 QUIT); slices otherwise
+ *             SHELF_EXPUNGE_POP3: by that door, for who reads the guard's reports (guard.h)
  *   expunged_out  NULL, or receives the uids removed
  *   Never fails for want of space or quota.
  */
-enum { SHELF_EXPUNGE_DELETED = 1, SHELF_EXPUNGE_ATOMIC = 2 };
+enum { SHELF_EXPUNGE_DELETED = 1, SHELF_EXPUNGE_ATOMIC = 2, SHELF_EXPUNGE_POP3 = 4 };
 SHELF_CHECK int shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out);
 

@@ -103,6 +103,8 @@ static const struct damage {
 	{"blob: checksum", 6, ALSO(4), SHARD, KV_BLOB, FLIP, 21, NULL},
 	{"date: lost", 7, 0, JOE, KV_DUE, GONE, 0, NULL},
 	{"date: of nothing", 7, 0, JOE, KV_DUE, MADE, 0, "7fffffff0000000100000009"},
+	{"date: format", 7, 0, JOE, KV_DUE, FLIP, 0, NULL},
+	{"guard: format", 7, 0, JOE, KV_GUARD, FLIP, 0, NULL},
 	{"held row: lost", 7, ALSO(2) | ALSO(4) | ALSO(12), JOE, KV_GONE, GONE, 0, NULL},
 	{"held row: format", 7, ALSO(2) | ALSO(4) | ALSO(12), JOE, KV_GONE, FLIP, 0, NULL},
 	{"derived data: a byte", 8, 0, SHARD, KV_DERIVED, FLIP, 2, NULL},

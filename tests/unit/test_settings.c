@@ -6,8 +6,7 @@
 
 #include <check.h>
 
-#include "store_rig.h"
-#include "tools.h"
+#include "verb_rig.h"
 
 static struct rig r;
 static char text[4096];
@@ -25,12 +24,12 @@ write_text(const char *s)
 }
 
 static const char *
-read_text(const char *dir, const char *name)
+read_text(void)
 {
 	char path[4300];
 	FILE *f;
 
-	snprintf(path, sizeof path, "%s/%s", dir, name);
+	snprintf(path, sizeof path, "%s/mailshelf", r.path);
 	ck_assert_ptr_nonnull(f = fopen(path, "r"));
 	text[fread(text, 1, sizeof text - 1, f)] = '\0';
 	fclose(f);
@@ -57,7 +56,7 @@ START_TEST(what_is_not_known_stays_in_the_file)
 	write_text("format 1\nof_tomorrow  what it is\nhold_s 5\n\nhold_s 6");
 	ck_assert_int_eq(shelf_setting_set(r.store, SHELF_SETTING_HOLD, 7), 0);
 	ck_assert_int_eq(shelf_setting_set(r.store, SHELF_SETTING_WARN_PERCENT, 12), 0);
-	ck_assert_str_eq(read_text(r.path, "mailshelf"),
+	ck_assert_str_eq(read_text(),
 	    "format 1\nof_tomorrow  what it is\nhold_s 7\n\nwarn_percent 12\n");
 	ck_assert_uint_eq(shelf_setting_get(r.store, SHELF_SETTING_WARN_PERCENT), 12);
 	rig_reopen(&r);
@@ -93,7 +92,7 @@ START_TEST(a_bad_line_is_an_error)
 	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
 	write_text(bad[_i].text);
 	ck_assert_int_eq(shelf_setting_set(r.store, SHELF_SETTING_HOLD, 7), bad[_i].rc);
-	ck_assert_str_eq(read_text(r.path, "mailshelf"), bad[_i].text);
+	ck_assert_str_eq(read_text(), bad[_i].text);
 	write_text("format 1\n");
 	rig_close(&r);
 }
@@ -125,24 +124,10 @@ END_TEST
 static int
 settings(const char *name, const char *value, bool json)
 {
-	static const struct tool_verb verb = {"settings", NULL, "", "", ""};
-	char a[64] = "", b[64] = "", path[4300], *argv[3] = {a, b};
-	struct tool t = {.verb = &verb, .store_dir = r.path, .json = json, .argv = argv};
-	int rc;
+	char words[128];
 
-	snprintf(a, sizeof a, "%s", name);
-	snprintf(b, sizeof b, "%s", value);
-	t.argc = *b != '\0' ? 2 : *a != '\0' ? 1 : 0;
-	snprintf(path, sizeof path, "%s/out", r.dir);
-	ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
-	ck_assert_ptr_nonnull(freopen(path, "w", stdout));
-	shelf_store_close(&r.store);
-	rc = tool_settings(&t);
-	shelf_store_close(&t.store);
-	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
-	fflush(stdout);
-	read_text(r.dir, "out");
-	return rc;
+	snprintf(words, sizeof words, "%s|%s", name, value);
+	return verb_run(&r, tool_settings, json, words);
 }
 
 static const struct {
@@ -165,10 +150,10 @@ START_TEST(the_verb_sets_and_shows)
 	ck_assert_int_eq(settings(good[_i].name, good[_i].value, false), EX_OK);
 	ck_assert_uint_eq(shelf_setting_get(r.store, good[_i].id), good[_i].number);
 	ck_assert_int_eq(settings(good[_i].name, "", false), EX_OK);
-	ck_assert_ptr_nonnull(strstr(text, good[_i].shown));
+	ck_assert_ptr_nonnull(strstr(verb_out, good[_i].shown));
 	ck_assert_int_eq(settings("", "", true), EX_OK);
-	ck_assert_ptr_nonnull(strstr(text, "\"hold_s\":"));
-	ck_assert_ptr_nonnull(strstr(text, "\"readonly_bytes\":1073741824"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"hold_s\":"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"readonly_bytes\":1073741824"));
 	rig_close(&r);
 }
 END_TEST

@@ -5,11 +5,9 @@
 
 #include <check.h>
 
-#include "store_rig.h"
-#include "tools.h"
+#include "verb_rig.h"
 
 static struct rig r;
-static char out[64 * 1024]; /* what the last verb printed */
 
 static void
 setup(void)
@@ -24,31 +22,14 @@ teardown(void)
 	rig_close(&r);
 }
 
-/* `undelete joe WORDS...`, words separated by "|", as main would run it. */
+/* `undelete joe WORDS...`, words separated by "|". */
 static int
 undelete(const char *words)
 {
-	static const struct tool_verb verb = {"undelete", NULL, "", "", ""};
-	char buf[512], path[4300], joe[] = "joe", *argv[16] = {joe}, *save = NULL;
-	struct tool t = {.verb = &verb, .store_dir = r.path, .argc = 1, .argv = argv};
-	FILE *f;
-	int rc;
+	char all[512];
 
-	snprintf(buf, sizeof buf, "%s", words);
-	for (char *p = strtok_r(buf, "|", &save); p != NULL; p = strtok_r(NULL, "|", &save))
-		argv[t.argc++] = p;
-	snprintf(path, sizeof path, "%s/out", r.dir);
-	ck_assert_ptr_nonnull(freopen(path, "w", stdout));
-	shelf_store_close(&r.store);
-	rc = tool_undelete(&t);
-	shelf_store_close(&t.store);
-	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
-	fflush(stdout);
-	f = fopen(path, "r");
-	ck_assert_ptr_nonnull(f);
-	out[fread(out, 1, sizeof out - 1, f)] = '\0';
-	fclose(f);
-	return rc;
+	snprintf(all, sizeof all, "joe|%s", words);
+	return verb_run(&r, tool_undelete, false, all);
 }
 
 static void
@@ -95,15 +76,15 @@ START_TEST(chooses_by_header_mailbox_and_time)
 	expunge(r.inbox);
 	expunge(work);
 	ck_assert_int_eq(undelete("--dry-run|--subject|GRÜSSE"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "nothing to restore")); /* simple folding: ß is not ss */
+	ck_assert_ptr_nonnull(strstr(verb_out, "nothing to restore")); /* simple folding: ß is not ss */
 	ck_assert_int_eq(undelete("--dry-run|--subject|GRÜßE AUS"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "Jürgen <j@example.org>  Grüße aus Wien"));
-	ck_assert_ptr_nonnull(strstr(out, "would restore 1 messages"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "Jürgen <j@example.org>  Grüße aus Wien"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "would restore 1 messages"));
 	ck_assert_uint_eq(count("INBOX"), 0);
 	ck_assert_int_eq(undelete("--from|jÜrgen"), EX_OK);
 	ck_assert_uint_eq(count("INBOX"), 1);
 	ck_assert_int_eq(undelete("--from|ANN@EXAMPLE|--mailbox|Work|--json"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "\"mailbox\":\"Work\",\"to\":\"Work\",\"messages\":1"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"mailbox\":\"Work\",\"to\":\"Work\",\"messages\":1"));
 	ck_assert_uint_eq(count("Work"), 1);
 	ck_assert_uint_eq(count("INBOX"), 1);
 	ck_assert_int_eq(undelete("--since|2100-01-01"), EX_OK);
@@ -111,10 +92,10 @@ START_TEST(chooses_by_header_mailbox_and_time)
 	ck_assert_int_eq(undelete("--since|2h|--to|Rescue/all|--dry-run"), EX_OK);
 	ck_assert_uint_eq(count("Rescue/all"), UINT32_MAX);
 	ck_assert_int_eq(undelete("--since|2h|--to|Rescue/all"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "INBOX -> Rescue/all"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "INBOX -> Rescue/all"));
 	ck_assert_uint_eq(count("Rescue/all"), 1);
 	ck_assert_int_eq(undelete("--to|Rescue/all"), EX_OK);
-	ck_assert_str_eq(out, "nothing to restore\n");
+	ck_assert_str_eq(verb_out, "nothing to restore\n");
 	ck_assert_uint_eq(count("Rescue/all"), 1);
 }
 END_TEST
@@ -143,16 +124,16 @@ START_TEST(a_deleted_mailbox_is_listed_and_comes_back)
 	/* Removed messages of a deleted mailbox have nowhere to go, and it is said. */
 	ck_assert_int_eq(undelete(""), EX_NOINPUT);
 	ck_assert_int_eq(undelete("--list-mailboxes"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "3 messages"));
-	ck_assert_ptr_nonnull(strstr(out, "Box\n"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "3 messages"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "Box\n"));
 	ck_assert_int_eq(undelete("--whole-mailbox|Box|--dry-run"), EX_OK);
 	ck_assert_uint_eq(count("Box"), UINT32_MAX);
 	ck_assert_int_eq(undelete("--whole-mailbox|Box|--json"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(out, "\"to\":\"Box\",\"messages\":3"));
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"to\":\"Box\",\"messages\":3"));
 	ck_assert_uint_eq(count("Box"), 3);
 	ck_assert_int_eq(undelete("--whole-mailbox|Box"), EX_NOINPUT);
 	ck_assert_int_eq(undelete("--list-mailboxes|--json"), EX_OK);
-	ck_assert_str_eq(out, "[]\n");
+	ck_assert_str_eq(verb_out, "[]\n");
 	ck_assert_int_eq(undelete(""), EX_OK);
 	ck_assert_uint_eq(count("Box"), 5);
 }
