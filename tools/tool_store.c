@@ -217,6 +217,10 @@ tool_purge(struct tool *t)
 	do {
 		rc = shelf_store_purge(t->store, 500);
 	} while (rc == 1 && !tool_interrupted());
+	if (rc == 0)
+		do {
+			rc = shelf_stats_catch_up(t->store, 500);
+		} while (rc == 1 && !tool_interrupted());
 	if (rc < 0)
 		return tool_fail(t, t->store_dir, rc);
 	if (t->json) {
@@ -229,6 +233,6 @@ tool_purge(struct tool *t)
 	}
 	if (rc == 0)
 		return EX_OK;
-	tool_say(t, "%s: interrupted, more is left to remove", t->store_dir);
+	tool_say(t, "%s: interrupted, more is left to do", t->store_dir);
 	return EX_TEMPFAIL;
 }

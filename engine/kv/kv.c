@@ -397,6 +397,15 @@ kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key, struct 
 	return rc;
 }
 
+int
+kv_count(struct kv_view *view, enum kv_table table, uint64_t *rows_out)
+{
+	*rows_out = 0;
+	if ((unsigned)table >= KV_TABLES || !kv_lives_in(view->env, table))
+		return SHELF_EINVALID;
+	return kv_lmdb_count(view->env, view->mdb, table, rows_out);
+}
+
 /* ---- Scans ------------------------------------------------------------------------------------------ */
 
 enum { SCAN_OPENED, SCAN_MOVED, SCAN_ENDED };

@@ -73,6 +73,9 @@ struct kv_db *kv_view_db(const struct kv_view *view);
 SHELF_CHECK int kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key,
     struct shelf_span *value_out);
 
+/* Rows of a whole table, of all accounts; without a walk. */
+SHELF_CHECK int kv_count(struct kv_view *view, enum kv_table table, uint64_t *rows_out);
+
 /*
  * Walks the keys that begin with PREFIX, ascending, from the first >= FROM (FROM begins with PREFIX, or
  * is empty: from the start). kv_scan_next: 1 a row, 0 the end, or an error. Keys come without the account.

@@ -201,6 +201,7 @@ int kv_lmdb_put(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, st
 size_t kv_lmdb_room(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, size_t key_len);
 size_t kv_lmdb_inline_max(size_t key_len);
 int kv_lmdb_del(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, struct shelf_span key);
+int kv_lmdb_count(struct kv_env *env, struct MDB_txn *txn, enum kv_table table, uint64_t *rows_out);
 int kv_lmdb_cursor_open(struct kv_env *env, struct MDB_txn *txn, enum kv_table table,
     struct MDB_cursor **out);
 /* 1 a row, 0 none, or an error. seek: the first key >= FROM. */

@@ -422,6 +422,16 @@ kv_lmdb_turn(struct kv_env *env, MDB_txn *txn)
 }
 
 int
+kv_lmdb_count(struct kv_env *env, MDB_txn *txn, enum kv_table table, uint64_t *rows_out)
+{
+	MDB_stat st = {0};
+	int mrc = mdb_stat(txn, env->dbi[table], &st);
+
+	*rows_out = st.ms_entries;
+	return translate(env, mrc, "stat");
+}
+
+int
 kv_lmdb_cursor_open(struct kv_env *env, MDB_txn *txn, enum kv_table table, MDB_cursor **out)
 {
 	return translate(env, mdb_cursor_open(txn, env->dbi[table], out), "open cursor");

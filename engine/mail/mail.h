@@ -26,6 +26,24 @@
 struct news;
 struct login_cache;
 
+struct mail_key {
+	uint8_t bytes[KV_KEY_MAX];
+	size_t len;
+};
+static inline struct shelf_span
+mail_key_span(const struct mail_key *k)
+{
+	return shelf_span(k->bytes, k->len);
+}
+
+/* Where counting what an older release stored goes on (catch_up.c). */
+struct mail_catch_up {
+	uint32_t account;
+	bool inside; /* the account: in this table from this key on */
+	bool held;
+	struct mail_key at;
+};
+
 struct shelf_store {
 	char *dir;
 	char *tmp_dir;
@@ -41,9 +59,11 @@ struct shelf_store {
 	} disk[KV_SHARDS_MAX];
 	pthread_t janitor;
 	bool serving; /* set before the janitor and the first caller */
-	pthread_mutex_t lock; /* stop, purge_* */
+	pthread_mutex_t lock; /* stop, catch_up, purge_* */
 	pthread_cond_t wake;
 	bool stop;
+	struct mail_catch_up catch_up;
+	int64_t caught_up_s;	/* when that ended; 0: it goes on. The janitor's. */
 	uint32_t purge_account; /* the pass over accounts goes on behind this one */
 	int64_t purge_pass_s;	/* when the last pass ended */
 };
@@ -115,15 +135,6 @@ struct mail_user { /* USER value, catalog */
 	struct shelf_span name, hash;
 };
 
-struct mail_key {
-	uint8_t bytes[KV_KEY_MAX];
-	size_t len;
-};
-static inline struct shelf_span
-mail_key_span(const struct mail_key *k)
-{
-	return shelf_span(k->bytes, k->len);
-}
 struct mail_key mail_key1(uint32_t a);
 struct mail_key mail_key2(uint32_t a, uint32_t b);
 struct mail_key mail_key3(uint32_t a, uint32_t b, uint32_t c);
@@ -153,7 +164,8 @@ SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail
 
 /* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
 
-/* What the account is in the totals: nothing until it is counted. */
+/* The account's numbers, counted or not; what it is in the totals: nothing until it is counted. */
+void mail_totals_row(const struct mail_acct *a, struct shelf_totals *out);
 void mail_totals_of(const struct mail_acct *a, struct shelf_totals *out);
 /* Moves the domain's and the partition's totals by what IS differs from WAS. */
 SHELF_CHECK int mail_totals_change(struct kv_txn *txn, const char *domain,
@@ -363,6 +375,12 @@ SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 /* Fills a public struct from a row. */
 void mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out);
 void mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out);
+
+/* The next account behind AFTER that has a name: 1 found. */
+SHELF_CHECK int mail_next_account(struct shelf_store *store, uint32_t after, uint32_t *out);
+/* Damage of one account or shard must not keep what is due everywhere else: it is passed over, and
+ * told in the end. True: go on. */
+bool mail_pass_over(int rc, uint32_t shard, uint32_t account, int *damage);
 
 SHELF_CHECK int mail_janitor_start(struct shelf_store *store);
 void mail_janitor_stop(struct shelf_store *store);

@@ -13,7 +13,8 @@
 
 #include "mail.h"
 
-enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000 };
+enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000,
+       CATCH_UP_EVERY_S = 3600 };
 
 struct purge {
 	struct shelf_store *store;
@@ -281,9 +282,8 @@ purge_shard_step(struct shelf_store *store, uint32_t shard)
 
 /* ---- A pass over everything ------------------------------------------------------------------------------ */
 
-/* The next account behind AFTER: 1 found. */
-static int
-next_account(struct shelf_store *store, uint32_t after, uint32_t *out)
+int
+mail_next_account(struct shelf_store *store, uint32_t after, uint32_t *out)
 {
 	struct mail_key from = mail_key1(after + 1);
 	struct kv_view *view = NULL;
@@ -341,16 +341,14 @@ set_pass_time(struct shelf_store *store)
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* Damage of one account or shard must not keep what is due everywhere else: it is passed over, and
- * told in the end. True: go on. */
-static bool
-pass_over(int rc, uint32_t shard, uint32_t account, int *damage)
+bool
+mail_pass_over(int rc, uint32_t shard, uint32_t account, int *damage)
 {
 	if (rc >= 0 || rc == SHELF_ENOACCOUNT)
 		return true;
 	if (shelf_err_class_of(rc) != SHELF_CLASS_CORRUPT)
 		return false;
-	shelf_log(SHELF_LOG_ERROR, "purge passed over damage", "shard", "%u", shard, "account", "%u",
+	shelf_log(SHELF_LOG_ERROR, "janitor passed over damage", "shard", "%u", shard, "account", "%u",
 	    account, "error", "%s", shelf_err_name(rc), NULL);
 	*damage = rc;
 	return true;
@@ -366,12 +364,12 @@ purge_accounts(struct shelf_store *store, int64_t until, int *damage)
 	for (;;) {
 		if (shelf_mono_ms() > until)
 			return 1;
-		if ((rc = next_account(store, account, &account)) <= 0)
+		if ((rc = mail_next_account(store, account, &account)) <= 0)
 			return rc;
 		while ((rc = purge_account_step(store, account, until)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
-		if (!pass_over(rc, KV_SHARDS_MAX, account, damage))
+		if (!mail_pass_over(rc, KV_SHARDS_MAX, account, damage))
 			return rc;
 		set_position(store, account);
 	}
@@ -392,13 +390,27 @@ shelf_store_purge(struct shelf_store *store, unsigned budget_ms)
 		while ((rc = purge_shard_step(store, shard)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
-		if (!pass_over(rc, shard, 0, &damage))
+		if (!mail_pass_over(rc, shard, 0, &damage))
 			return rc;
 	}
 	return damage;
 }
 
 /* ---- The janitor of a serving process -------------------------------------------------------------------- */
+
+/* Once is enough but for rows that a restored backup brings. */
+static void
+catch_up(struct shelf_store *s)
+{
+	int rc;
+
+	if (s->caught_up_s != 0 && mono_s() - s->caught_up_s < CATCH_UP_EVERY_S)
+		return;
+	rc = shelf_stats_catch_up(s, JANITOR_BUDGET_MS);
+	if (rc < 0)
+		shelf_log(SHELF_LOG_WARN, "counting failed", "error", "%s", shelf_err_text(rc), NULL);
+	s->caught_up_s = rc == 1 ? 0 : mono_s() + 1;
+}
 
 static void *
 janitor(void *arg)
@@ -426,6 +438,7 @@ janitor(void *arg)
 				set_pass_time(s);
 			}
 		}
+		catch_up(s);
 		/* Of the clock that nobody sets back: the rest must not grow. */
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += JANITOR_MS / 1000;

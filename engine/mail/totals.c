@@ -74,9 +74,15 @@ sub(struct shelf_totals *sum, const struct shelf_totals *less)
 void
 mail_totals_of(const struct mail_acct *a, struct shelf_totals *out)
 {
-	*out = (struct shelf_totals){0};
-	if (!a->counted)
-		return;
+	if (a->counted)
+		mail_totals_row(a, out);
+	else
+		*out = (struct shelf_totals){0};
+}
+
+void
+mail_totals_row(const struct mail_acct *a, struct shelf_totals *out)
+{
 	*out = (struct shelf_totals){
 	    .accounts = 1,
 	    .messages = a->quota.used_messages,

@@ -13,14 +13,12 @@
  *           many or a copy. stored_bytes - shared_bytes is what the account brought in itself.
  * Domain    What is behind the last "@" of the account's name; "" for names without one.
  * Partition Over bodies and not over rows: physical_bytes is what all bodies with a reference take, each
- *           once; gross_bytes adds them up once for each reference; gross - physical is what storing
- *           bodies once saves. waiting_bytes belongs to bodies nobody refers to, until they are
- *           removed; with the file's free pages it is what can be used again at once. held bytes follow
- *           when their hold ends.
- * Older     Mail of releases before these sums is counted in the background (and by `mailshelf purge`).
- *           Until then accounts are missing from totals (uncounted_accounts) or messages from stored
- *           sums (messages + held_messages - noted_messages); what is there is right.
- * Threads   Any. Blocks for reads only.
+ *           once; gross_bytes adds them up once for each reference.
+ * Older     Mail of releases before these sums is counted in the background (shelf_stats_catch_up). Until
+ *           then accounts are missing from totals (uncounted_accounts), messages from stored sums
+ *           (messages + held_messages - noted_messages) and bodies from theirs (uncounted_bodies); what is
+ *           there is right.
+ * Threads   Any. Blocks for reads only, but for shelf_stats_catch_up.
  */
 #ifndef MAILSHELF_STATS_H
 #define MAILSHELF_STATS_H
@@ -32,5 +30,55 @@ struct shelf_totals {
 #include <mailshelf/totals.def>
 #undef SHELF_TOTAL
 };
+
+struct shelf_account_stats {
+	struct shelf_totals totals; /* accounts is 1 */
+	uint32_t mailboxes;
+	int64_t due_s;	/* when the next held message or mailbox goes for good; 0: nothing is held */
+	int64_t gone_s; /* when that message was expunged; 0: it is a mailbox, or nothing is held */
+};
+/* SHELF_ENOACCOUNT. */
+SHELF_CHECK int shelf_stats_account(struct shelf_store *store, uint32_t account,
+				    struct shelf_account_stats *out);
+
+/* DOMAIN in any case, without "@". SHELF_EMISSING: no counted account is of it. */
+SHELF_CHECK int shelf_stats_domain(struct shelf_store *store, struct shelf_span domain,
+				   struct shelf_totals *out);
+/* In order of name. fn returns 0 to go on; anything else ends the walk and is returned. No snapshot is
+ * held while it runs. */
+typedef int shelf_domain_fn(void *arg, struct shelf_span domain, const struct shelf_totals *totals);
+SHELF_CHECK int shelf_stats_domain_each(struct shelf_store *store, shelf_domain_fn *fn, void *arg);
+
+struct shelf_partition_stats {
+	struct shelf_totals totals;  /* of its accounts */
+	uint64_t uncounted_accounts; /* not in totals: of an older release, or under removal */
+	uint64_t bodies;	     /* with a reference */
+	uint64_t body_bytes;	     /* RFC822.SIZE of these, each once */
+	uint64_t physical_bytes;     /* stored for these, each once */
+	uint64_t references;	     /* to these */
+	uint64_t gross_bytes;	     /* stored for these, once for each reference */
+	uint64_t saved_bytes;	     /* gross - physical: what storing bodies once saves */
+	uint64_t uncounted_bodies;   /* not in the six above */
+	uint64_t waiting_bytes;	     /* stored for bodies without references, until they are removed */
+	uint64_t staged_bytes;	     /* stored ahead for messages that are being received */
+	uint64_t file_bytes;	     /* of the data file, up to the last page in use */
+	uint64_t free_bytes;	     /* of that, pages free for reuse */
+	uint64_t reclaimable_bytes;  /* waiting + free: room for new mail without a larger file. Held bytes
+				      * follow when their hold ends */
+	uint64_t disk_free_bytes;
+};
+/* SHELF_EINVALID: no such partition. */
+SHELF_CHECK int shelf_stats_partition(struct shelf_store *store, uint32_t partition,
+				      struct shelf_partition_stats *out);
+/* All partitions added up; disk_free_bytes is the smallest. */
+SHELF_CHECK int shelf_stats_store(struct shelf_store *store, struct shelf_partition_stats *out);
+
+/*
+ * shelf_stats_catch_up(store, budget_ms)
+ *   Counts what an older release stored, in small transactions, for about BUDGET_MS. Runs by itself with
+ *   SHELF_OPEN_SERVE. A full store is passed over.
+ *   returns  1 more is left, 0 nothing is left, or an error
+ */
+SHELF_CHECK int shelf_stats_catch_up(struct shelf_store *store, unsigned budget_ms);
 
 #endif
