@@ -157,8 +157,10 @@ struct kv_stats {
 	uint32_t slow_views; /* of this process, ended after more than KV_VIEW_MAX_MS */
 };
 SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out); /* KV_SHARDS_MAX: catalog */
-/* Clears what killed processes left in the reader table. Also done by kv_open and each minute. */
+/* Clears what killed processes left in the reader table. Also done by kv_open, when there is no room, and each
+ * minute (a number for tests) by every committer that has begun to work. */
 void kv_clear_readers(struct kv_db *db);
+extern int64_t kv_clear_readers_s;
 
 /* Tests only: called before each write and around each commit; a return value other than 0 is injected
  * as that operation's error (a failed commit is tried once more; behind a commit any error is

@@ -24,7 +24,6 @@ enum {
 	GROUP_WRITES = 400,         /* pages freed beyond some 500 make LMDB search its whole free list */
 	GROUP_BYTES = 32 << 20,
 	REDO_MAX = 4,
-	CLEAR_READERS_S = 60,
 	CLOSURE_SLOW_MS = 2000,
 };
 
@@ -40,6 +39,8 @@ enum outcome {
 	DIRTY, /* it failed and had written: the transaction cannot be committed */
 	ALONE, /* the transaction cannot be committed, run them one by one */
 };
+
+int64_t kv_clear_readers_s = 60;
 
 static __thread bool on_committer;
 
@@ -335,6 +336,7 @@ committer(void *arg)
 	struct kv_env *env = arg;
 	struct group *g = SHELF_NEW(struct group);
 	struct timespec until;
+	int64_t cleared_ms = kv_coarse_ms();
 	bool more = true;
 	int rc;
 
@@ -342,14 +344,17 @@ committer(void *arg)
 	while (more) {
 		rc = 0;
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += CLEAR_READERS_S;
+		until.tv_sec += kv_clear_readers_s;
 		pthread_mutex_lock(&env->lock);
 		while (env->head == NULL && !env->stopping && rc == 0)
 			rc = pthread_cond_timedwait(&env->work, &env->lock, &until);
 		more = env->head != NULL || !env->stopping;
 		pthread_mutex_unlock(&env->lock);
-		if (rc != 0)
+		/* By the clock: a committer that is never idle is the one that needs the pages. */
+		if (kv_coarse_ms() - cleared_ms >= kv_clear_readers_s * 1000) {
 			kv_lmdb_clear_readers(env);
+			cleared_ms = kv_coarse_ms();
+		}
 		if (more)
 			run_group(env, g);
 	}

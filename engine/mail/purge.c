@@ -416,6 +416,7 @@ static void *
 janitor(void *arg)
 {
 	struct shelf_store *s = arg;
+	int64_t cleared_s = mono_s();
 	bool more = true, stop = false;
 
 	while (!stop) {
@@ -439,6 +440,11 @@ janitor(void *arg)
 			}
 		}
 		catch_up(s);
+		/* Where nothing is written, no committer does it. */
+		if (mono_s() - cleared_s >= kv_clear_readers_s) {
+			kv_clear_readers(s->kv);
+			cleared_s = mono_s();
+		}
 		/* Of the clock that nobody sets back: the rest must not grow. */
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += JANITOR_MS / 1000;

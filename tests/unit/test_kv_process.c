@@ -431,6 +431,58 @@ START_TEST(killed_readers_are_cleared)
 }
 END_TEST
 
+/* One page's worth of rows again and again: each commit frees what the one before took. */
+static uint64_t
+churn(unsigned commits)
+{
+	static uint8_t value[KV_VALUE_MAX];
+	struct kv_stats st;
+	uint32_t shard;
+
+	for (unsigned i = 0; i < commits; i++)
+		ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("row"),
+		    shelf_span(value, sizeof value)), 0);
+	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
+	ck_assert_int_eq(kv_stats(t.db, shard, &st), 0);
+	return st.file_bytes;
+}
+
+/* A killed reader holds every page freed since; the committer finds out by itself, idle (_i 0) or not, and what
+ * was held is used again. */
+START_TEST(pages_of_a_killed_reader_come_back)
+{
+	uint64_t before, held, after;
+	struct kv_stats st;
+	struct child c;
+	uint32_t shard;
+	char ready;
+
+	kv_clear_readers_s = 1;
+	spawn(&c, reader);
+	ck_assert(hear(c.said[0], &ready, 1));
+	kvt_open(&t);
+	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
+	before = churn(5);
+	held = churn(100);
+	ck_assert_uint_gt(held, before + 100 * 4096);
+	ck_assert_int_eq(kill(c.pid, SIGKILL), 0);
+	ck_assert_int_eq(reap(&c), -SIGKILL);
+	for (unsigned i = 0; i < 100; i++) {
+		if (_i == 0)
+			sleep_ms(100);
+		else
+			for (unsigned k = 0; k < 5; k++, sleep_ms(20))
+				churn(1);
+		ck_assert_int_eq(kv_stats(t.db, shard, &st), 0);
+		if (st.stale_readers_cleared > 0)
+			break;
+	}
+	ck_assert_uint_eq(st.stale_readers_cleared, 1);
+	after = churn(5);
+	ck_assert_uint_le(churn(300), after);
+}
+END_TEST
+
 Suite *suite_kv_process(void);
 Suite *
 suite_kv_process(void)
@@ -446,6 +498,7 @@ suite_kv_process(void)
 	tcase_add_loop_test(tc, killed_writers_lose_nothing_acknowledged, 0, 2);
 	tcase_add_loop_test(tc, ended_at_each_point_of_an_update, 0, 6);
 	tcase_add_test(tc, killed_readers_are_cleared);
+	tcase_add_loop_test(tc, pages_of_a_killed_reader_come_back, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;
 }
