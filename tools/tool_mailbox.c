@@ -1,11 +1,15 @@
 /*
  * tool_mailbox.c - mailboxes of an account: list, create, delete, rename
  */
+#include <string.h>
+
 #include "tools.h"
 
+/* Printed when the snapshot has ended: a terminal or pipe may make it wait. */
 struct listing {
 	const struct tool *t;
 	struct shelf_buf json;
+	struct shelf_buf lines; /* each ends with a zero byte */
 };
 
 static int
@@ -19,9 +23,10 @@ list_one(void *arg, const struct shelf_mailbox *m)
 		return 0;
 	tool_special_use_text(m->special_use, use, sizeof use);
 	if (!l->t->json) {
-		tool_print("%8u %8u unseen %10s  %.*s%s%s", m->exists, m->unseen,
+		shelf_buf_printf(&l->lines, "%8u %8u unseen %10s  %.*s%s%s", m->exists, m->unseen,
 		    shelf_size_text(m->bytes, size, sizeof size), (int)m->name.len,
 		    (const char *)m->name.data, *use != '\0' ? "  " : "", use);
+		shelf_buf_add_byte(&l->lines, 0);
 		return 0;
 	}
 	if (b->len > 1)
@@ -61,10 +66,14 @@ tool_mailbox_list(struct tool *t)
 	if (rc == 0)
 		rc = shelf_mailbox_each(rd, list_one, &l);
 	shelf_rd_end(&rd);
+	for (size_t at = 0; rc == 0 && at < l.lines.len;
+	     at += strlen((const char *)l.lines.data + at) + 1)
+		tool_print("%s", (const char *)l.lines.data + at);
 	if (rc == 0 && t->json) {
 		shelf_buf_add_byte(&l.json, ']');
 		tool_print_buf(&l.json);
 	}
+	shelf_buf_free(&l.lines);
 	shelf_buf_free(&l.json);
 	return rc == 0 ? EX_OK : tool_fail(t, t->argv[0], rc);
 }
