@@ -34,6 +34,7 @@ enum dialogue_kind {
 	DIALOGUE_SERVICES,
 	DIALOGUE_QUOTA,
 	DIALOGUE_PASSWORD,
+	DIALOGUE_DAMAGE,
 	DIALOGUE_CONNECT,
 	DIALOGUE_SLEEP,
 	DIALOGUE_TLS, /* from here on: of a client */
@@ -106,6 +107,10 @@ void dialogue_server_free(struct dialogue_server **server);
 /* Each returns NULL or an error text that lives until the next call. */
 const char *dialogue_server_do(struct dialogue_server *server, const struct dialogue_step *step,
     struct shelf_span message);
+/* For `damage`, an error of the engine (dialogue_damage.c). */
+struct shelf_store;
+int dialogue_damage(struct shelf_store *store, uint32_t account, const char *mailbox, uint32_t uid,
+    uint32_t frame);
 /* The client's end of a new connection, or -1 and ERROR. */
 int dialogue_server_connect(struct dialogue_server *server, const struct dialogue_step *step,
     const char **error);

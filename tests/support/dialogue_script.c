@@ -25,6 +25,7 @@ static const struct keyword {
     {"services", DIALOGUE_SERVICES, 1, 4, false},
     {"quota", DIALOGUE_QUOTA, 2, 3, false},
     {"password", DIALOGUE_PASSWORD, 2, 2, false},
+    {"damage", DIALOGUE_DAMAGE, 4, 4, false},
     {"connect", DIALOGUE_CONNECT, 2, 3, false},
     {"sleep", DIALOGUE_SLEEP, 1, 1, false},
 };

@@ -228,6 +228,17 @@ do_setting(struct dialogue_server *s, const struct dialogue_step *step)
 	return said(s, "setting", shelf_setting_set(s->store, id, value));
 }
 
+static const char *
+do_damage(struct dialogue_server *s, const struct dialogue_step *step, uint32_t account)
+{
+	uint64_t uid, frame;
+
+	if (!number(step->word[2], &uid) || !number(step->word[3], &frame))
+		return "damage NAME MAILBOX UID FRAME";
+	return said(s, "damage", dialogue_damage(s->store, account, step->word[1], (uint32_t)uid,
+	    (uint32_t)frame));
+}
+
 /* What names an account that must be there. */
 static const char *
 do_with_account(struct dialogue_server *s, const struct dialogue_step *step,
@@ -244,6 +255,8 @@ do_with_account(struct dialogue_server *s, const struct dialogue_step *step,
 	if (step->kind == DIALOGUE_PASSWORD)
 		return said(s, "password", shelf_account_set_password(s->store, account.id,
 		    shelf_span_str(step->word[1])));
+	if (step->kind == DIALOGUE_DAMAGE)
+		return do_damage(s, step, account.id);
 	if (step->kind != DIALOGUE_QUOTA)
 		return do_deliver(s, step, account.id, message);
 	if (!number(step->word[1], &bytes) || !number(step->nwords > 2 ? step->word[2] : NULL, &messages))
