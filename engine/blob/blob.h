@@ -17,6 +17,7 @@
 #define ENGINE_BLOB_H
 
 #include <mailshelf/buf.h>
+#include <mailshelf/dict.h>
 #include <mailshelf/err.h>
 
 struct kv_db;
@@ -111,7 +112,11 @@ SHELF_CHECK int blob_stored_derived(struct kv_view *view, uint64_t blob, const s
 
 /* ---- Dictionaries ---------------------------------------------------------------------------------- */
 
-enum blob_kind { BLOB_BODY, BLOB_DERIVED, BLOB_KINDS };
+enum blob_kind {
+	BLOB_BODY = SHELF_DICT_BODY,
+	BLOB_DERIVED = SHELF_DICT_DERIVED,
+	BLOB_KINDS = SHELF_DICT_KINDS,
+};
 enum {
 	BLOB_DICTS_MAX = 64,		   /* in a shard at a time */
 	BLOB_DICT_BYTES_MAX = 1024 * 1024, /* of one */
@@ -144,6 +149,12 @@ SHELF_CHECK int blob_dict_add(struct kv_txn *txn, enum blob_kind kind, uint32_t 
 			      struct shelf_span bytes, uint32_t *id_out);
 /* In an update: removes what no blob names and what is not current. */
 SHELF_CHECK int blob_dicts_prune(struct kv_txn *txn, uint32_t *removed_out);
+
+/* dict.h has what these do; a step of recompression is one small transaction. Outside of updates. */
+SHELF_CHECK int blob_dict_train(struct kv_db *db, uint32_t shard,
+				const struct shelf_dict_params *params,
+				struct shelf_dict_report *report_out);
+SHELF_CHECK int blob_recompress_step(struct kv_db *db, uint32_t shard, struct shelf_dict_pass *pass);
 
 /* ---- Sums ------------------------------------------------------------------------------------------ */
 

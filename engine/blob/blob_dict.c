@@ -24,6 +24,16 @@ enum { STATE_FORMAT = 1, HEAD_FORMAT = 1, DICT_KEY_BYTES = 8 };
 
 static const struct shelf_span dicts_name = {(const uint8_t *)"dicts", 5};
 
+/* A dictionary that is not listed is used by nobody and may be gone: it must not be current. */
+static bool
+is_listed(const struct blob_dicts *s, uint32_t id)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->list[i].id == id)
+			return true;
+	return id == 0;
+}
+
 int
 blob_dicts_get(struct kv_view *view, struct blob_dicts *s)
 {
@@ -44,6 +54,8 @@ blob_dicts_get(struct kv_view *view, struct blob_dicts *s)
 		s->list[s->count].id = (uint32_t)base_get_le(&r, 4);
 		s->list[s->count++].uses = base_get_le(&r, 8);
 	}
+	for (unsigned k = 0; k < BLOB_KINDS; k++)
+		r.bad |= !is_listed(s, s->current[k]);
 	return r.bad || base_left(&r) > 0 ? SHELF_ECORRUPT : 0;
 }
 
@@ -135,8 +147,8 @@ blob_dict_head(struct kv_view *view, uint32_t id, struct blob_dict_head *h)
 	return 0;
 }
 
-static void
-hash_of(struct shelf_span bytes, uint8_t *out)
+void
+blob_dict_hash(struct shelf_span bytes, uint8_t *out)
 {
 	uint8_t sha[SHA256_DIGEST_LENGTH];
 
@@ -161,7 +173,7 @@ read_bytes(struct kv_view *view, uint32_t id, const struct blob_dict_head *h, st
 			return SHELF_ECORRUPT;
 		shelf_buf_add_span(out, value);
 	}
-	hash_of(shelf_span(out->data + before, out->len - before), hash);
+	blob_dict_hash(shelf_span(out->data + before, out->len - before), hash);
 	return memcmp(hash, h->hash, BLOB_HASH_BYTES) == 0 ? 0 : SHELF_ECORRUPT;
 }
 
@@ -235,7 +247,7 @@ blob_dict_add(struct kv_txn *txn, enum blob_kind kind, uint32_t messages, struct
 	s.current[kind] = *id_out;
 	s.list[s.count].id = *id_out;
 	s.list[s.count++].uses = 0;
-	hash_of(bytes, h.hash);
+	blob_dict_hash(bytes, h.hash);
 	if ((rc = put_head(txn, *id_out, &h)) != 0)
 		return rc;
 	for (uint32_t n = 1; bytes.len > 0; n++) {

@@ -88,6 +88,7 @@ SHELF_CHECK int blob_give_up_staged(struct kv_txn *txn, uint64_t blob);
 
 /* Next id of the shard, inside an update. */
 SHELF_CHECK int blob_new_id(struct kv_txn *txn, uint64_t *id_out);
+SHELF_CHECK int blob_next_id(struct kv_view *view, uint64_t *id_out); /* which it would be */
 
 /* Stored bytes of the draft's frames, from memory or file. */
 SHELF_CHECK int blob_draft_read(const struct blob_draft *draft, uint64_t offset, void *out,
@@ -110,6 +111,7 @@ void blob_form_free(struct blob_form **form);
 
 /* ROW is written (BY 1) or removed (BY -1): counts at its dictionaries. SHELF_EBUSY: one is gone. */
 SHELF_CHECK int blob_dicts_use(struct kv_txn *txn, const struct blob_row *row, int by);
+void blob_dict_hash(struct shelf_span bytes, uint8_t *hash_out);
 /* Dictionary ID, digested: blob_zdict_give() it. NULL for 0. */
 struct blob_zdict;
 SHELF_CHECK int blob_dict_open(struct kv_view *view, uint32_t id, struct blob_zdict **out);

@@ -12,19 +12,29 @@
 static const struct shelf_span next_blob_name = {(const uint8_t *)"next-blob", 9};
 
 int
-blob_new_id(struct kv_txn *txn, uint64_t *id_out)
+blob_next_id(struct kv_view *view, uint64_t *id_out)
 {
 	struct shelf_span value;
-	uint8_t bytes[8];
-	uint64_t id = 1;
-	int rc = kv_get(kv_txn_view(txn), KV_META, next_blob_name, &value);
+	int rc = kv_get(view, KV_META, next_blob_name, &value);
 
-	if (rc == 0 && value.len == 8)
-		id = base_get_be64(value.data);
-	else if (rc != SHELF_EMISSING)
-		return rc == 0 ? SHELF_ECORRUPT : rc;
-	base_put_be64(bytes, id + 1);
-	*id_out = id;
+	*id_out = 1;
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? 0 : rc;
+	if (value.len != 8)
+		return SHELF_ECORRUPT;
+	*id_out = base_get_be64(value.data);
+	return 0;
+}
+
+int
+blob_new_id(struct kv_txn *txn, uint64_t *id_out)
+{
+	uint8_t bytes[8];
+	int rc = blob_next_id(kv_txn_view(txn), id_out);
+
+	if (rc != 0)
+		return rc;
+	base_put_be64(bytes, *id_out + 1);
 	return kv_put(txn, KV_META, next_blob_name, shelf_span(bytes, 8));
 }
 

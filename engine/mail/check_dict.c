@@ -81,9 +81,6 @@ check_list(struct check *k, struct kv_view *view)
 				    s.list[i].id, (unsigned long long)s.list[i].uses,
 				    (unsigned long long)uses[i]);
 	}
-	for (unsigned i = 0; i < BLOB_KINDS; i++)
-		if (s.current[i] != 0 && place_of(&s, s.current[i]) < 0)
-			check_found(k, 11, "the current dictionary %u is not there", s.current[i]);
 	shelf_buf_free(&bytes);
 	return check_pieces(k, view, &s);
 }

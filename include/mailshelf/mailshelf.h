@@ -3,6 +3,7 @@
  *
  *   bytes      span.h buf.h arena.h mem.h     errors    err.h err.def     log    log.h
  *   store      store.h   open, snapshots, check, purge
+ *              dict.h    compression dictionaries
  *   account    account.h add, login, quota
  *   mailbox    mailbox.h create, rename, status
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
@@ -17,6 +18,7 @@
 #define MAILSHELF_H
 
 #include <mailshelf/account.h>
+#include <mailshelf/dict.h>
 #include <mailshelf/guard.h>
 #include <mailshelf/import.h>
 #include <mailshelf/log.h>
