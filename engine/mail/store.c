@@ -61,6 +61,20 @@ make_dir(const char *dir, const char *name)
 	return rc;
 }
 
+/* A directory is there for good when the one it lies in says so. */
+static int
+sync_parent(const char *dir)
+{
+	char *p = path(dir, "..");
+	int fd = open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : from_errno();
+
+	if (fd >= 0)
+		close(fd);
+	free(p);
+	return rc;
+}
+
 static bool
 is_empty(const char *dir)
 {
@@ -98,7 +112,8 @@ shelf_store_create(const char *dir, const struct shelf_store_params *params)
 		return from_errno();
 	if (!is_empty(dir))
 		return SHELF_EEXISTS;
-	if ((rc = make_dir(dir, "tmp")) != 0 || (rc = make_dir(dir, "kv")) != 0)
+	if ((rc = sync_parent(dir)) != 0 || (rc = make_dir(dir, "tmp")) != 0 ||
+	    (rc = make_dir(dir, "kv")) != 0)
 		return rc;
 	kv_dir = path(dir, "kv");
 	rc = kv_create(kv_dir, &kv);

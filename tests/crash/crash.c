@@ -8,7 +8,7 @@
  *   power    the power is cut: what the disk may hold then
  *
  * usage: crash [-v] [-j JOBS] [--rounds N] [--cuts N] [--seed N] [--step N] [--only PART]
- *   rounds  of kill -9 (20); cuts: of the power (48); step: every N-th write, commit or call only (1)
+ *   rounds  of kill -9 (20); cuts: of the power (60); step: every N-th write, commit or call only (1)
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 #include "kv.h"
 
 enum { SCRIPT_OPS = 30, LANES = 8, FAULT_LANES = 2, KILL_LANES = 2, KILL_THREADS = 3, KILL_PROCESSES = 2,
-	POWER_LANES = 4, LANE_TIMEOUT_S = 3600,
+	POWER_LANES = 6, LANE_TIMEOUT_S = 3600,
 	/* With a step: that many times wider. An operation allocates more often than it writes. */
 	FAULT_STEP = 3, MEMORY_STEP = 60 };
 
@@ -150,6 +150,12 @@ static const struct {
     [POWER] = {"power", "power cuts", POWER_LANES},
 };
 
+/* One thread commits alone, several share commits. */
+static const struct {
+	unsigned scene, threads;
+} power[POWER_LANES] = {{CRASH_POWER_WORK, 1}, {CRASH_POWER_WORK, KILL_THREADS}, {CRASH_POWER_WORK, 1},
+    {CRASH_POWER_WORK, KILL_THREADS}, {CRASH_POWER_MAKING, 0}, {CRASH_POWER_SETTINGS, 0}};
+
 static bool
 wanted(const struct options *o, unsigned part)
 {
@@ -185,8 +191,7 @@ lane(void *arg, size_t i)
 	case FAULT:
 		return lane_of_faults(o, n % FAULT_LANES, (enum disk_kind)(1 + n / FAULT_LANES));
 	case POWER:
-		/* One thread commits alone, several share commits. */
-		return crash_power(o->seed + n, n % 2 == 0 ? 1 : KILL_THREADS, o->cuts / POWER_LANES, o->verbose);
+		return crash_power(power[n].scene, o->seed + n, power[n].threads, o->cuts / POWER_LANES, o->verbose);
 	case PARTS:
 		break;
 	}
@@ -222,7 +227,7 @@ main(int argc, char **argv)
 	    {"cuts", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
 	    {"step", required_argument, NULL, 'p'}, {"only", required_argument, NULL, 'o'},
 	    {"verbose", no_argument, NULL, 'v'}, {"jobs", required_argument, NULL, 'j'}, {0}};
-	struct options o = {.rounds = 20, .cuts = 48, .step = 1, .seed = 1};
+	struct options o = {.rounds = 20, .cuts = 60, .step = 1, .seed = 1};
 	struct support_jobs jobs = {.fn = lane, .name = lane_name, .arg = &o, .timeout_s = LANE_TIMEOUT_S};
 	int c;
 

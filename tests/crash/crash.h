@@ -110,7 +110,8 @@ bool crash_hear(struct crash *c, const struct crash_ack *ack);
  * happened. */
 bool crash_verify(struct crash *c, bool pending);
 
-/* Power cuts: one run of a worker, about CUTS images of what a disk may hold, each verified. */
-struct support_count crash_power(uint64_t seed, unsigned threads, unsigned cuts, bool verbose);
+/* Power cuts: one run of a scene (crash_power.c), about CUTS images of what a disk may hold, each verified. */
+enum { CRASH_POWER_WORK, CRASH_POWER_MAKING, CRASH_POWER_SETTINGS };
+struct support_count crash_power(unsigned scene, uint64_t seed, unsigned threads, unsigned cuts, bool verbose);
 
 #endif

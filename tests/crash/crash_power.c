@@ -1,19 +1,14 @@
 /*
- * crash_power.c - the power is cut: what the disk may hold then, and whether it is a whole store
+ * crash_power.c - the power is cut: what the disk may hold then (volume.h), and whether it is a whole store
  *
- *   record      a worker's writes, syncs and acknowledgements, in order (disk.h)
- *   durable     of each file what a sync, or a write through O_DSYNC, has put on the disk
- *   pending     the writes since: a disk may have done any of them, whole or in part
- *   cut         durable, and of each pending write some of its blocks; the file as long as the disk
- *               happened to know
+ *   work      the worker of the crash tests
+ *   making    a store is made: there is none, or it is whole
+ *   settings  values are set: the last one acknowledged, or the one under way
  *
- * A cut is made in front of event N: when that is a write, it is under way. Each cut is looked at in a
- * child process, with the models as they stood there.
- *
- * What must stay true: a block of 512 bytes is written whole or not at all; LMDB says so much of the disks
- * it works on (its meta page has no checksum and lies in one).
+ * A child does the work and records it. The parent follows the record; a cut is made in front of an event,
+ * which is then under way, and looked at in a child of its own, with the models as they stood there. Half of the
+ * cuts are made at syncs, at writes that make a commit count, and where a directory changes.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -21,246 +16,265 @@
 #include <unistd.h>
 
 #include "crash.h"
+#include "volume.h"
 
-enum { FILES = 3, PENDING_MAX = 65536, SECTOR = 512, PAGE = 4096, OPS = 60, WORK_AFTER_EVERY = 4 };
-static const char *const names[FILES] = {"catalog", "part-00", "part-01"};
-static const char *const texts[] = {"mailshelf", "kv/kv.conf"}; /* written once, when the store was made */
-enum { TEXTS = sizeof texts / sizeof *texts };
+enum { OPS = 60, WORK_AFTER_EVERY = 4, SETTINGS = 12, FAILED_ENOUGH = 3, CUTS_BEHIND = 4 };
 
-struct file {
-	struct shelf_buf durable;
-	struct disk_event pending[PENDING_MAX];
-	size_t npending;
-	bool used; /* has been written at all */
+struct power;
+
+struct scene {
+	const char *name;
+	void (*prepare)(struct power *p);
+	void (*run)(struct power *p, const char *record); /* in a child; ends with _exit */
+	void (*hear)(struct power *p, struct shelf_span note);
+	bool (*verify)(struct power *p, const char *dir, bool more);
 };
 
 struct power {
-	struct crash crash;
+	const struct scene *scene;
+	struct crash crash;    /* work */
+	unsigned threads;
+	uint64_t acked;        /* making: 1, it is there; settings: how often a value was set */
+	uint64_t seed;
 	struct model *dice;
-	struct file file[FILES];
-	struct shelf_buf text[TEXTS];
-	char top[4096];
+	struct volume *volume;
+	char dir[4096];        /* has root/, the record's */
 	struct support_count count;
 };
 
-/* ---- What the disk holds ------------------------------------------------------------------------- */
-
 static void
-write_at(struct shelf_buf *b, uint64_t offset, const uint8_t *data, size_t len)
+root_of(const struct power *p, char path[4200])
 {
-	uint64_t end = offset + len;
-
-	if (end > b->len) {
-		memset(shelf_buf_reserve(b, end - b->len), 0, end - b->len);
-		b->len = end;
-	}
-	if (len > 0)
-		memcpy(b->data + offset, data, len);
+	snprintf(path, 4200, "%s/root", p->dir);
 }
 
 static void
-apply(struct shelf_buf *b, const struct disk_event *e)
+finding(void *arg, unsigned invariant, uint32_t account, const char *text)
 {
-	if (e->kind == DISK_EVENT_TRUNCATE && e->offset < b->len)
-		b->len = e->offset;
-	else if (e->kind == DISK_EVENT_TRUNCATE)
-		write_at(b, e->offset, NULL, 0);
-	else
-		write_at(b, e->offset, e->data.data, e->data.len);
+	printf("invariant %u, account %u: %s\n", invariant, account, text);
+	*(bool *)arg = false;
 }
 
-static struct file *
-file_of(struct power *p, const char *name)
-{
-	for (unsigned i = 0; i < FILES; i++)
-		if (strcmp(names[i], name) == 0)
-			return &p->file[i];
-	support_fatal("a record of an unknown file %s", name);
-}
-
-/* E has happened, and everything in front of it. */
-static void
-happened(struct power *p, const struct disk_event *e)
-{
-	struct file *f;
-
-	if (e->kind == DISK_EVENT_NOTE) {
-		if (!crash_hear(&p->crash, (const struct crash_ack *)(const void *)e->data.data))
-			p->count.failed++;
-		return;
-	}
-	f = file_of(p, e->file);
-	f->used = true;
-	if (e->kind == DISK_EVENT_SYNC) {
-		for (size_t i = 0; i < f->npending; i++)
-			apply(&f->durable, &f->pending[i]);
-		f->npending = 0;
-	} else if (e->kind == DISK_EVENT_WRITE_SYNC) {
-		apply(&f->durable, e);
-	} else {
-		if (f->npending == PENDING_MAX)
-			support_fatal("more writes than fit between two syncs");
-		f->pending[f->npending++] = *e;
-	}
-}
-
-/* ---- A cut ---------------------------------------------------------------------------------------- */
-
-/* How a disk may have treated its pending writes. */
-enum treatment { NONE_WRITTEN, ALL_WRITTEN, SOME_WRITTEN, SOME_SECTORS, FIRST_ONES, LAST_ONES, TREATMENTS };
+/* ---- Work ----------------------------------------------------------------------------------------- */
 
 static void
-apply_some(struct power *p, struct shelf_buf *b, const struct disk_event *e, size_t block)
+work_prepare(struct power *p)
 {
-	for (size_t at = 0; at < e->data.len; at += block) {
-		size_t len = e->data.len - at < block ? e->data.len - at : block;
+	char root[4200];
 
-		if (model_random(p->dice, 2) == 0)
-			write_at(b, e->offset + at, e->data.data + at, len);
-	}
+	root_of(p, root);
+	crash_prepare(&p->crash, root, p->threads, p->seed);
+	volume_load(p->volume, root);
 }
 
 static void
-cut_file(struct power *p, struct file *f, enum treatment how)
+work_run(struct power *p, const char *record)
 {
-	size_t mark = f->npending == 0 ? 0 : model_random(p->dice, (uint32_t)f->npending + 1);
-	uint64_t end = f->durable.len;
+	const struct crash_plan plan = {.ops = OPS, .record = record};
 
-	for (size_t i = 0; i < f->npending; i++) {
-		const struct disk_event *e = &f->pending[i];
-		bool chosen = how == ALL_WRITTEN || (how == FIRST_ONES && i < mark) || (how == LAST_ONES && i >= mark);
-
-		if (e->offset + e->data.len > end)
-			end = e->offset + e->data.len;
-		if (chosen || e->kind == DISK_EVENT_TRUNCATE)
-			apply(&f->durable, e);
-		else if (how == SOME_WRITTEN)
-			apply_some(p, &f->durable, e, PAGE);
-		else if (how == SOME_SECTORS)
-			apply_some(p, &f->durable, e, SECTOR);
-	}
-	/* The new length of a file may be on the disk before what stands there. */
-	if (model_random(p->dice, 2) == 0)
-		write_at(&f->durable, end, NULL, 0);
+	crash_work(&p->crash, &plan, 0, -1);
 }
 
 static void
-write_file(const char *path, struct shelf_span bytes)
+work_hear(struct power *p, struct shelf_span note)
 {
-	FILE *f = fopen(path, "w");
+	struct crash_ack ack;
 
-	if (f == NULL || fwrite(bytes.data, 1, bytes.len, f) != bytes.len || fclose(f) != 0)
-		support_fatal("cannot write %s", path);
+	memcpy(&ack, note.data, sizeof ack);
+	if (!crash_hear(&p->crash, &ack))
+		p->count.failed++;
 }
 
-static void
-make_dir(const char *top, const char *name, char *path, size_t len)
-{
-	snprintf(path, len, "%s%s", top, name);
-	if (mkdir(path, 0700) != 0)
-		support_fatal("cannot make %s", path);
-}
-
-static void
-write_image(struct power *p, char *dir, size_t len)
-{
-	char path[4400], sub[64];
-
-	support_tmpdir(p->top, sizeof p->top);
-	make_dir(p->top, "/store", dir, len);
-	make_dir(dir, "/tmp", path, sizeof path);
-	make_dir(dir, "/kv", path, sizeof path);
-	for (unsigned i = 0; i < TEXTS; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, texts[i]);
-		write_file(path, shelf_buf_span(&p->text[i]));
-	}
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(sub, sizeof sub, "/kv/%s", names[i]);
-		make_dir(dir, sub, path, sizeof path);
-		snprintf(path, sizeof path, "%s%s/data.mdb", dir, sub);
-		write_file(path, shelf_buf_span(&p->file[i].durable));
-	}
-}
-
-/* In a child of its own: makes the image, opens it, compares; sometimes works on it and compares again. */
 static bool
-verify_cut(struct power *p, const struct disk_event *e, enum treatment how, bool work)
+work_verify(struct power *p, const char *dir, bool more)
 {
-	const struct crash_plan more = {.ops = 5};
-	char dir[4200];
-	bool good;
+	const struct crash_plan plan = {.ops = 5};
+	struct crash_result after;
 
-	if (e->kind == DISK_EVENT_WRITE_SYNC) {
-		struct file *f = file_of(p, e->file);
-
-		f->pending[f->npending++] = *e;
-	}
-	for (unsigned i = 0; i < FILES; i++)
-		cut_file(p, &p->file[i], how);
-	write_image(p, dir, sizeof dir);
 	snprintf(p->crash.dir, sizeof p->crash.dir, "%s", dir);
-	good = crash_verify(&p->crash, true);
-	if (good && work) {
-		struct crash_result after = crash_round(&p->crash, &more);
+	if (!crash_verify(&p->crash, true))
+		return false;
+	if (!more)
+		return true;
+	after = crash_round(&p->crash, &plan);
+	return after.good && after.complete;
+}
 
-		good = after.good && after.complete;
+/* ---- Making a store --------------------------------------------------------------------------------- */
+
+static void
+acknowledge(uint64_t n)
+{
+	disk_note(&n, sizeof n);
+}
+
+static void
+number_hear(struct power *p, struct shelf_span note)
+{
+	memcpy(&p->acked, note.data, sizeof p->acked);
+}
+
+static void
+making_prepare(struct power *p)
+{
+	char root[4200];
+
+	root_of(p, root);
+	if (mkdir(root, 0700) != 0)
+		support_fatal("cannot make %s", root);
+}
+
+static void
+making_run(struct power *p, const char *record)
+{
+	const struct shelf_store_params params = {.partitions = 2, .map_bytes = 1 << 24};
+	char root[4200], store[4300];
+
+	root_of(p, root);
+	disk_record(record, root);
+	snprintf(store, sizeof store, "%s/store", root);
+	if (shelf_store_create(store, &params) != 0)
+		_exit(1);
+	acknowledge(1);
+	_exit(0);
+}
+
+static bool
+making_verify(struct power *p, const char *dir, bool more)
+{
+	struct shelf_store *store = NULL;
+	char path[4300];
+	bool good = true;
+	int rc;
+
+	snprintf(path, sizeof path, "%s/store", dir);
+	rc = shelf_store_open(path, 0, &store);
+	/* A directory without the file "mailshelf" is no store. */
+	if (rc == SHELF_EMISSING && p->acked == 0)
+		return true;
+	if (rc != 0) {
+		printf("the new store, %s: %s\n", p->acked == 0 ? "not acknowledged" : "acknowledged",
+		    shelf_err_name(rc));
+		return false;
 	}
-	support_rmtree(p->top);
+	if (shelf_store_check(store, NULL, finding, &good) != 0)
+		good = false;
+	shelf_store_close(&store);
 	return good;
 }
+
+/* ---- Settings ---------------------------------------------------------------------------------------- */
+
+static void
+settings_prepare(struct power *p)
+{
+	const struct shelf_store_params params = {.partitions = 2, .map_bytes = 1 << 24};
+	char root[4200];
+	int status;
+	pid_t pid;
+
+	root_of(p, root);
+	pid = fork();
+	if (pid == 0)
+		_exit(shelf_store_create(root, &params) == 0 ? 0 : 1);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		support_fatal("no store for settings");
+	volume_load(p->volume, root);
+}
+
+static uint64_t
+setting_value(uint64_t n)
+{
+	return 1000 + n * 77777;
+}
+
+static void
+settings_run(struct power *p, const char *record)
+{
+	struct shelf_store *store = NULL;
+	char root[4200];
+
+	root_of(p, root);
+	disk_record(record, root);
+	if (shelf_store_open(root, 0, &store) != 0)
+		_exit(1);
+	for (uint64_t n = 1; n <= SETTINGS; n++) {
+		if (shelf_setting_set(store, SHELF_SETTING_HOLD, setting_value(n)) != 0)
+			_exit(1);
+		acknowledge(n);
+	}
+	shelf_store_close(&store);
+	_exit(0);
+}
+
+static bool
+settings_verify(struct power *p, const char *dir, bool more)
+{
+	struct shelf_store *store = NULL;
+	uint64_t value;
+	int rc = shelf_store_open(dir, 0, &store);
+
+	if (rc != 0) {
+		printf("after %llu settings: %s\n", (unsigned long long)p->acked, shelf_err_name(rc));
+		return false;
+	}
+	value = shelf_setting_get(store, SHELF_SETTING_HOLD);
+	shelf_store_close(&store);
+	if (value == setting_value(p->acked + 1) || (p->acked > 0 && value == setting_value(p->acked)) ||
+	    (p->acked == 0 && value == shelf_setting_info(SHELF_SETTING_HOLD)->std))
+		return true;
+	printf("after %llu settings the value is %llu\n", (unsigned long long)p->acked, (unsigned long long)value);
+	return false;
+}
+
+static const struct scene scenes[] = {
+    {"work", work_prepare, work_run, work_hear, work_verify},
+    {"making", making_prepare, making_run, number_hear, making_verify},
+    {"settings", settings_prepare, settings_run, number_hear, settings_verify},
+};
+
+/* ---- Cuts -------------------------------------------------------------------------------------------- */
 
 static void
 cut(struct power *p, const struct disk_event *e, uint64_t number)
 {
 	/* Drawn here: each child has the same dice. */
-	enum treatment how = (enum treatment)model_random(p->dice, TREATMENTS);
-	bool work = model_random(p->dice, WORK_AFTER_EVERY) == 0;
+	enum volume_treatment how = (enum volume_treatment)model_random(p->dice, VOLUME_TREATMENTS);
+	bool more = model_random(p->dice, WORK_AFTER_EVERY) == 0;
+	char dir[4096], image[4200];
 	int status;
 	pid_t pid;
 
+	support_tmpdir(dir, sizeof dir);
+	snprintf(image, sizeof image, "%s/store", dir);
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0)
 		support_fatal("no process for a cut");
 	if (pid == 0) {
-		bool good = verify_cut(p, e, how, work);
+		bool good;
 
+		volume_cut(p->volume, e, how, p->dice, image);
+		good = p->scene->verify(p, image, more);
 		fflush(NULL);
 		_exit(good ? 0 : 1);
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		support_fatal("a cut has no end");
+	support_rmtree(dir);
 	p->count.passed += status == 0;
 	p->count.failed += status != 0;
 	if (status != 0)
-		printf("the power cut at event %llu, treatment %d, seed %llu (status %d)\n", (unsigned long long)number,
-		    (int)how, (unsigned long long)p->crash.seed, status);
-}
-
-/* ---- A run ---------------------------------------------------------------------------------------- */
-
-static void
-read_store(struct power *p)
-{
-	char path[4400];
-
-	for (unsigned i = 0; i < TEXTS; i++) {
-		snprintf(path, sizeof path, "%s/%s", p->crash.dir, texts[i]);
-		support_read_file(path, &p->text[i]);
-	}
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(path, sizeof path, "%s/kv/%s/data.mdb", p->crash.dir, names[i]);
-		support_read_file(path, &p->file[i].durable);
-	}
+		printf("%s: the power cut at event %llu (%s), treatment %d, seed %llu (status %d)\n", p->scene->name,
+		    (unsigned long long)number, e->path, (int)how, (unsigned long long)p->seed, status);
 }
 
 static bool
 is_boundary(const struct disk_event *e)
 {
-	return e->kind == DISK_EVENT_SYNC || e->kind == DISK_EVENT_WRITE_SYNC;
+	return e->kind != DISK_EVENT_WRITE && e->kind != DISK_EVENT_NOTE;
 }
 
-/* Half of the cuts at syncs and at writes that make a commit count, half anywhere. */
 static void
 play(struct power *p, struct shelf_span record, unsigned cuts)
 {
@@ -274,52 +288,66 @@ play(struct power *p, struct shelf_span record, unsigned cuts)
 	}
 	if (boundaries < 10)
 		support_fatal("the record has no syncs");
-	for (size_t pos = 0; disk_event_next(record, &pos, &e) && p->count.failed < 3; number++) {
-		if (model_random(p->dice, 2 * (is_boundary(&e) ? boundaries : others)) < cuts)
-			cut(p, &e, number);
-		happened(p, &e);
+	for (size_t pos = 0; disk_event_next(record, &pos, &e) && p->count.failed < FAILED_ENOUGH; number++) {
+		unsigned of = 2 * (is_boundary(&e) ? boundaries : others);
+
+		/* Few events: more than one cut at each. */
+		for (unsigned left = cuts; left > 0; left -= left < of ? left : of)
+			if (model_random(p->dice, of) < left)
+				cut(p, &e, number);
+		if (e.kind == DISK_EVENT_NOTE)
+			p->scene->hear(p, e.data);
+		else
+			volume_apply(p->volume, &e);
 	}
+	/* And behind the last event, when all is acknowledged. */
+	e = (struct disk_event){.kind = DISK_EVENT_NOTE};
+	for (unsigned i = 0; i < CUTS_BEHIND; i++)
+		cut(p, &e, number);
 }
 
 static void
-free_power(struct power *p)
+run_recorded(struct power *p, const char *path)
 {
-	for (unsigned i = 0; i < FILES; i++)
-		shelf_buf_free(&p->file[i].durable);
-	for (unsigned i = 0; i < TEXTS; i++)
-		shelf_buf_free(&p->text[i]);
-	crash_free(&p->crash);
-	model_free(&p->dice);
-	free(p);
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		p->scene->run(p, path);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+		support_fatal("%s: the recorded run failed", p->scene->name);
 }
 
 struct support_count
-crash_power(uint64_t seed, unsigned threads, unsigned cuts, bool verbose)
+crash_power(unsigned scene, uint64_t seed, unsigned threads, unsigned cuts, bool verbose)
 {
 	struct power *p = SHELF_NEW(struct power);
-	struct support_count count;
-	struct crash_plan plan = {.ops = OPS};
-	char dir[4096], store[4200], path[4200];
 	struct shelf_buf record = {0};
-	struct crash_result result;
+	struct support_count count;
+	char path[4200];
 
-	support_tmpdir(dir, sizeof dir);
-	snprintf(store, sizeof store, "%s/store", dir);
-	snprintf(path, sizeof path, "%s/record", dir);
-	crash_prepare(&p->crash, store, threads, seed);
-	read_store(p);
-	plan.record = path;
-	result = crash_round(&p->crash, &plan);
-	if (!result.good)
-		support_fatal("the recorded run failed");
-	support_read_file(path, &record);
+	p->scene = &scenes[scene];
+	p->threads = threads;
+	p->seed = seed;
 	p->dice = model_new(seed, 0, 0);
+	p->volume = volume_new();
+	support_tmpdir(p->dir, sizeof p->dir);
+	p->scene->prepare(p);
+	snprintf(path, sizeof path, "%s/record", p->dir);
+	run_recorded(p, path);
+	support_read_file(path, &record);
 	play(p, shelf_buf_span(&record), cuts);
 	if (verbose)
-		printf("%zu bytes of record, %u cuts\n", record.len, p->count.passed + p->count.failed);
+		printf("%s: %zu bytes of record, %u cuts\n", p->scene->name, record.len,
+		    p->count.passed + p->count.failed);
 	count = p->count;
 	shelf_buf_free(&record);
-	free_power(p);
-	support_rmtree(dir);
+	volume_free(&p->volume);
+	crash_free(&p->crash);
+	model_free(&p->dice);
+	support_rmtree(p->dir);
+	free(p);
 	return count;
 }

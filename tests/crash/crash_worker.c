@@ -318,7 +318,7 @@ crash_work(struct crash *c, const struct crash_plan *plan, unsigned process, int
 	if (fault_at != 0)
 		kv_fault = fault;
 	if (plan->record != NULL)
-		disk_record(plan->record);
+		disk_record(plan->record, c->dir);
 	disk_arm(plan->disk, plan->disk_at);
 	rc = open_store(plan, c, &store);
 	if (rc != 0 && fault_point < 0)

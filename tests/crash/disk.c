@@ -1,32 +1,23 @@
 /*
  * disk.c - the calls that reach the disk: passed on, made to fail, recorded
  *
- * RECORD, one after the other
- *   OFFSET SIZE MEANING
- *   0      4    kind
- *   4      16   file
- *   20     8    offset
- *   28     4    bytes of data
- *   32     ...  data
- *
  * What must stay true: an event is recorded under one lock with the call it tells of, so that their order is
  * the order in which they happened. Nothing here uses a function it stands in front of.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "disk.h"
 #include "disk_inside.h"
-#include "support.h"
 
-enum { HEAD_BYTES = 32, META_MAX = 4096, META_END = 2 * 4096 };
+enum { META_MAX = 4096, META_END = 2 * 4096 };
 
 static struct {
 	_Atomic int kind; /* enum disk_kind */
@@ -35,9 +26,6 @@ static struct {
 	atomic_bool faulted;
 } armed;
 static __thread unsigned paused;
-
-static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
-static int record_fd = -1;
 
 const char *
 disk_kind_name(enum disk_kind kind)
@@ -102,96 +90,10 @@ disk_fails(enum disk_kind kind)
 	return true;
 }
 
-/* ---- Records ------------------------------------------------------------------------------------ */
-
-static void
-put(const void *data, size_t len)
-{
-	if (syscall(SYS_write, record_fd, data, len) != (long)len)
-		support_fatal("the record cannot be written");
-}
-
-static void
-record(enum disk_event_kind kind, const char *file, uint64_t offset, const void *data, size_t len)
-{
-	uint8_t head[HEAD_BYTES] = {(uint8_t)kind};
-	uint32_t len32 = (uint32_t)len;
-
-	memcpy(head + 4, file, strlen(file));
-	memcpy(head + 20, &offset, sizeof offset);
-	memcpy(head + 28, &len32, sizeof len32);
-	put(head, sizeof head);
-	if (len > 0)
-		put(data, len);
-}
-
-/* The directory of FD, when FD is a data.mdb and a record is under way: then the record is locked. */
-static bool
-record_begin(int fd, char file[16])
-{
-	char link[64], path[PATH_MAX], *name, *dir;
-	ssize_t n;
-
-	if (record_fd < 0)
-		return false;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof path - 1);
-	if (n <= 0)
-		return false;
-	path[n] = '\0';
-	name = strrchr(path, '/');
-	if (name == NULL || strcmp(name, "/data.mdb") != 0)
-		return false;
-	*name = '\0';
-	dir = strrchr(path, '/');
-	if (dir == NULL || strlen(dir + 1) >= 16)
-		return false;
-	memset(file, 0, 16);
-	memcpy(file, dir + 1, strlen(dir + 1));
-	pthread_mutex_lock(&record_lock);
-	return true;
-}
-
 static enum disk_event_kind
 kind_of_write(int fd)
 {
 	return (fcntl(fd, F_GETFL) & O_DSYNC) != 0 ? DISK_EVENT_WRITE_SYNC : DISK_EVENT_WRITE;
-}
-
-void
-disk_record(const char *path)
-{
-	record_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (record_fd < 0)
-		support_fatal("no record at %s", path);
-}
-
-void
-disk_note(const void *data, size_t len)
-{
-	pthread_mutex_lock(&record_lock);
-	record(DISK_EVENT_NOTE, "", 0, data, len);
-	pthread_mutex_unlock(&record_lock);
-}
-
-bool
-disk_event_next(struct shelf_span record, size_t *pos, struct disk_event *out)
-{
-	const uint8_t *head = record.data + *pos;
-	uint32_t len;
-
-	/* The process may have been stopped at any point of its writing. */
-	if (record.len - *pos < HEAD_BYTES)
-		return false;
-	memcpy(&len, head + 28, sizeof len);
-	if (record.len - *pos - HEAD_BYTES < len)
-		return false;
-	out->kind = (enum disk_event_kind)head[0];
-	memcpy(out->file, head + 4, sizeof out->file);
-	memcpy(&out->offset, head + 20, sizeof out->offset);
-	out->data = shelf_span(head + HEAD_BYTES, len);
-	*pos += HEAD_BYTES + len;
-	return true;
 }
 
 /* ---- The calls ---------------------------------------------------------------------------------- */
@@ -204,7 +106,7 @@ write_fails(int fd, uint64_t offset, size_t len, size_t *len_out)
 	int err = 0;
 
 	*len_out = len;
-	if (fd <= STDERR_FILENO || fd == record_fd)
+	if (fd <= STDERR_FILENO || disk_is_record(fd))
 		return false;
 	if (disk_fails(DISK_WRITE_EIO))
 		err = EIO;
@@ -235,7 +137,7 @@ done_all_the_same(size_t len)
 ssize_t
 pwrite(int fd, const void *data, size_t len, off_t offset)
 {
-	char file[16];
+	char path[DISK_PATH_MAX];
 	size_t part;
 	ssize_t n;
 
@@ -244,11 +146,11 @@ pwrite(int fd, const void *data, size_t len, off_t offset)
 			syscall(SYS_pwrite64, fd, data, len, offset);
 		return -1;
 	}
-	if (!record_begin(fd, file))
+	if (!disk_record_begin(fd, path))
 		return (ssize_t)syscall(SYS_pwrite64, fd, data, part, offset);
-	record(kind_of_write(fd), file, (uint64_t)offset, data, part);
+	disk_record_event(kind_of_write(fd), path, (uint64_t)offset, data, part);
 	n = (ssize_t)syscall(SYS_pwrite64, fd, data, part, offset);
-	pthread_mutex_unlock(&record_lock);
+	disk_record_end();
 	return n;
 }
 
@@ -272,7 +174,7 @@ writev(int fd, const struct iovec *iov, int count)
 {
 	off_t offset = (off_t)syscall(SYS_lseek, fd, 0, SEEK_CUR);
 	size_t len = 0, part;
-	char file[16];
+	char path[DISK_PATH_MAX];
 	ssize_t n;
 
 	for (int i = 0; i < count; i++)
@@ -281,31 +183,32 @@ writev(int fd, const struct iovec *iov, int count)
 		return -1;
 	if (part < len)
 		return (ssize_t)syscall(SYS_write, fd, iov[0].iov_base, iov[0].iov_len / 2);
-	if (!record_begin(fd, file))
+	if (!disk_record_begin(fd, path))
 		return (ssize_t)syscall(SYS_writev, fd, iov, count);
 	for (int i = 0, at = 0; i < count; at += (int)iov[i++].iov_len)
-		record(kind_of_write(fd), file, (uint64_t)offset + (uint64_t)at, iov[i].iov_base, iov[i].iov_len);
+		disk_record_event(kind_of_write(fd), path, (uint64_t)offset + (uint64_t)at,
+		    iov[i].iov_base, iov[i].iov_len);
 	n = (ssize_t)syscall(SYS_writev, fd, iov, count);
-	pthread_mutex_unlock(&record_lock);
+	disk_record_end();
 	return n;
 }
 
 static int
 sync_file(int fd, long call)
 {
-	char file[16];
+	char path[DISK_PATH_MAX];
 	int rc;
 
 	if (disk_fails(DISK_SYNC_EIO)) {
 		errno = EIO;
 		return -1;
 	}
-	if (!record_begin(fd, file))
+	if (!disk_record_begin(fd, path))
 		return (int)syscall(call, fd);
 	rc = (int)syscall(call, fd);
 	if (rc == 0)
-		record(DISK_EVENT_SYNC, file, 0, NULL, 0);
-	pthread_mutex_unlock(&record_lock);
+		disk_record_event(DISK_EVENT_SYNC, path, 0, NULL, 0);
+	disk_record_end();
 	return rc;
 }
 
@@ -324,18 +227,18 @@ fsync(int fd)
 int
 ftruncate(int fd, off_t size)
 {
-	char file[16];
+	char path[DISK_PATH_MAX];
 	int rc;
 
 	if (disk_fails(DISK_WRITE_EIO)) {
 		errno = EIO;
 		return -1;
 	}
-	if (!record_begin(fd, file))
+	if (!disk_record_begin(fd, path))
 		return (int)syscall(SYS_ftruncate, fd, size);
-	record(DISK_EVENT_TRUNCATE, file, (uint64_t)size, NULL, 0);
+	disk_record_event(DISK_EVENT_TRUNCATE, path, (uint64_t)size, NULL, 0);
 	rc = (int)syscall(SYS_ftruncate, fd, size);
-	pthread_mutex_unlock(&record_lock);
+	disk_record_end();
 	return rc;
 }
 
@@ -348,4 +251,118 @@ fallocate(int fd, int mode, off_t offset, off_t len)
 		return -1;
 	}
 	return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+/* ---- Directories --------------------------------------------------------------------------------- */
+
+static int
+open_file(int dir, const char *name, int flags, mode_t mode)
+{
+	char path[DISK_PATH_MAX];
+	bool was_there;
+	int fd;
+
+	if ((flags & O_CREAT) == 0 || !disk_record_begin_at(dir, name, path))
+		return (int)syscall(SYS_openat, dir, name, flags, mode);
+	was_there = syscall(SYS_faccessat, dir, name, F_OK) == 0;
+	fd = (int)syscall(SYS_openat, dir, name, flags, mode);
+	if (fd >= 0 && !was_there)
+		disk_record_event(DISK_EVENT_CREATE, path, 0, NULL, 0);
+	else if (fd >= 0 && (flags & O_TRUNC) != 0)
+		disk_record_event(DISK_EVENT_TRUNCATE, path, 0, NULL, 0);
+	disk_record_end();
+	return fd;
+}
+
+static mode_t
+mode_of(int flags, va_list ap)
+{
+	return (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+}
+
+int
+open(const char *name, int flags, ...)
+{
+	va_list ap;
+	int fd;
+
+	va_start(ap, flags);
+	fd = open_file(AT_FDCWD, name, flags, mode_of(flags, ap));
+	va_end(ap);
+	return fd;
+}
+
+int
+openat(int dir, const char *name, int flags, ...)
+{
+	va_list ap;
+	int fd;
+
+	va_start(ap, flags);
+	fd = open_file(dir, name, flags, mode_of(flags, ap));
+	va_end(ap);
+	return fd;
+}
+
+int
+mkdir(const char *name, mode_t mode)
+{
+	char path[DISK_PATH_MAX];
+	int rc;
+
+	if (!disk_record_begin_at(AT_FDCWD, name, path))
+		return (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
+	rc = (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
+	if (rc == 0)
+		disk_record_event(DISK_EVENT_MKDIR, path, 0, NULL, 0);
+	disk_record_end();
+	return rc;
+}
+
+int
+renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	char path[DISK_PATH_MAX], next[DISK_PATH_MAX];
+	int rc;
+
+	if (!disk_record_path(to_dir, to, next) || !disk_record_begin_at(from_dir, from, path))
+		return (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+	rc = (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+	if (rc == 0)
+		disk_record_event(DISK_EVENT_RENAME, path, 0, next, strlen(next));
+	disk_record_end();
+	return rc;
+}
+
+int
+rename(const char *from, const char *to)
+{
+	return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int
+unlinkat(int dir, const char *name, int flags)
+{
+	char path[DISK_PATH_MAX];
+	int rc;
+
+	if (!disk_record_begin_at(dir, name, path))
+		return (int)syscall(SYS_unlinkat, dir, name, flags);
+	rc = (int)syscall(SYS_unlinkat, dir, name, flags);
+	if (rc == 0)
+		disk_record_event(DISK_EVENT_UNLINK, path, 0, NULL, 0);
+	disk_record_end();
+	return rc;
+}
+
+int
+unlink(const char *name)
+{
+	return unlinkat(AT_FDCWD, name, 0);
+}
+
+int
+rmdir(const char *name)
+{
+	return unlinkat(AT_FDCWD, name, AT_REMOVEDIR);
 }

@@ -1,13 +1,13 @@
 /*
  * disk.h - what stands between the program and its disk, and between it and its memory
  *
- * Shape     The program defines pwrite, writev, write, fdatasync, fsync, ftruncate and fallocate itself, so that
- *           every call of the engine and of LMDB comes here; malloc, calloc and realloc of the engine, of
- *           LMDB and of zstd come here by the linker's --wrap. All is passed on to the kernel, until a
- *           fault is armed or a record is begun.
+ * Shape     The program defines pwrite, writev, write, fdatasync, fsync, ftruncate, fallocate, open, mkdir,
+ *           rename and unlink itself, so that every call of the engine and of LMDB comes here; malloc,
+ *           calloc and realloc of the engine, of LMDB and of zstd come here by the linker's --wrap. All is
+ *           passed on to the kernel, until a fault is armed or a record is begun.
  * Faults    The calls of one kind are counted; from the n-th on, some fail.
- * Records   Every write and sync of the files named data.mdb, in the order in which they happened, and
- *           notes of the program between them: enough to make what a disk may hold after a power cut.
+ * Records   Every write, sync and change of a directory, in the order in which they happened, and notes of
+ *           the program between them: enough to make what a disk may hold after a power cut.
  * Threads   Any. Calls made while the caller's thread is paused are neither counted nor made to fail.
  */
 #ifndef TESTS_DISK_H
@@ -38,21 +38,28 @@ void disk_resume(void);
 
 /* ---- Records ------------------------------------------------------------------------------------ */
 
+enum { DISK_PATH_MAX = 64 };
+
 enum disk_event_kind {
 	DISK_EVENT_WRITE,
 	DISK_EVENT_WRITE_SYNC, /* through a descriptor opened with O_DSYNC: on the disk when it returns */
-	DISK_EVENT_SYNC,
 	DISK_EVENT_TRUNCATE,   /* offset: the new size */
+	DISK_EVENT_SYNC,       /* of a file or a directory */
+	DISK_EVENT_CREATE,     /* an empty file */
+	DISK_EVENT_MKDIR,
+	DISK_EVENT_RENAME,     /* data: the new path */
+	DISK_EVENT_UNLINK,     /* a file or an empty directory */
 	DISK_EVENT_NOTE,       /* data: the program's own */
 };
 struct disk_event {
 	enum disk_event_kind kind;
-	char file[16]; /* the directory of the data.mdb: "part-00" */
+	char path[DISK_PATH_MAX]; /* below the root of the record; "": the root itself */
 	uint64_t offset;
 	struct shelf_span data; /* points into the record */
 };
-/* Events go into a new file at PATH, in this process alone. */
-void disk_record(const char *path);
+/* Events of files and directories below ROOT, but for lock.mdb and what has no name, go into a new file
+ * at PATH; in this process alone. */
+void disk_record(const char *path, const char *root);
 void disk_note(const void *data, size_t len);
 /* Walks RECORD from *POS on; false at its end. */
 bool disk_event_next(struct shelf_span record, size_t *pos, struct disk_event *out);
