@@ -2,7 +2,8 @@
  * index.h - flags and modseqs of 256 uids, in columns
  *
  * Shape     A page covers the uids page*256 .. page*256+255. It holds which of them exist, one column of
- *           bits per flag or keyword that occurs, and the modseq of each. A summary covers 65,536 uids.
+ *           bits per flag or keyword that occurs, and the modseq of each. A summary covers a range of
+ *           65,536 uids in 16 blocks of 4,096, so that a walk skips what has nothing for it.
  *           Flag numbers: 0..4 the bits of enum shelf_flag, 8 + n keyword n of the mailbox.
  * Stored    In one row of table FPAGE, or in several when it is long (many keywords): part 0, 1, ...
  * Threads   One at a time; nothing here keeps state.
@@ -15,11 +16,16 @@
 
 struct kv_txn;
 struct kv_view;
+struct shelf_uidset;
 
 enum {
 	INDEX_PAGE_UIDS = 256,
 	INDEX_PAGE_SHIFT = 8,
+	INDEX_BLOCK_SHIFT = 12,
 	INDEX_RANGE_SHIFT = 16,
+	INDEX_RANGE_PAGES = 256,
+	INDEX_BLOCK_PAGES = 16,
+	INDEX_BLOCKS = 16, /* of a range */
 	INDEX_FLAG_SEEN = 0,
 	INDEX_FLAG_DELETED = 3,
 	INDEX_FLAG_KEYWORD = 8,
@@ -56,6 +62,11 @@ index_bits_any(const struct index_bits *b)
 }
 /* Smallest set bit >= FROM, or INDEX_PAGE_UIDS. */
 unsigned index_bits_next(const struct index_bits *b, unsigned from);
+/* How many bits are set below position N (0..256). */
+unsigned index_bits_rank(const struct index_bits *b, unsigned n);
+/* Which members of SET are on PAGE; the uids of PAGE that BITS names, into SET. */
+struct index_bits index_bits_of(const struct shelf_uidset *set, uint32_t page);
+void index_bits_add_to(const struct index_bits *b, uint32_t page, struct shelf_uidset *set);
 
 /* A page in memory: 11 KiB, all columns at hand. */
 struct index_page {
@@ -114,10 +125,34 @@ struct index_summary {
 };
 SHELF_CHECK int index_summary_get(struct kv_view *view, uint32_t mailbox, uint32_t range,
 				  struct index_summary *out); /* zeros when there is none */
-SHELF_CHECK int index_summary_put(struct kv_txn *txn, uint32_t mailbox,
-				  const struct index_summary *s);
 typedef int index_summary_fn(void *arg, const struct index_summary *summary);
 SHELF_CHECK int index_summary_each(struct kv_view *view, uint32_t mailbox, uint32_t from,
 				   index_summary_fn *fn, void *arg);
+
+/* A summary with its blocks. */
+struct index_range {
+	struct index_summary sum;
+	struct index_block {
+		struct index_counts counts;
+		uint64_t max_modseq;
+	} block[INDEX_BLOCKS];
+};
+/* A row of an older format has no blocks: they are summed up from the pages here. */
+SHELF_CHECK int index_range_get(struct kv_view *view, uint32_t mailbox, uint32_t range,
+				struct index_range *out); /* zeros when there is none */
+SHELF_CHECK int index_range_put(struct kv_txn *txn, uint32_t mailbox, const struct index_range *r);
+
+/* ---- Walks that skip what has nothing (walk.c) ---------------------------------------------------- */
+
+enum index_kind { INDEX_PRESENT, INDEX_UNSEEN, INDEX_DELETED };
+/* The first page >= FROM with a message of this kind: 1, or 0 when there is none. */
+SHELF_CHECK int index_page_find(struct kv_view *view, uint32_t mailbox, uint32_t from,
+				enum index_kind kind, struct index_head *out);
+/* How many messages lie on the pages before PAGE. */
+SHELF_CHECK int index_page_rank(struct kv_view *view, uint32_t mailbox, uint32_t page,
+				uint32_t *count_out);
+/* The pages changed behind modseq SINCE that hold any message, ascending; FN as above. */
+SHELF_CHECK int index_changed_each(struct kv_view *view, uint32_t mailbox, uint64_t since,
+				   index_head_fn *fn, void *arg);
 
 #endif

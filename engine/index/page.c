@@ -16,6 +16,8 @@
  *               count 0: a bitmap of 32 bytes instead
  *   ...    ...  deltas from the base, one for each present uid, ascending (none for width 0)
  */
+#include <endian.h>
+
 #include <mailshelf/mem.h>
 
 #include "base.h"
@@ -41,6 +43,18 @@ index_bits_next(const struct index_bits *b, unsigned from)
 			return w * 64 + (unsigned)__builtin_ctzll(v);
 	}
 	return INDEX_PAGE_UIDS;
+}
+
+unsigned
+index_bits_rank(const struct index_bits *b, unsigned n)
+{
+	unsigned r = 0;
+
+	for (unsigned w = 0; w < n >> 6; w++)
+		r += (unsigned)__builtin_popcountll(b->word[w]);
+	if ((n & 63) != 0)
+		r += (unsigned)__builtin_popcountll(b->word[n >> 6] & (((uint64_t)1 << (n & 63)) - 1));
+	return r;
 }
 
 struct index_counts
@@ -114,8 +128,13 @@ add_bits(struct shelf_buf *b, const struct index_bits *bits)
 static void
 get_bits(struct base_reader *r, struct index_bits *bits)
 {
-	for (int w = 0; w < 4; w++)
-		bits->word[w] = base_get_le(r, 8);
+	struct shelf_span s = base_get_bytes(r, sizeof(bits->word));
+
+	*bits = (struct index_bits){{0}};
+	for (size_t w = 0; w * 8 < s.len; w++) {
+		memcpy(&bits->word[w], s.data + w * 8, 8);
+		bits->word[w] = le64toh(bits->word[w]);
+	}
 }
 
 static void

@@ -11,6 +11,8 @@
 #include <mailshelf/mem.h>
 #include <mailshelf/uidset.h>
 
+#include "index.h"
+
 struct shelf_uidset {
 	roaring_bitmap_t *bits;
 };
@@ -188,4 +190,47 @@ shelf_uidset_print(const struct shelf_uidset *s, struct shelf_buf *out)
 		if (last == UINT32_MAX)
 			break;
 	}
+}
+
+/* ---- Pages --------------------------------------------------------------------------------------------- */
+
+struct index_bits
+index_bits_of(const struct shelf_uidset *s, uint32_t page)
+{
+	struct index_bits b = {{0}};
+	uint32_t uid[INDEX_PAGE_UIDS], n;
+	roaring_uint32_iterator_t it;
+
+	if (roaring_bitmap_is_empty(s->bits))
+		return b;
+	roaring_init_iterator(s->bits, &it);
+	if (!roaring_move_uint32_iterator_equalorlarger(&it, page << INDEX_PAGE_SHIFT))
+		return b;
+	n = roaring_read_uint32_iterator(&it, uid, INDEX_PAGE_UIDS);
+	for (uint32_t i = 0; i < n && uid[i] >> INDEX_PAGE_SHIFT == page; i++)
+		index_bit_set(&b, uid[i] % INDEX_PAGE_UIDS, true);
+	return b;
+}
+
+void
+index_bits_add_to(const struct index_bits *b, uint32_t page, struct shelf_uidset *s)
+{
+	const uint32_t base = page << INDEX_PAGE_SHIFT;
+	struct index_bits gaps;
+	unsigned end;
+
+	for (int w = 0; w < 4; w++)
+		gaps.word[w] = ~b->word[w];
+	for (unsigned n = index_bits_next(b, 0); n < INDEX_PAGE_UIDS; n = index_bits_next(b, end)) {
+		end = index_bits_next(&gaps, n);
+		shelf_uidset_add_range(s, base + n, base + end - 1);
+	}
+}
+
+uint32_t
+shelf_uidset_count_range(const struct shelf_uidset *s, uint32_t first, uint32_t last)
+{
+	uint64_t below = first == 0 ? 0 : roaring_bitmap_rank(s->bits, first - 1);
+
+	return (uint32_t)(roaring_bitmap_rank(s->bits, last) - below);
 }

@@ -80,41 +80,51 @@ write_summary(struct mail_change *c, struct mail_open *o)
 {
 	int rc = 0;
 
-	if (o->summary_dirty)
-		rc = index_summary_put(c->txn, o->row.id, &o->summary);
-	o->summary_dirty = false;
+	if (o->range_dirty)
+		rc = index_range_put(c->txn, o->row.id, &o->range);
+	o->range_dirty = false;
 	return rc;
 }
 
+/* Before any page of the range is stored: a row of an older format is summed up from them. */
 static int
 load_summary(struct mail_change *c, struct mail_open *o, uint32_t range)
 {
 	int rc;
 
-	if (o->summary_loaded && o->summary.range == range)
+	if (o->range_loaded && o->range.sum.range == range)
 		return 0;
 	if ((rc = write_summary(c, o)) != 0)
 		return rc;
-	o->summary_loaded = true;
-	return index_summary_get(kv_txn_view(c->txn), o->row.id, range, &o->summary);
+	o->range_loaded = true;
+	return index_range_get(kv_txn_view(c->txn), o->row.id, range, &o->range);
+}
+
+static void
+move_counts(struct index_counts *sum, const struct index_counts *before, const struct index_counts *now)
+{
+	sum->present += now->present - before->present;
+	sum->unseen += now->unseen - before->unseen;
+	sum->deleted += now->deleted - before->deleted;
 }
 
 static int
 write_page(struct mail_change *c, struct mail_open *o)
 {
+	struct index_block *block;
 	struct index_counts now;
 	int rc;
 
 	if (o->page == NULL || !o->page_dirty)
 		return 0;
 	now = index_page_counts(o->page);
-	if ((rc = load_summary(c, o, o->page->page >> (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT))) != 0)
+	if ((rc = load_summary(c, o, o->page->page / INDEX_RANGE_PAGES)) != 0)
 		return rc;
-	o->summary.counts.present += now.present - o->before.present;
-	o->summary.counts.unseen += now.unseen - o->before.unseen;
-	o->summary.counts.deleted += now.deleted - o->before.deleted;
-	o->summary.max_modseq = c->modseq;
-	o->summary_dirty = true;
+	block = &o->range.block[o->page->page % INDEX_RANGE_PAGES / INDEX_BLOCK_PAGES];
+	move_counts(&o->range.sum.counts, &o->before, &now);
+	move_counts(&block->counts, &o->before, &now);
+	o->range.sum.max_modseq = block->max_modseq = c->modseq;
+	o->range_dirty = true;
 	o->row.exists += now.present - o->before.present;
 	o->row.unseen += now.unseen - o->before.unseen;
 	o->row.deleted += now.deleted - o->before.deleted;

@@ -21,6 +21,7 @@ struct side {
 	const struct mail_mbox *m;
 	struct check_range *r;
 	struct rows rows;
+	struct index_block block[INDEX_BLOCKS]; /* sums over the pages read */
 };
 
 static void
@@ -86,6 +87,15 @@ missing_row(struct side *s, uint32_t uid)
 		check_found(s->w->k, 3, "mailbox %u uid %u: message row missing", s->m->id, uid);
 }
 
+static void
+add_to_block(struct index_block *b, const struct index_counts *c, uint64_t max_modseq)
+{
+	b->counts.present += c->present;
+	b->counts.unseen += c->unseen;
+	b->counts.deleted += c->deleted;
+	b->max_modseq = max_modseq > b->max_modseq ? max_modseq : b->max_modseq;
+}
+
 /* One page: its messages have rows (3), its modseqs are in order (5). */
 static int
 each_page(void *arg, const struct index_head *head)
@@ -123,6 +133,7 @@ each_page(void *arg, const struct index_head *head)
 		take_row(s, true);
 	}
 	c = index_page_counts(p);
+	add_to_block(&s->block[p->page % INDEX_RANGE_PAGES / INDEX_BLOCK_PAGES], &c, p->max_modseq);
 	sums->exists += c.present;
 	sums->unseen += c.unseen;
 	sums->deleted += c.deleted;
@@ -143,13 +154,32 @@ check_summary(struct side *s)
 			    s->m->id, s->r->range);
 }
 
+/* Its blocks, too: walks skip what they say is empty or unchanged. */
+static int
+check_blocks(struct side *s)
+{
+	struct index_range kept;
+	int rc = index_range_get(s->w->view, s->m->id, s->r->range, &kept);
+
+	if (rc != 0) /* what cannot be read was told with the summary */
+		return check_is_damage(rc) ? 0 : rc;
+	for (unsigned i = 0; i < INDEX_BLOCKS; i++) {
+		const struct index_block *a = &kept.block[i], *b = &s->block[i];
+
+		if (memcmp(&a->counts, &b->counts, sizeof(a->counts)) != 0 ||
+		    a->max_modseq < b->max_modseq || a->max_modseq > kept.sum.max_modseq)
+			check_found(s->w->k, 1, "mailbox %u: block %u of range %u differs from its pages",
+				    s->m->id, i, s->r->range);
+	}
+	return 0;
+}
+
 int
 check_range_read(struct check_walk *w, const struct mail_mbox *m, struct check_range *r)
 {
-	enum { PAGES = 1 << (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT) };
 	struct mail_key prefix = mail_key2(m->id, r->range << INDEX_RANGE_SHIFT);
 	struct side s = {.w = w, .m = m, .r = r};
-	uint32_t page = r->range * PAGES;
+	uint32_t page = r->range * INDEX_RANGE_PAGES;
 	int rc;
 
 	r->sums = (struct check_sums){0};
@@ -162,7 +192,7 @@ check_range_read(struct check_walk *w, const struct mail_mbox *m, struct check_r
 	next_row(&s.rows);
 	/* An account under removal, or a count of bytes: only the rows. */
 	if (!w->going && !w->sums_only) {
-		rc = index_page_each(w->view, m->id, page, page + PAGES - 1, each_page, &s);
+		rc = index_page_each(w->view, m->id, page, page + INDEX_RANGE_PAGES - 1, each_page, &s);
 		if (check_is_damage(rc)) {
 			check_found(w->k, 3, "mailbox %u: pages of range %u cannot be read", m->id,
 				    r->range);
@@ -179,7 +209,9 @@ check_range_read(struct check_walk *w, const struct mail_mbox *m, struct check_r
 			    r->range);
 		rc = 0;
 	}
-	if (rc == 0 && !w->going && !w->sums_only && (m->flags & MAIL_MBOX_DELETED) == 0)
+	if (rc == 0 && !w->going && !w->sums_only && (m->flags & MAIL_MBOX_DELETED) == 0) {
 		check_summary(&s);
+		rc = check_blocks(&s);
+	}
 	return rc;
 }

@@ -25,6 +25,7 @@
 
 struct news;
 struct login_cache;
+struct shelf_uidset;
 
 struct mail_key {
 	uint8_t bytes[KV_KEY_MAX];
@@ -229,8 +230,8 @@ struct mail_open {
 	struct index_page *page;    /* NULL: none loaded yet */
 	struct index_counts before; /* of PAGE as stored */
 	bool page_dirty;
-	struct index_summary summary;
-	bool summary_loaded, summary_dirty;
+	struct index_range range;   /* of the page last stored */
+	bool range_loaded, range_dirty;
 };
 
 struct mail_change {
@@ -333,6 +334,9 @@ struct shelf_rd {
 	struct index_page *page; /* last decoded; NULL: none */
 	uint32_t page_mailbox;
 };
+/* Adds the uids FIRST .. LAST that were expunged behind modseq SINCE to SET. */
+SHELF_CHECK int mail_vanished(struct kv_view *view, uint32_t mailbox, uint64_t since, uint32_t first,
+			      uint32_t last, struct shelf_uidset *set);
 /* The page PAGE of MAILBOX, decoded at most once while walking. */
 SHELF_CHECK int mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page,
 			     const struct index_page **out);

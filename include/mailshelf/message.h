@@ -62,6 +62,26 @@ enum shelf_msg_what { SHELF_MSG_FLAGS, SHELF_MSG_ALL };
 SHELF_CHECK int shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid,
     enum shelf_msg_what what, struct shelf_msg *out);
 
+/*
+ * shelf_msg_first_unseen(rd, mailbox, uid_out, seq_out)
+ *   The first message without \Seen: its uid, and its number in this snapshot (a view just opened
+ *   numbers alike).
+ *   cost     one summary row per 65,536 uids, two pages
+ *   returns  0; SHELF_ENOMESSAGE all are seen
+ */
+SHELF_CHECK int shelf_msg_first_unseen(struct shelf_rd *rd, uint32_t mailbox, uint32_t *uid_out,
+    uint32_t *seq_out);
+/*
+ * shelf_msg_changes(rd, mailbox, since, below, flagged, vanished)
+ *   What happened to the uids below BELOW behind modseq SINCE (RFC 7162 3.1.4.1, 3.2.5).
+ *   below     UINT32_MAX: all uids
+ *   flagged   present messages with a modseq above SINCE, new ones too, are added to this set
+ *   vanished  uids that were removed are added to this one, also those that had come behind SINCE
+ *   cost      O(changes), one summary row per 65,536 uids
+ */
+SHELF_CHECK int shelf_msg_changes(struct shelf_rd *rd, uint32_t mailbox, uint64_t since,
+    uint32_t below, struct shelf_uidset *flagged, struct shelf_uidset *vanished);
+
 /* ---- Bodies ---------------------------------------------------------------------------------- */
 
 /*

@@ -22,6 +22,8 @@ void shelf_uidset_add_range(struct shelf_uidset *s, uint32_t first, uint32_t las
 void shelf_uidset_remove(struct shelf_uidset *s, uint32_t uid);
 bool shelf_uidset_has(const struct shelf_uidset *s, uint32_t uid);
 uint32_t shelf_uidset_count(const struct shelf_uidset *s);
+/* How many members lie in first..last, both in. */
+uint32_t shelf_uidset_count_range(const struct shelf_uidset *s, uint32_t first, uint32_t last);
 uint32_t shelf_uidset_min(const struct shelf_uidset *s); /* 0 when empty */
 uint32_t shelf_uidset_max(const struct shelf_uidset *s); /* 0 when empty */
 /* Smallest member >= FROM, or 0: the iterator of every loop over a set, safe against changes. */

@@ -70,6 +70,7 @@ static const struct damage {
 } damages[] = {
 #define ALSO(n) (1u << (n))
 	{"summary: present", 1, 0, JOE, KV_FSUM, FLIP, 1, NULL},
+	{"summary: a block", 1, 0, JOE, KV_FSUM, FLIP, 21, NULL},
 	{"summary: unreadable", 1, 0, JOE, KV_FSUM, FLIP, 0, NULL},
 	{"summary: lost", 1, 0, JOE, KV_FSUM, GONE, 0, NULL},
 	{"mailbox: messages", 1, 0, JOE, KV_MBOX, FLIP, 21, NULL},
