@@ -68,13 +68,12 @@ read_select(struct bench *b, const struct box *x)
 	struct shelf_rd *rd = begin(b, x);
 	struct shelf_mailbox m;
 	struct shelf_view *view;
-	struct shelf_msg msg = {.flags = SHELF_SEEN};
+	uint32_t uid, seq;
 
 	bench_must(shelf_mailbox_find(rd, shelf_span_str("growing"), &m), "find");
 	bench_must(shelf_view_open(rd, m.id, &view), "view");
-	for (uint32_t uid = 1; (msg.flags & SHELF_SEEN) != 0; uid = msg.uid + 1)
-		bench_must(shelf_msg_next(rd, m.id, uid, SHELF_MSG_FLAGS, &msg), "unseen");
-	if (shelf_view_count(view) != m.exists)
+	bench_must(shelf_msg_first_unseen(rd, m.id, &uid, &seq), "unseen");
+	if (shelf_view_count(view) != m.exists || uid != x->size || seq == 0)
 		bench_must(SHELF_ECORRUPT, "a view counts differently");
 	shelf_view_close(&view);
 	shelf_rd_end(&rd);
@@ -107,10 +106,9 @@ static void
 read_unseen(struct bench *b, const struct box *x)
 {
 	struct shelf_rd *rd = begin(b, x);
-	struct shelf_msg msg = {.flags = SHELF_SEEN};
+	uint32_t uid, seq;
 
-	for (uint32_t uid = 1; (msg.flags & SHELF_SEEN) != 0; uid = msg.uid + 1)
-		bench_must(shelf_msg_next(rd, x->mailbox, uid, SHELF_MSG_FLAGS, &msg), "unseen");
+	bench_must(shelf_msg_first_unseen(rd, x->mailbox, &uid, &seq), "unseen");
 	shelf_rd_end(&rd);
 }
 
@@ -223,10 +221,10 @@ change_and_refresh(struct bench *b, struct box *x, unsigned round)
 static void
 measure(struct bench *b, struct box *x, unsigned round)
 {
-	x->us[0][round] = time_reads(b, x, read_select, 1);
+	x->us[0][round] = time_reads(b, x, read_select, READS);
 	x->us[1][round] = time_reads(b, x, read_view, READS);
 	x->us[2][round] = time_reads(b, x, read_status, READS);
-	x->us[3][round] = time_reads(b, x, read_unseen, 1);
+	x->us[3][round] = time_reads(b, x, read_unseen, READS);
 	x->us[4][round] = time_reads(b, x, read_quota, READS);
 	deliver(b, x, round);
 	change_and_refresh(b, x, round);

@@ -84,9 +84,8 @@ find_all(struct imap_cmd *c, struct shelf_rd *rd)
 
 	if (rc != 0 || c->uid)
 		return rc;
-	present = shelf_uidset_new();
-	shelf_view_uids(now, present);
-	shelf_uidset_and(present, w->uids);
+	present = shelf_uidset_copy(w->uids);
+	shelf_view_retain(now, present);
 	missing = shelf_uidset_count(w->uids) - shelf_uidset_count(present);
 	shelf_uidset_free(&present);
 	shelf_view_close(&now);

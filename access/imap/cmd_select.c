@@ -1,7 +1,7 @@
 /*
  * cmd_select.c - SELECT, EXAMINE, UNSELECT, CLOSE
  *
- *   find --SELECT--> claim \Recent (worker) --> open --> unseen, in slices --> OK
+ *   find --SELECT--> claim \Recent (worker) --> open --> OK
  *     +---EXAMINE------------------------------^
  *
  * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the
@@ -17,19 +17,13 @@
 #include "imap_objectid.h"
 #include "imap_sync.h"
 
-enum {
-	CLAIM_TRIES = 3,
-	SLICE_MESSAGES = 16384,
-	/* Beyond a million messages OK [UNSEEN] is left out, as RFC 3501 6.3.1 allows. */
-	UNSEEN_SLICES = 64,
-};
+enum { CLAIM_TRIES = 3 };
 
 struct select {
 	bool examine, condstore;
 	uint32_t mailbox;
 	struct imap_claim claim;
-	unsigned tries, slices;
-	uint32_t unseen_from;
+	unsigned tries;
 };
 
 void
@@ -54,31 +48,6 @@ selected(struct imap_cmd *c)
 	    c->name);
 }
 
-/* The number of the first message without \Seen. */
-static enum imap_step
-find_unseen(struct imap_cmd *c)
-{
-	struct imap_session *s = c->s;
-	struct select *sel = c->data;
-	struct shelf_msg m = {0};
-	struct shelf_rd *rd = NULL;
-	unsigned n = 0;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
-
-	while (rc == 0 && n++ < SLICE_MESSAGES) {
-		rc = shelf_msg_next(rd, s->mailbox, sel->unseen_from, SHELF_MSG_FLAGS, &m);
-		if (rc != 0 || ((m.flags & SHELF_SEEN) == 0 && shelf_view_seq(s->view, m.uid) != 0))
-			break;
-		sel->unseen_from = m.uid + 1;
-	}
-	shelf_rd_end(&rd);
-	if (rc == 0 && n > SLICE_MESSAGES && ++sel->slices < UNSEEN_SLICES)
-		return IMAP_YIELD;
-	if (rc == 0 && n <= SLICE_MESSAGES)
-		imap_untagged(s, "OK [UNSEEN %u] First unseen", shelf_view_seq(s->view, m.uid));
-	return selected(c);
-}
-
 static int
 open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *row)
 {
@@ -86,8 +55,11 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	struct select *sel = c->data;
 	struct shelf_keywords *kw = SHELF_NEW(struct shelf_keywords);
 	char id[IMAP_OBJECT_ID_BYTES];
+	uint32_t unseen_uid = 0, unseen_seq = 0;
 	int rc = shelf_mailbox_keywords(rd, row->id, kw);
 
+	if (rc == 0 && row->unseen > 0)
+		rc = shelf_msg_first_unseen(rd, row->id, &unseen_uid, &unseen_seq);
 	if (rc == 0)
 		rc = shelf_view_open(rd, row->id, &s->view);
 	if (rc != 0)
@@ -110,6 +82,8 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	    shelf_view_modseq(s->view));
 	imap_mailbox_id(s, row->id, id);
 	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
+	if (unseen_seq != 0)
+		imap_untagged(s, "OK [UNSEEN %u] First unseen", unseen_seq);
 out:
 	free(kw);
 	return rc;
@@ -122,7 +96,6 @@ open_mailbox(struct imap_cmd *c)
 	struct select *sel = c->data;
 	struct shelf_mailbox row = {0};
 	struct shelf_rd *rd = NULL;
-	uint32_t unseen = 0;
 	bool again = false;
 	int rc = shelf_rd_begin(s->store, s->account, &rd);
 
@@ -133,7 +106,6 @@ open_mailbox(struct imap_cmd *c)
 	    sel->tries++ < CLAIM_TRIES;
 	if (rc == 0 && !again)
 		rc = open_view(c, rd, &row);
-	unseen = row.unseen;
 	shelf_rd_end(&rd);
 	if (again) {
 		imap_claim_take(s, &sel->claim);
@@ -141,11 +113,7 @@ open_mailbox(struct imap_cmd *c)
 	}
 	if (rc != 0)
 		return imap_err(c, rc);
-	if (unseen == 0)
-		return selected(c);
-	c->run = find_unseen;
-	sel->unseen_from = 1;
-	return find_unseen(c);
+	return selected(c);
 }
 
 /* " (CONDSTORE)" */

@@ -181,6 +181,8 @@ get_record(struct imap_fetch *f)
 static int
 prepare(struct imap_fetch *f)
 {
+	uint32_t seq = 0;
+
 	while (f->at < f->items.n && !f->items.item[f->at].is_section)
 		f->at++;
 	if (f->at < f->items.n) {
@@ -190,10 +192,16 @@ prepare(struct imap_fetch *f)
 			f->at++;
 		return rc < 0 ? rc : 0;
 	}
+	seq = shelf_view_seq(f->s->view, f->uid);
+	if (seq == 0) { /* the set was of uids in the view */
+		int rc = shelf_view_error(f->s->view);
+
+		return rc != 0 ? rc : SHELF_ENOMESSAGE;
+	}
 	f->stage = IMAP_STAGE_PRINT;
 	f->at = 0;
 	f->s->mid_response = true;
-	imap_outf(f->s, "* %" PRIu32 " FETCH (", shelf_view_seq(f->s->view, f->uid));
+	imap_outf(f->s, "* %" PRIu32 " FETCH (", seq);
 	return 0;
 }
 

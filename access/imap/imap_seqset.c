@@ -77,58 +77,46 @@ imap_set_numbers(struct shelf_span text, uint32_t max, struct shelf_uidset *out)
 
 /* Message numbers to uids: a view's uids ascend, so a run of numbers lies in a range of uids. */
 static void
-numbers_to_uids(const struct shelf_view *view, const struct shelf_uidset *numbers,
-    const struct shelf_uidset *all, struct shelf_uidset *out)
+numbers_to_uids(const struct shelf_view *view, struct shelf_uidset *set)
 {
-	struct shelf_uidset *wanted = NULL;
+	struct shelf_uidset *numbers = shelf_uidset_copy(set);
 	uint32_t first = 0, last = 0, from = 1;
 
-	wanted = shelf_uidset_new();
+	shelf_uidset_clear(set);
 	while (from != 0 && shelf_uidset_run(numbers, from, &first, &last)) {
-		shelf_uidset_add_range(wanted, shelf_view_uid(view, first),
+		shelf_uidset_add_range(set, shelf_view_uid(view, first),
 		    shelf_view_uid(view, last));
 		from = last + 1;
 	}
-	shelf_uidset_and(wanted, all);
-	shelf_uidset_or(out, wanted);
-	shelf_uidset_free(&wanted);
+	shelf_uidset_free(&numbers);
 }
 
 int
 imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid, struct shelf_uidset *out)
 {
-	struct shelf_uidset *numbers = NULL, *all = NULL;
+	struct shelf_uidset *set = shelf_uidset_new();
 	uint32_t max = uid ? shelf_view_max_uid(s->view) : shelf_view_count(s->view);
 	uint32_t highest = 0;
 	int rc = 0;
 
-	numbers = shelf_uidset_new();
-	all = shelf_uidset_new();
 	/* The saved result (RFC 9051 6.4.4.1): empty is valid, what was expunged since is not in it. */
 	if (text.len == 1 && text.data[0] == '$') {
-		shelf_view_uids(s->view, all);
 		if (s->saved != NULL)
-			shelf_uidset_and(all, s->saved);
-		else
-			shelf_uidset_clear(all);
-		shelf_uidset_or(out, all);
-		goto out;
-	}
-	rc = parse_set(text, max, max, numbers, &highest);
-	if (rc != 0)
-		goto out;
-	shelf_view_uids(s->view, all);
-	if (uid) {
-		shelf_uidset_and(numbers, all);
-		shelf_uidset_or(out, numbers);
-	} else if (max == 0 || highest > max) {
-		rc = SHELF_EINVALID; /* max 0: "*" included */
+			shelf_uidset_or(set, s->saved);
 	} else {
-		numbers_to_uids(s->view, numbers, all, out);
+		rc = parse_set(text, max, max, set, &highest);
+		if (rc == 0 && !uid && (max == 0 || highest > max))
+			rc = SHELF_EINVALID; /* max 0: "*" included */
+		if (rc == 0 && !uid)
+			numbers_to_uids(s->view, set);
 	}
-out:
-	shelf_uidset_free(&numbers);
-	shelf_uidset_free(&all);
+	if (rc == 0) {
+		shelf_view_retain(s->view, set);
+		rc = shelf_view_error(s->view);
+	}
+	if (rc == 0)
+		shelf_uidset_or(out, set);
+	shelf_uidset_free(&set);
 	return rc;
 }
 

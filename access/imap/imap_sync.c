@@ -155,9 +155,8 @@ imap_sync_recent(const struct imap_session *s)
 
 	if (shelf_uidset_min(s->recent) == 0)
 		return 0;
-	set = shelf_uidset_new();
-	shelf_view_uids(s->view, set);
-	shelf_uidset_and(set, s->recent);
+	set = shelf_uidset_copy(s->recent);
+	shelf_view_retain(s->view, set);
 	count = shelf_uidset_count(set);
 	shelf_uidset_free(&set);
 	return count;

@@ -1,60 +1,41 @@
 /*
  * view.c - message numbers of a session
  *
- * A view holds, page by page, which uids the session knows, and how many come before each page; rank and
- * select are a binary search and some popcounts. Three arrays, so that a million messages take 153 KiB.
+ * A view is a rule (view_map.h: the messages of a mailbox at a modseq, and uids the session was not told to
+ * be gone) and a map of the ranges of 65,536 uids: how many messages each has, and of those asked for, which.
+ * Opening reads a summary row for each range, the rest is read when a number or a uid is asked for.
+ *
+ *   shown --refresh--> shown, and PENDING as it will be --commit--> shown
  *
  * What must stay true
- *   - Between shelf_view_refresh and shelf_view_commit the old picture answers; the new one is in `pending`.
- *   - A page from which removals were kept back is in `kept` until a refresh may renumber.
- *   - modseq is that of the snapshot last refreshed from: everything up to it is in the picture, but for
- *     the pages in `kept`.
+ *   - Between shelf_view_refresh and shelf_view_commit the old picture answers.
+ *   - Everything up to `modseq` is in the picture or in its set of kept uids.
+ *   - A refresh that fails changes nothing.
  */
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
 #include <mailshelf/view.h>
 
-#include "mail.h"
+#include "view_map.h"
 
 struct pending {
-	uint32_t page;
-	struct index_bits bits;
+	uint32_t uidnext;
+	uint64_t modseq;
+	struct shelf_uidset *kept, *vanished;
+	struct view_map map;
 };
 
 struct shelf_view {
-	uint32_t mailbox;
-	uint32_t uidnext;
-	uint64_t modseq;
-	size_t n, cap;
-	uint32_t *page;	  /* ascending */
-	uint32_t *before; /* messages on earlier pages */
-	struct index_bits *bits;
-	uint32_t count;
-	struct shelf_uidset *kept; /* page numbers + 1 */
-	struct pending *pending;
-	size_t npending, pending_cap;
+	struct view_picture shown;
+	struct view_map *map; /* apart, as asking loads */
+	struct pending *pending; /* NULL: none */
 };
 
-static void
-add_page(struct shelf_view *v, uint32_t page, const struct index_bits *bits)
-{
-	if (v->n == v->cap) {
-		v->cap = v->cap == 0 ? 8 : v->cap + v->cap / 4 + 8;
-		v->page = shelf_realloc(v->page, v->cap * sizeof(*v->page));
-		v->before = shelf_realloc(v->before, v->cap * sizeof(*v->before));
-		v->bits = shelf_realloc(v->bits, v->cap * sizeof(*v->bits));
-	}
-	v->page[v->n] = page;
-	v->before[v->n] = v->count;
-	v->bits[v->n++] = *bits;
-	v->count += index_bits_count(bits);
-}
-
 static int
-load_page(void *arg, const struct index_head *head)
+add_range(void *arg, const struct index_summary *s)
 {
-	add_page(arg, head->page, &head->exists);
+	view_map_add(arg, s->range, s->counts.present);
 	return 0;
 }
 
@@ -71,16 +52,30 @@ shelf_view_open(struct shelf_rd *rd, uint32_t mailbox, struct shelf_view **out)
 	if ((m.flags & MAIL_MBOX_DELETED) != 0)
 		return SHELF_ENOMAILBOX;
 	v = SHELF_NEW(struct shelf_view);
-	v->mailbox = mailbox;
-	v->uidnext = m.uidnext;
-	v->modseq = m.highestmodseq;
-	v->kept = shelf_uidset_new();
-	if ((rc = index_page_each(rd->view, mailbox, 0, UINT32_MAX, load_page, v)) != 0) {
+	v->shown = (struct view_picture){.store = rd->store, .account = rd->account, .mailbox = mailbox,
+	    .uidnext = m.uidnext, .modseq = m.highestmodseq, .kept = shelf_uidset_new()};
+	v->map = SHELF_NEW(struct view_map);
+	rc = index_summary_each(rd->view, mailbox, 0, add_range, v->map);
+	if (rc == 0 && v->map->count != m.exists)
+		rc = SHELF_ECORRUPT;
+	if (rc != 0)
 		shelf_view_close(&v);
-		return rc;
-	}
 	*out = v;
-	return 0;
+	return rc;
+}
+
+static void
+free_pending(struct pending **pending)
+{
+	struct pending *p = *pending;
+
+	if (p == NULL)
+		return;
+	*pending = NULL;
+	shelf_uidset_free(&p->kept);
+	shelf_uidset_free(&p->vanished);
+	view_map_free(&p->map);
+	free(p);
 }
 
 void
@@ -91,245 +86,176 @@ shelf_view_close(struct shelf_view **view)
 	if (v == NULL)
 		return;
 	*view = NULL;
-	shelf_uidset_free(&v->kept);
-	free(v->page);
-	free(v->before);
-	free(v->bits);
-	free(v->pending);
+	free_pending(&v->pending);
+	shelf_uidset_free(&v->shown.kept);
+	view_map_free(v->map);
+	free(v->map);
 	free(v);
+}
+
+size_t
+shelf_view_bytes(const struct shelf_view *v)
+{
+	return sizeof(*v) + sizeof(*v->map) + v->map->cap * sizeof(*v->map->range) + v->map->piece_bytes;
+}
+
+int
+shelf_view_error(const struct shelf_view *v)
+{
+	return v->map->error;
 }
 
 uint32_t
 shelf_view_mailbox(const struct shelf_view *v)
 {
-	return v->mailbox;
+	return v->shown.mailbox;
 }
 
 uint32_t
 shelf_view_count(const struct shelf_view *v)
 {
-	return v->count;
+	return v->map->count;
 }
 
 uint32_t
 shelf_view_uidnext(const struct shelf_view *v)
 {
-	return v->uidnext;
+	return v->pending != NULL ? v->pending->uidnext : v->shown.uidnext;
 }
 
 uint64_t
 shelf_view_modseq(const struct shelf_view *v)
 {
-	return v->modseq;
-}
-
-/* Index of the first page >= PAGE, n when there is none. */
-static size_t
-find_page(const struct shelf_view *v, uint32_t page)
-{
-	size_t lo = 0, hi = v->n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (v->page[mid] < page)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* How many bits are set below position N. */
-static unsigned
-rank_in_page(const struct index_bits *b, unsigned n)
-{
-	unsigned r = 0;
-
-	for (unsigned w = 0; w < n >> 6; w++)
-		r += (unsigned)__builtin_popcountll(b->word[w]);
-	if ((n & 63) != 0)
-		r += (unsigned)__builtin_popcountll(b->word[n >> 6] &
-						    (((uint64_t)1 << (n & 63)) - 1));
-	return r;
+	return v->pending != NULL ? v->pending->modseq : v->shown.modseq;
 }
 
 uint32_t
 shelf_view_uid(const struct shelf_view *v, uint32_t seq)
 {
-	size_t lo = 0, hi = v->n;
-	unsigned k, n = 0;
+	const struct view_map *m = v->map;
+	size_t lo = 0, hi = m->n;
 
-	if (seq == 0 || seq > v->count)
+	if (seq == 0 || seq > m->count)
 		return 0;
-	/* The last page with fewer than seq messages before it. */
+	/* The last range with fewer than seq messages before it. */
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (v->before[mid] < seq)
+		if (m->range[mid].before < seq)
 			lo = mid;
 		else
 			hi = mid;
 	}
-	k = seq - v->before[lo];
-	for (n = index_bits_next(&v->bits[lo], 0); --k > 0;)
-		n = index_bits_next(&v->bits[lo], n + 1);
-	return v->page[lo] << INDEX_PAGE_SHIFT | n;
+	if (!view_map_load(v->map, &v->shown, lo))
+		return 0;
+	return view_map_select(m, lo, seq - m->range[lo].before - 1);
 }
 
 uint32_t
 shelf_view_seq_from(const struct shelf_view *v, uint32_t uid)
 {
-	uint32_t page = uid >> INDEX_PAGE_SHIFT;
-	size_t i = find_page(v, page);
+	const struct view_map *m = v->map;
+	size_t i = view_map_find(m, uid >> INDEX_RANGE_SHIFT);
 
-	if (i == v->n)
-		return v->count + 1;
-	if (v->page[i] != page)
-		return v->before[i] + 1;
-	return v->before[i] + rank_in_page(&v->bits[i], uid % INDEX_PAGE_UIDS) + 1;
+	if (i == m->n)
+		return m->count + 1;
+	if (m->range[i].number != uid >> INDEX_RANGE_SHIFT || !view_map_load(v->map, &v->shown, i))
+		return m->range[i].before + 1;
+	return m->range[i].before + view_map_rank(m, i, uid) + 1;
 }
 
 uint32_t
 shelf_view_seq(const struct shelf_view *v, uint32_t uid)
 {
-	size_t i = find_page(v, uid >> INDEX_PAGE_SHIFT);
+	const struct view_map *m = v->map;
+	size_t i = view_map_find(m, uid >> INDEX_RANGE_SHIFT);
 
-	if (i == v->n || v->page[i] != uid >> INDEX_PAGE_SHIFT ||
-	    !index_bit(&v->bits[i], uid % INDEX_PAGE_UIDS))
+	if (i == m->n || m->range[i].number != uid >> INDEX_RANGE_SHIFT ||
+	    !view_map_load(v->map, &v->shown, i) || !view_map_has(m, i, uid))
 		return 0;
-	return v->before[i] + rank_in_page(&v->bits[i], uid % INDEX_PAGE_UIDS) + 1;
+	return m->range[i].before + view_map_rank(m, i, uid) + 1;
 }
 
 uint32_t
 shelf_view_max_uid(const struct shelf_view *v)
 {
-	return shelf_view_uid(v, v->count);
+	return shelf_view_uid(v, v->map->count);
 }
 
-/* Run by run, also over the borders of pages: a command of a session in a mailbox of a million messages
- * must not pay for each of them. */
+static void
+add_uids(const struct shelf_view *v, uint32_t first, uint32_t last, struct shelf_uidset *set)
+{
+	size_t i = view_map_find(v->map, first >> INDEX_RANGE_SHIFT);
+
+	for (; i < v->map->n && v->map->range[i].number <= last >> INDEX_RANGE_SHIFT; i++)
+		if (view_map_load(v->map, &v->shown, i))
+			view_map_add_to(v->map, i, first, last, set);
+}
+
 void
 shelf_view_uids(const struct shelf_view *v, struct shelf_uidset *set)
 {
-	uint32_t first = 0, last = 0;
-	bool open = false;
+	add_uids(v, 1, UINT32_MAX, set);
+}
 
-	for (size_t i = 0; i < v->n; i++) {
-		const struct index_bits *b = &v->bits[i];
-		struct index_bits gaps;
-		unsigned n, end;
+void
+shelf_view_retain(const struct shelf_view *v, struct shelf_uidset *set)
+{
+	struct shelf_uidset *mine = shelf_uidset_new();
+	uint32_t first, last;
 
-		for (int w = 0; w < 4; w++)
-			gaps.word[w] = ~b->word[w];
-		for (n = index_bits_next(b, 0); n < INDEX_PAGE_UIDS; n = index_bits_next(b, end)) {
-			uint32_t begin = v->page[i] << INDEX_PAGE_SHIFT | n;
-
-			end = index_bits_next(&gaps, n);
-			if (open && begin != last + 1)
-				shelf_uidset_add_range(set, first, last);
-			if (!open || begin != last + 1)
-				first = begin;
-			last = begin + (end - n) - 1;
-			open = true;
-		}
+	for (uint32_t from = 1; from != 0 && shelf_uidset_run(set, from, &first, &last); from = last + 1) {
+		if (first != last)
+			add_uids(v, first, last, mine);
+		else if (shelf_view_seq(v, first) != 0)
+			shelf_uidset_add(mine, first);
 	}
-	if (open)
-		shelf_uidset_add_range(set, first, last);
+	shelf_uidset_clear(set);
+	shelf_uidset_or(set, mine);
+	shelf_uidset_free(&mine);
 }
 
 /* ---- Refresh ------------------------------------------------------------------------------------------ */
 
-struct refresh {
-	struct shelf_view *view;
-	struct shelf_rd *rd;
-	bool may_renumber;
-	struct shelf_changes *changes;
-	struct shelf_uidset *pages; /* page numbers + 1 to look at */
-	struct shelf_uidset
-	    *present; /* page numbers + 1 that the store has in the range looked at */
-};
-
+/* A range as it will be: what the store has, and what is kept back. */
 static int
-note_page(void *arg, const struct index_head *head)
+add_pending_range(void *arg, const struct index_summary *s)
 {
-	struct refresh *r = arg;
+	struct pending *p = arg;
+	uint32_t first = s->range << INDEX_RANGE_SHIFT;
 
-	shelf_uidset_add(r->present, head->page + 1);
-	if (head->max_modseq > r->view->modseq)
-		shelf_uidset_add(r->pages, head->page + 1);
+	view_map_add(&p->map, s->range,
+	    s->counts.present + shelf_uidset_count_range(p->kept, first, first | UINT16_MAX));
 	return 0;
 }
 
-/* A range in which something changed: its changed pages, and those the view has that are gone. */
 static int
-note_range(void *arg, const struct index_summary *s)
+look(struct shelf_view *v, struct shelf_rd *rd, const struct mail_mbox *m, bool may_renumber,
+    struct shelf_changes *ch)
 {
-	struct refresh *r = arg;
-	struct shelf_view *v = r->view;
-	uint32_t first = s->range << (INDEX_RANGE_SHIFT - INDEX_PAGE_SHIFT), last = first + 255;
-	int rc;
+	struct pending *p = v->pending = SHELF_NEW(struct pending);
+	struct shelf_uidset *gone = shelf_uidset_copy(v->shown.kept);
+	uint32_t stay;
+	int rc = shelf_msg_changes(rd, v->shown.mailbox, v->shown.modseq, v->shown.uidnext, ch->flagged,
+	    gone);
 
-	if (s->max_modseq <= v->modseq)
-		return 0;
-	shelf_uidset_clear(r->present);
-	if ((rc = index_page_each(r->rd->view, v->mailbox, first, last, note_page, r)) != 0)
-		return rc;
-	for (size_t i = find_page(v, first); i < v->n && v->page[i] <= last; i++) {
-		if (!shelf_uidset_has(r->present, v->page[i] + 1))
-			shelf_uidset_add(r->pages, v->page[i] + 1);
-	}
-	return 0;
-}
-
-static void
-add_pending(struct shelf_view *v, uint32_t page, const struct index_bits *bits)
-{
-	if (v->npending == v->pending_cap) {
-		v->pending_cap = v->pending_cap == 0 ? 4 : v->pending_cap * 2;
-		v->pending = shelf_realloc(v->pending, v->pending_cap * sizeof(*v->pending));
-	}
-	v->pending[v->npending++] = (struct pending){page, *bits};
-}
-
-/* Compares one page of the view with the store's. */
-static int
-look_at_page(struct refresh *r, uint32_t number)
-{
-	struct shelf_view *v = r->view;
-	size_t i = find_page(v, number);
-	struct index_bits old = {{0}}, next;
-	const struct index_page *now;
-	bool kept = false;
-	int rc = mail_rd_page(r->rd, v->mailbox, number, &now);
-
+	p->uidnext = m->uidnext;
+	p->modseq = m->highestmodseq;
+	if (may_renumber)
+		shelf_uidset_or(ch->vanished, gone);
+	p->vanished = shelf_uidset_copy(ch->vanished);
+	p->kept = may_renumber ? shelf_uidset_new() : shelf_uidset_copy(gone);
+	shelf_uidset_free(&gone);
+	if (rc == 0)
+		rc = index_summary_each(rd->view, v->shown.mailbox, 0, add_pending_range, p);
 	if (rc != 0)
 		return rc;
-	if (i < v->n && v->page[i] == number)
-		old = v->bits[i];
-	next = now->exists;
-	for (unsigned n = index_bits_next(&old, 0); n < INDEX_PAGE_UIDS;
-	     n = index_bits_next(&old, n + 1)) {
-		uint32_t uid = number << INDEX_PAGE_SHIFT | n;
-
-		if (index_bit(&now->exists, n)) {
-			if (now->modseq[n] > v->modseq)
-				shelf_uidset_add(r->changes->flagged, uid);
-		} else if (r->may_renumber) {
-			shelf_uidset_add(r->changes->vanished, uid);
-		} else {
-			index_bit_set(&next, n, true);
-			kept = true;
-		}
-	}
-	for (int w = 0; w < 4; w++)
-		r->changes->added += (uint32_t)__builtin_popcountll(next.word[w] & ~old.word[w]);
-	if (kept)
-		shelf_uidset_add(v->kept, number + 1);
-	else
-		shelf_uidset_remove(v->kept, number + 1);
-	if (memcmp(&old, &next, sizeof(old)) != 0)
-		add_pending(v, number, &next);
+	stay = v->map->count - shelf_uidset_count(p->vanished);
+	ch->added = p->map.count - stay;
+	if (p->map.count != m->exists + shelf_uidset_count(p->kept) || stay > v->map->count ||
+	    ch->added > p->uidnext - v->shown.uidnext)
+		return SHELF_ECORRUPT;
+	ch->kept_back = shelf_uidset_count(p->kept) > 0;
 	return 0;
 }
 
@@ -337,89 +263,42 @@ int
 shelf_view_refresh(struct shelf_view *v, struct shelf_rd *rd, bool may_renumber,
 		   struct shelf_changes *ch)
 {
-	struct refresh r = {.view = v, .rd = rd, .may_renumber = may_renumber, .changes = ch};
 	struct mail_mbox m;
 	int rc;
 
-	SHELF_ASSERT(v->npending == 0);
+	SHELF_ASSERT(v->pending == NULL);
 	shelf_uidset_clear(ch->vanished);
 	shelf_uidset_clear(ch->flagged);
-	ch->old_count = v->count;
+	ch->old_count = v->map->count;
 	ch->added = 0;
-	ch->kept_back = shelf_uidset_count(v->kept) > 0;
-	if ((rc = mail_mbox_get(rd->view, v->mailbox, &m)) != 0)
+	ch->kept_back = shelf_uidset_count(v->shown.kept) > 0;
+	if ((rc = mail_mbox_get(rd->view, v->shown.mailbox, &m)) != 0)
 		return rc;
 	if ((m.flags & MAIL_MBOX_DELETED) != 0)
 		return SHELF_ENOMAILBOX;
-	if (m.highestmodseq == v->modseq && !(may_renumber && ch->kept_back))
+	if (v->map->error != 0)
+		return v->map->error;
+	if (m.highestmodseq == v->shown.modseq && !(may_renumber && ch->kept_back))
 		return 0;
-	r.present = shelf_uidset_new();
-	r.pages = may_renumber ? shelf_uidset_copy(v->kept) : shelf_uidset_new();
-	if (m.highestmodseq != v->modseq)
-		rc = index_summary_each(rd->view, v->mailbox, 0, note_range, &r);
-	for (uint32_t p = shelf_uidset_next(r.pages, 1); rc == 0 && p != 0;
-	     p = shelf_uidset_next(r.pages, p + 1))
-		rc = look_at_page(&r, p - 1);
-	/* Nothing was applied, so whatever was looked at has to be looked at again. */
-	if (rc != 0)
-		shelf_uidset_or(v->kept, r.pages);
-	shelf_uidset_free(&r.pages);
-	shelf_uidset_free(&r.present);
-	if (rc != 0) {
-		v->npending = 0;
-		return rc;
-	}
-	v->modseq = m.highestmodseq;
-	v->uidnext = m.uidnext;
-	ch->kept_back = shelf_uidset_count(v->kept) > 0;
-	return 0;
+	if ((rc = look(v, rd, &m, may_renumber, ch)) != 0)
+		free_pending(&v->pending);
+	return rc;
 }
 
-/* Pending pages are few and ascending: one merge over the arrays. A refresh whose pages are all in the view
- * and none emptied changes bits in place. */
 void
 shelf_view_commit(struct shelf_view *v)
 {
-	struct shelf_view old = *v;
-	bool in_place = true;
-	size_t i = 0, k = 0;
+	struct pending *p = v->pending;
 
-	if (v->npending == 0)
+	if (p == NULL)
 		return;
-	for (size_t p = 0; p < v->npending && in_place; p++) {
-		i = find_page(v, v->pending[p].page);
-		in_place = i < v->n && v->page[i] == v->pending[p].page &&
-			   index_bits_any(&v->pending[p].bits);
-	}
-	if (in_place) {
-		for (size_t p = 0; p < v->npending; p++)
-			v->bits[find_page(v, v->pending[p].page)] = v->pending[p].bits;
-		v->count = 0;
-		for (i = 0; i < v->n; i++) {
-			v->before[i] = v->count;
-			v->count += index_bits_count(&v->bits[i]);
-		}
-		v->npending = 0;
-		return;
-	}
-	v->page = v->before = NULL;
-	v->bits = NULL;
-	v->n = v->cap = 0;
-	v->count = 0;
-	for (i = 0; i < old.n || k < v->npending;) {
-		if (k == v->npending || (i < old.n && old.page[i] < v->pending[k].page)) {
-			add_page(v, old.page[i], &old.bits[i]);
-			i++;
-			continue;
-		}
-		if (i < old.n && old.page[i] == v->pending[k].page)
-			i++;
-		if (index_bits_any(&v->pending[k].bits))
-			add_page(v, v->pending[k].page, &v->pending[k].bits);
-		k++;
-	}
-	v->npending = 0;
-	free(old.page);
-	free(old.before);
-	free(old.bits);
+	v->pending = NULL;
+	v->shown.uidnext = p->uidnext;
+	v->shown.modseq = p->modseq;
+	shelf_uidset_free(&v->shown.kept);
+	v->shown.kept = p->kept;
+	view_map_take(&p->map, v->map, p->vanished);
+	*v->map = p->map;
+	shelf_uidset_free(&p->vanished);
+	free(p);
 }

@@ -52,14 +52,19 @@ shelf_search_new(struct shelf_store *store, uint32_t account, const struct shelf
 	s->mailbox = shelf_view_mailbox(view);
 	s->todo = shelf_uidset_new();
 	s->found = shelf_uidset_new();
-	shelf_view_uids(view, s->todo);
-	if (s->plan.only != NULL)
-		shelf_uidset_and(s->todo, s->plan.only);
+	if (s->plan.only != NULL) {
+		shelf_uidset_or(s->todo, s->plan.only);
+		shelf_view_retain(view, s->todo);
+	} else {
+		shelf_view_uids(view, s->todo);
+	}
 	s->next = shelf_uidset_next(s->todo, 1);
 	s->subject.arena = &s->message_arena;
 	s->subject.now_s = shelf_now_s();
+	if ((rc = shelf_view_error(view)) != 0)
+		shelf_search_free(&s);
 	*out = s;
-	return 0;
+	return rc;
 }
 
 const struct shelf_uidset *

@@ -3,9 +3,14 @@
  *
  * Shape     A view maps message numbers 1..count to uids, ascending. Numbers change only in
  *           shelf_view_refresh(); uids never do.
- * Lifetime  The view owns its map; nothing it returns points into the store.
+ * Lifetime  Nothing a view returns points into the store. What it needs of the store it reads when it is
+ *           asked, in snapshots of its own, and answers for the moment of its last refresh all the same.
+ *           It ends before the store does.
+ * Errors    When such a read fails, uids there are as if not in the view (0); shelf_view_error() and the
+ *           next shelf_view_refresh() return the error: then the view is of no more use.
  * Threads   One thread per view. Any number of views per mailbox.
- * Memory    About a bit per uid between the lowest and the highest.
+ * Memory    Some hundred bytes, and 16 for each 65,536 uids; what was asked for is kept: nothing for a
+ *           range of uids without holes, 8.5 KiB for one with holes, 145 KiB for all of them.
  * Sources   RFC 9051 2.3.1 (numbers), 7.5.1 (when EXPUNGE may be sent); RFC 7162 3.1 (modseq).
  */
 #ifndef MAILSHELF_VIEW_H
@@ -19,6 +24,9 @@ struct shelf_view;
 SHELF_CHECK int shelf_view_open(struct shelf_rd *rd, uint32_t mailbox, struct shelf_view **out);
 void shelf_view_close(struct shelf_view **view);
 
+size_t shelf_view_bytes(const struct shelf_view *view); /* memory it takes now */
+/* 0, or why a read failed: what the view answered since is not to be relied on. */
+SHELF_CHECK int shelf_view_error(const struct shelf_view *view);
 uint32_t shelf_view_mailbox(const struct shelf_view *view); /* id */
 uint32_t shelf_view_count(const struct shelf_view *view);
 uint32_t shelf_view_uid(const struct shelf_view *view, uint32_t seq); /* 0 when out of 1..count */
@@ -28,8 +36,10 @@ uint32_t shelf_view_seq_from(const struct shelf_view *view, uint32_t uid);
 uint32_t shelf_view_max_uid(const struct shelf_view *view); /* 0 when empty */
 uint32_t shelf_view_uidnext(const struct shelf_view *view); /* as of the last refresh */
 uint64_t shelf_view_modseq(const struct shelf_view *view);  /* of the snapshot last seen */
-/* Adds the uids of the view to SET. */
+/* Adds the uids of the view to SET. Walks the whole mailbox. */
 void shelf_view_uids(const struct shelf_view *view, struct shelf_uidset *set);
+/* Removes from SET what is not in the view. Walks what is in SET. */
+void shelf_view_retain(const struct shelf_view *view, struct shelf_uidset *set);
 
 struct shelf_changes {
 	struct shelf_uidset *vanished; /* left the view now, uids */
@@ -49,7 +59,8 @@ struct shelf_changes {
  *                 shelf_view_seq() answers for the numbering before it until the caller ends the
  *                 report with shelf_view_commit().
  *   cost          O(changes), one summary row per 65,536 uids.
- *   returns       0; SHELF_ENOMAILBOX the mailbox was deleted: close the view
+ *   returns       0; SHELF_ENOMAILBOX the mailbox was deleted: close the view; after another error
+ *                 the view is as before
  */
 SHELF_CHECK int shelf_view_refresh(struct shelf_view *view, struct shelf_rd *rd, bool may_renumber,
     struct shelf_changes *changes);
