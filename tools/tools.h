@@ -112,6 +112,30 @@ const char *tool_time_text(int64_t s, char *buf);
 /* "1.5 GiB", or "none" for 0 when a limit is meant. */
 const char *tool_limit_text(uint64_t bytes, char *buf, size_t len);
 
+/* ---- Tables (tool_table.c) ----------------------------------------------------------------- */
+
+enum tool_unit { TOOL_NUMBER, TOOL_BYTES, TOOL_TIME /* seconds since 1970, 0: never */ };
+struct tool_column {
+	const char *key;  /* in JSON, head of the text's column, for sorting */
+	const char *text; /* of a list of one line */
+	enum tool_unit unit;
+	bool json_only; /* and in a list; a table has too little room */
+};
+struct tool_table;
+/* COLUMN must live as long as the table. */
+struct tool_table *tool_table_new(const char *name_key, const struct tool_column *column, size_t columns);
+void tool_table_free(struct tool_table **table);
+/* A line: its values are to be filled in, in the order of the columns, before the next is added. */
+uint64_t *tool_table_add(struct tool_table *table, const char *name);
+/* By name from a to z, or by a column from the highest down. False: no such column. */
+bool tool_table_sort(struct tool_table *table, const char *key);
+void tool_table_print(const struct tool_table *table);
+/* An array of objects. */
+void tool_table_json(const struct tool_table *table, struct shelf_buf *b);
+/* The first line, a value below the other; as fields of the object being written, with its name if it has one. */
+void tool_table_list_first(const struct tool_table *table);
+void tool_table_json_first(const struct tool_table *table, struct shelf_buf *b);
+
 /* ---- Passwords (tool_password.c) ----------------------------------------------------------- */
 
 /*

@@ -86,7 +86,7 @@ mail_totals_row(const struct mail_acct *a, struct shelf_totals *out)
 	*out = (struct shelf_totals){
 	    .accounts = 1,
 	    .messages = a->quota.used_messages,
-	    .bytes = a->quota.used_bytes,
+	    .message_bytes = a->quota.used_bytes,
 	    .stored_bytes = a->used.stored,
 	    .shared_bytes = a->used.shared,
 	    .held_messages = a->quota.held_messages,

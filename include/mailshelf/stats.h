@@ -3,7 +3,7 @@
  *
  * Shape     Sums are kept in rows and changed in the transaction that changes the messages: exact at every
  *           commit, read without looking at a message. All sizes are bytes.
- * Logical   bytes, held_bytes: RFC822.SIZE of live messages (what a quota counts) and of held ones
+ * Logical   message_bytes, held_bytes: RFC822.SIZE of live messages (what a quota counts) and of held ones
  *           (expunged, or in a deleted mailbox, and still to be brought back).
  * Stored    Each message row notes what its body and derived data took, compressed, when the row was
  *           made. stored_bytes adds that up over live rows, each reference for itself; held_stored_bytes
@@ -11,13 +11,15 @@
  *           for the partition: gross_bytes).
  * Shared    Of stored: rows that found their body in the partition when they were made, as a delivery to
  *           many or a copy. stored_bytes - shared_bytes is what the account brought in itself.
+ * Reclaim   Of an account or domain: what its held messages brought in themselves; it comes free when the
+ *           hold ends, unless somebody else refers to it then. Of a partition: what is free at once.
  * Domain    What is behind the last "@" of the account's name; "" for names without one.
  * Partition Over bodies and not over rows: physical_bytes is what all bodies with a reference take, each
  *           once; gross_bytes adds them up once for each reference.
  * Older     Mail of releases before these sums is counted in the background (shelf_stats_catch_up). Until
  *           then accounts are missing from totals (uncounted_accounts), messages from stored sums
- *           (messages + held_messages - noted_messages) and bodies from theirs (uncounted_bodies); what is
- *           there is right.
+ *           (shelf_totals_uncounted_messages) and bodies from theirs (uncounted_bodies); what is there is
+ *           right.
  * Threads   Any. Blocks for reads only, but for shelf_stats_catch_up.
  */
 #ifndef MAILSHELF_STATS_H
@@ -30,6 +32,17 @@ struct shelf_totals {
 #include <mailshelf/totals.def>
 #undef SHELF_TOTAL
 };
+
+static inline uint64_t
+shelf_totals_reclaimable(const struct shelf_totals *t)
+{
+	return t->held_stored_bytes - t->held_shared_bytes;
+}
+static inline uint64_t
+shelf_totals_uncounted_messages(const struct shelf_totals *t)
+{
+	return t->messages + t->held_messages - t->noted_messages;
+}
 
 struct shelf_account_stats {
 	struct shelf_totals totals; /* accounts is 1 */

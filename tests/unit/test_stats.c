@@ -136,14 +136,14 @@ START_TEST(a_body_for_two_is_stored_once_and_shared_once)
 	joe = totals(r.joe);
 	ann = totals(r.ann);
 	p = partition(0);
-	ck_assert_uint_eq(joe.bytes, rig_quota(&r, r.joe).used_bytes);
+	ck_assert_uint_eq(joe.message_bytes, rig_quota(&r, r.joe).used_bytes);
 	ck_assert_uint_gt(joe.stored_bytes, 0);
 	ck_assert_uint_eq(joe.stored_bytes, ann.stored_bytes);
 	/* Whoever came second found it. */
 	ck_assert_uint_eq(joe.shared_bytes + ann.shared_bytes, joe.stored_bytes);
 	ck_assert_uint_eq(p.bodies, 1);
 	ck_assert_uint_eq(p.references, 2);
-	ck_assert_uint_eq(p.body_bytes, joe.bytes);
+	ck_assert_uint_eq(p.body_bytes, joe.message_bytes);
 	ck_assert_uint_eq(p.physical_bytes, joe.stored_bytes);
 	ck_assert_uint_eq(p.gross_bytes, 2 * joe.stored_bytes);
 	ck_assert_uint_eq(p.saved_bytes, joe.stored_bytes);
@@ -169,8 +169,8 @@ START_TEST(from_live_to_held_to_nothing)
 	physical = partition(0).physical_bytes;
 	expunge(r.joe, r.inbox, 1, 1);
 	ck_assert_int_eq(shelf_stats_account(r.store, r.joe, &s), 0);
-	ck_assert_uint_eq(s.totals.bytes + s.totals.stored_bytes + s.totals.messages, 0);
-	ck_assert_uint_eq(s.totals.held_bytes, before.bytes);
+	ck_assert_uint_eq(s.totals.message_bytes + s.totals.stored_bytes + s.totals.messages, 0);
+	ck_assert_uint_eq(s.totals.held_bytes, before.message_bytes);
 	ck_assert_uint_eq(s.totals.held_stored_bytes, before.stored_bytes);
 	ck_assert_uint_eq(s.totals.held_messages, 1);
 	ck_assert_uint_eq(s.totals.noted_messages, 1);
@@ -343,7 +343,7 @@ START_TEST(domains_lie_across_partitions)
 	rig_append(&r, b, r.inbox, "another", 0);
 	t = domain("EXAMPLE.org");
 	ck_assert_uint_eq(t.messages, 2);
-	ck_assert_uint_eq(t.bytes, totals(a).bytes + totals(b).bytes);
+	ck_assert_uint_eq(t.message_bytes, totals(a).message_bytes + totals(b).message_bytes);
 	ck_assert_uint_eq(t.stored_bytes, totals(a).stored_bytes + totals(b).stored_bytes);
 	ck_assert_uint_eq(domain("").accounts, 2);
 	ck_assert_int_eq(shelf_stats_domain(r.store, shelf_span_str("example"), &t), SHELF_EMISSING);
@@ -483,11 +483,11 @@ START_TEST(an_old_store_is_counted_beside_its_changes)
 	before = whole();
 	make_old(accounts, 2);
 	p = whole();
-	ck_assert_uint_eq(p.totals.accounts + p.totals.bytes + p.bodies, 0);
+	ck_assert_uint_eq(p.totals.accounts + p.totals.message_bytes + p.bodies, 0);
 	ck_assert_uint_eq(p.uncounted_accounts, 2);
 	ck_assert_uint_eq(p.uncounted_bodies, before.bodies);
 	ck_assert_uint_eq(totals(r.joe).noted_messages, 0);
-	ck_assert_uint_eq(totals(r.joe).bytes + totals(r.ann).bytes, before.totals.bytes);
+	ck_assert_uint_eq(totals(r.joe).message_bytes + totals(r.ann).message_bytes, before.totals.message_bytes);
 	ck_assert_uint_eq(rig_findings(&r), 0);
 	while ((rc = shelf_stats_catch_up(r.store, 0)) == 1)
 		ck_assert_uint_eq(rig_findings(&r), 0);
@@ -496,7 +496,7 @@ START_TEST(an_old_store_is_counted_beside_its_changes)
 	ck_assert_uint_eq(after.uncounted_accounts + after.uncounted_bodies, 0);
 	ck_assert_uint_eq(after.physical_bytes, before.physical_bytes);
 	ck_assert_uint_eq(after.gross_bytes, before.gross_bytes);
-	ck_assert_uint_eq(after.totals.bytes, before.totals.bytes);
+	ck_assert_uint_eq(after.totals.message_bytes, before.totals.message_bytes);
 	ck_assert_uint_eq(after.totals.stored_bytes, before.totals.stored_bytes);
 	ck_assert_uint_eq(after.totals.held_stored_bytes, before.totals.held_stored_bytes);
 	ck_assert_uint_eq(after.totals.noted_messages, before.totals.noted_messages);
