@@ -18,6 +18,17 @@ static struct rig r;
 
 /* ---- A store with something of everything ---------------------------------------------------------------- */
 
+/* One for bodies, one for derived data, in joe's partition. */
+static int
+add_dicts(struct kv_txn *txn, void *arg)
+{
+	static const char words[] = "Subject: both and fill, and deleted\r\n\r\nto begin with\r\n";
+	uint32_t id;
+	int rc = blob_dict_add(txn, BLOB_BODY, 0, shelf_span_str(words), &id);
+
+	return rc != 0 ? rc : blob_dict_add(txn, BLOB_DERIVED, 0, shelf_span_str(words + 1), &id);
+}
+
 /* INBOX: 1..300 without 7 and 8, which are held; "box" (id 2): three copies; "old": deleted, with one. Three
  * messages to both accounts, one of a megabyte. */
 static void
@@ -29,8 +40,10 @@ fill(void)
 	    .to_uids = shelf_uidset_new()};
 	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
 	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8);
-	uint32_t old;
+	uint32_t old, shard;
 
+	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, add_dicts, NULL), 0);
 	rig_fill(&r, r.joe, r.inbox, 295);
 	ck_assert_uint_eq(rig_create(&r, r.joe, "box"), 2);
 	for (unsigned i = 0; i < 5; i++) {
@@ -92,8 +105,8 @@ static const struct damage {
 	{"message row: blob", 4, 0, JOE, KV_MSG, FLIP, 28, NULL},
 	{"held row: email id", 4, 0, JOE, KV_GONE, FLIP, 90, NULL},
 	{"blob: references", 4, ALSO(14), SHARD, KV_BLOB, FLIP, 1, NULL},
-	{"blob: row lost", 4, ALSO(14), SHARD, KV_BLOB, GONE, 0, NULL},
-	{"blob: row format", 4, ALSO(6) | ALSO(14), SHARD, KV_BLOB, FLIP, 0, NULL},
+	{"blob: row lost", 4, ALSO(11) | ALSO(14), SHARD, KV_BLOB, GONE, 0, NULL},
+	{"blob: row format", 4, ALSO(11) | ALSO(6) | ALSO(14), SHARD, KV_BLOB, FLIP, 0, NULL},
 	{"mailbox: UIDNEXT", 5, 0, JOE, KV_MBOX, FLIP, 10, NULL},
 	{"account: last UIDVALIDITY", 5, 0, JOE, KV_ACCT, ZERO, 13, NULL},
 	{"account: next mailbox", 5, 0, JOE, KV_ACCT, ZERO, 9, NULL},
@@ -121,6 +134,11 @@ static const struct damage {
 	{"address: another account", 10, 0, CATALOG, KV_ADDR, FLIP, 3, NULL},
 	{"account row: lost", 10, ALSO(13), JOE, KV_ACCT, GONE, 0, NULL},
 	{"account row: format", 10, ALSO(13), JOE, KV_ACCT, FLIP, 0, NULL},
+	{"dictionary: a byte", 11, 0, SHARD, KV_DICT, FLIP, 3, "0000000100000001"},
+	{"dictionary: head lost", 11, ALSO(6) | ALSO(8), SHARD, KV_DICT, GONE, 0, "0000000100000000"},
+	{"dictionary: of nobody", 11, 0, SHARD, KV_DICT, MADE, 0, "0000000900000000"},
+	{"dictionaries: uses", 11, 0, SHARD, KV_META, FLIP, 17, "6469637473"},
+	{"dictionaries: an id", 11, 0, SHARD, KV_META, ZERO, 13, "6469637473"},
 	{"account: stored", 12, ALSO(13), JOE, KV_ACCT, FLIP, 73, NULL},
 	{"account: shared of held", 12, ALSO(13), JOE, KV_ACCT, FLIP, 97, NULL},
 	{"account: rows noted", 12, ALSO(13), JOE, KV_ACCT, FLIP, 105, NULL},
