@@ -91,6 +91,11 @@ index_page_has(const struct index_page *p, unsigned flag, unsigned n)
 	return index_bit(&p->flag[flag], n);
 }
 void index_page_set(struct index_page *p, unsigned flag, unsigned n, bool on);
+/* The same for all of WHICH; those that were not so before are added to CHANGED. */
+void index_page_set_all(struct index_page *p, unsigned flag, const struct index_bits *which, bool on,
+			struct index_bits *changed);
+/* The first flag >= FROM that any message has, or INDEX_FLAGS. */
+unsigned index_page_next_flag(const struct index_page *p, unsigned from);
 bool index_page_flag_used(const struct index_page *p, unsigned flag);
 /* Row N leaves the page: existence and every flag. */
 void index_page_remove(struct index_page *p, unsigned n);

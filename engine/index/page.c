@@ -100,11 +100,38 @@ index_page_set(struct index_page *p, unsigned flag, unsigned n, bool on)
 }
 
 void
+index_page_set_all(struct index_page *p, unsigned flag, const struct index_bits *which, bool on,
+		   struct index_bits *changed)
+{
+	struct index_bits *column = &p->flag[flag];
+
+	SHELF_ASSERT(flag < INDEX_FLAGS);
+	for (int w = 0; w < 4; w++) {
+		uint64_t old = column->word[w];
+
+		column->word[w] = on ? old | which->word[w] : old & ~which->word[w];
+		changed->word[w] |= old ^ column->word[w];
+	}
+	mark_used(p, flag, index_bits_any(column));
+}
+
+unsigned
+index_page_next_flag(const struct index_page *p, unsigned from)
+{
+	unsigned high;
+
+	if (from < 256 && (from = index_bits_next(&p->used, from)) < 256)
+		return from;
+	high = from - 256 < INDEX_FLAGS - 256 ? (unsigned)p->used_high >> (from - 256) : 0;
+	return high != 0 ? from + (unsigned)__builtin_ctz(high) : INDEX_FLAGS;
+}
+
+void
 index_page_remove(struct index_page *p, unsigned n)
 {
 	index_bit_set(&p->exists, n, false);
-	for (unsigned f = 0; f < INDEX_FLAGS; f++)
-		if (index_page_flag_used(p, f) && index_page_has(p, f, n))
+	for (unsigned f = index_page_next_flag(p, 0); f < INDEX_FLAGS; f = index_page_next_flag(p, f + 1))
+		if (index_page_has(p, f, n))
 			index_page_set(p, f, n, false);
 	p->modseq[n] = 0;
 }

@@ -306,9 +306,13 @@ hold(struct mail_change *c, struct mail_open *o, uint32_t uid, const struct mail
 
 	for (unsigned f = 0; f < 5; f++)
 		gone.flags |= index_page_has(o->page, f, n) ? 1u << f : 0;
-	for (unsigned k = 0; k < 256; k++)
-		if (index_page_has(o->page, INDEX_FLAG_KEYWORD + k, n))
+	for (unsigned f = index_page_next_flag(o->page, INDEX_FLAG_KEYWORD); f < INDEX_FLAGS;
+	     f = index_page_next_flag(o->page, f + 1)) {
+		unsigned k = f - INDEX_FLAG_KEYWORD;
+
+		if (index_page_has(o->page, f, n))
 			gone.keywords[k / 64] |= (uint64_t)1 << (k % 64);
+	}
 	if ((rc = mail_note(c, &gone.msg)) != 0)
 		return rc;
 	c->acct.quota.held_bytes += msg->size;

@@ -30,8 +30,8 @@ static void
 pick_up_flags(const struct index_page *p, unsigned n, struct carried *c)
 {
 	*c = (struct carried){0};
-	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
-		if (!index_page_flag_used(p, f) || !index_page_has(p, f, n))
+	for (unsigned f = index_page_next_flag(p, 0); f < INDEX_FLAGS; f = index_page_next_flag(p, f + 1)) {
+		if (!index_page_has(p, f, n))
 			continue;
 		if (f < 256)
 			index_bit_set(&c->low, f, true);

@@ -9,7 +9,7 @@
 
 #include "mail.h"
 
-enum { SLICE_MESSAGES = 512 };
+enum { SLICE_MESSAGES = 512, SLICE_PAGES = 256 };
 
 struct expunging {
 	struct shelf_store *store;
@@ -22,31 +22,33 @@ struct expunging {
 	struct mail_guard_event event;
 };
 
-/* The next uid of the set (or of all) at or behind UID that is on a page with messages; 0: none. */
-static int
-next_page_with_messages(void *arg, const struct index_head *head)
-{
-	uint32_t *uid = arg;
-	uint32_t first = head->page << INDEX_PAGE_SHIFT | index_bits_next(&head->exists, 0);
-
-	*uid = first > *uid ? first : *uid;
-	return 1;
-}
-
+/* The next uid at or behind UID that may go: of the set, or on a page with messages (with \Deleted, when
+ * only those go); 0: none. */
 static int
 next_uid(struct mail_change *c, struct expunging *e, uint32_t uid, uint32_t *out)
 {
-	uint32_t at = uid;
+	enum index_kind kind =
+	    (e->flags & SHELF_EXPUNGE_DELETED) != 0 ? INDEX_DELETED : INDEX_PRESENT;
+	struct index_head head;
+	uint32_t first;
 	int rc;
 
-	if (e->uids != NULL) {
-		*out = shelf_uidset_next(e->uids, uid);
-		return 0;
+	*out = 0;
+	for (;;) {
+		if (e->uids != NULL && (uid = shelf_uidset_next(e->uids, uid)) == 0)
+			return 0;
+		rc = index_page_find(kv_txn_view(c->txn), e->mailbox, uid >> INDEX_PAGE_SHIFT, kind, &head);
+		if (rc <= 0)
+			return rc;
+		first = head.page << INDEX_PAGE_SHIFT;
+		if (head.page == uid >> INDEX_PAGE_SHIFT || e->uids == NULL) {
+			*out = first > uid ? first : uid;
+			/* Uid 0 is nobody's. */
+			*out += *out == 0;
+			return 0;
+		}
+		uid = first;
 	}
-	rc = index_page_each(kv_txn_view(c->txn), e->mailbox, uid >> INDEX_PAGE_SHIFT, UINT32_MAX,
-			     next_page_with_messages, &at);
-	*out = rc == 1 ? at : 0;
-	return rc < 0 ? rc : 0;
 }
 
 static unsigned
@@ -87,7 +89,8 @@ expunge_page(struct mail_change *c, struct mail_open *o, struct expunging *e, ui
 static int
 expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 {
-	unsigned left = (e->flags & SHELF_EXPUNGE_ATOMIC) != 0 ? UINT32_MAX : SLICE_MESSAGES;
+	bool atomic = (e->flags & SHELF_EXPUNGE_ATOMIC) != 0;
+	unsigned left = atomic ? UINT32_MAX : SLICE_MESSAGES, pages = 0;
 	uint32_t uid = e->from;
 	int rc;
 
@@ -95,20 +98,14 @@ expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 	for (;;) {
 		if ((rc = next_uid(c, e, uid, &uid)) != 0 || uid == 0 || uid >= o->row.uidnext)
 			return rc;
-		if (left == 0) {
+		/* A closure must end, so pages read are counted, too. */
+		if (left == 0 || (pages++ == SLICE_PAGES && !atomic)) {
 			e->next = uid;
 			return 0;
 		}
 		/* Behind the last page of all uids comes none. */
 		if ((rc = expunge_page(c, o, e, &uid, &left)) != 0 || uid == 0)
 			return rc;
-		/* Nothing on the pages may have been \Deleted: pages written are not the measure here,
-		 * but a closure must end, so pages read are. */
-		if ((e->flags & SHELF_EXPUNGE_ATOMIC) == 0 &&
-		    uid - e->from > 256 * INDEX_PAGE_UIDS) {
-			e->next = uid;
-			return 0;
-		}
 	}
 }
 

@@ -1,5 +1,5 @@
 /*
- * flags.c - STORE: one closure changes the flags of up to SLICE_PAGES pages
+ * flags.c - STORE: one closure changes the flags of up to SLICE_PAGES pages, each by words of its columns
  *
  * Names of keywords become bits inside the closure, as another session may be adding keywords. A message
  * whose flags already are as asked keeps its modseq (RFC 7162 3.1.3 counts changes, not commands).
@@ -20,32 +20,26 @@ struct storing {
 	uint64_t modseq;
 };
 
-/* The columns that the change names. */
+/* The columns that the change names, also as a set. */
 struct wanted {
-	struct index_bits low; /* flag numbers 0..255 */
-	uint8_t high;
+	unsigned count;
+	uint16_t flag[INDEX_FLAGS];
+	bool is[INDEX_FLAGS];
 };
-
-static bool
-is_wanted(const struct wanted *w, unsigned flag)
-{
-	return flag < 256 ? index_bit(&w->low, flag) : (w->high >> (flag - 256) & 1) != 0;
-}
 
 static void
 want(struct wanted *w, unsigned flag)
 {
-	if (flag < 256)
-		index_bit_set(&w->low, flag, true);
-	else
-		w->high |= (uint8_t)(1u << (flag - 256));
+	if (!w->is[flag])
+		w->flag[w->count++] = (uint16_t)flag;
+	w->is[flag] = true;
 }
 
 static int
 resolve(struct mail_change *c, struct mail_open *o, const struct shelf_flag_change *change,
 	struct wanted *w)
 {
-	*w = (struct wanted){0};
+	memset(w, 0, sizeof(*w));
 	for (unsigned f = 0; f < 5; f++)
 		if ((change->flags >> f & 1) != 0)
 			want(w, f);
@@ -69,51 +63,99 @@ resolve(struct mail_change *c, struct mail_open *o, const struct shelf_flag_chan
 	return 0;
 }
 
-/* 1 when any bit of message N changed. */
-static int
-apply(struct index_page *p, unsigned n, enum shelf_flag_op op, const struct wanted *w)
+/* Sets what is asked for on the messages WHICH; which of them changed. */
+static struct index_bits
+apply(struct index_page *p, const struct index_bits *which, enum shelf_flag_op op, const struct wanted *w)
 {
-	int changed = 0;
+	struct index_bits changed = {{0}};
 
-	for (unsigned f = 0; f < INDEX_FLAGS; f++) {
-		bool named = is_wanted(w, f),
-		     has = index_page_flag_used(p, f) && index_page_has(p, f, n);
-		bool will = op == SHELF_FLAGS_ADD      ? has || named
-			    : op == SHELF_FLAGS_REMOVE ? has && !named
-						       : named;
-
-		if (will != has) {
-			index_page_set(p, f, n, will);
-			changed = 1;
-		}
-	}
+	for (unsigned i = 0; i < w->count; i++)
+		index_page_set_all(p, w->flag[i], which, op != SHELF_FLAGS_REMOVE, &changed);
+	for (unsigned f = op == SHELF_FLAGS_REPLACE ? index_page_next_flag(p, 0) : INDEX_FLAGS;
+	     f < INDEX_FLAGS; f = index_page_next_flag(p, f + 1))
+		if (!w->is[f])
+			index_page_set_all(p, f, which, false, &changed);
 	return changed;
 }
 
+/* Bytes of the messages WHICH of a page. */
 static int
-store_one(struct mail_change *c, struct mail_open *o, struct storing *s, const struct wanted *w,
-	  uint32_t uid)
+sizes_of(struct mail_change *c, uint32_t mailbox, uint32_t page, const struct index_bits *which, uint64_t *out)
 {
-	struct index_page *p = o->page;
-	unsigned n = uid % INDEX_PAGE_UIDS;
-	bool deleted = index_page_has(p, INDEX_FLAG_DELETED, n);
+	unsigned n = index_bits_next(which, 0), left = index_bits_count(which);
+	struct mail_key prefix = mail_key1(mailbox), from = mail_key2(mailbox, page << INDEX_PAGE_SHIFT | n);
+	struct shelf_span key, value;
+	struct kv_scan scan;
 	struct mail_msg msg;
 	int rc;
 
-	if (p->modseq[n] > s->change->unchanged_since) {
-		shelf_uidset_add(s->modified, uid);
+	*out = 0;
+	if (left == 0)
 		return 0;
+	rc = kv_scan_open(kv_txn_view(c->txn), KV_MSG, mail_key_span(&prefix), mail_key_span(&from), &scan);
+	if (rc != 0)
+		return rc;
+	while (left > 0 && (rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		uint32_t uid = key.len == 8 ? base_get_be32(key.data + 4) : 0;
+
+		if (uid >> INDEX_PAGE_SHIFT != page)
+			break;
+		if (!index_bit(which, uid % INDEX_PAGE_UIDS))
+			continue;
+		if ((rc = mail_msg_decode(value, &msg)) != 0)
+			break;
+		*out += msg.size;
+		left--;
 	}
-	if (apply(p, n, s->change->op, w) == 0)
+	kv_scan_close(&scan);
+	return rc < 0 ? rc : left > 0 ? SHELF_ECORRUPT : 0;
+}
+
+/* \Deleted before and after: its bytes are counted. */
+static int
+count_deleted(struct mail_change *c, struct mail_open *o, const struct index_bits *before)
+{
+	const struct index_bits *now = &o->page->flag[INDEX_FLAG_DELETED];
+	struct index_bits more, less;
+	uint64_t more_bytes, less_bytes;
+	int rc;
+
+	for (int w = 0; w < 4; w++) {
+		more.word[w] = now->word[w] & ~before->word[w];
+		less.word[w] = before->word[w] & ~now->word[w];
+	}
+	if ((rc = sizes_of(c, o->row.id, o->page->page, &more, &more_bytes)) != 0 ||
+	    (rc = sizes_of(c, o->row.id, o->page->page, &less, &less_bytes)) != 0)
+		return rc;
+	o->row.deleted_bytes += more_bytes - less_bytes;
+	return 0;
+}
+
+/* The loaded page. */
+static int
+store_page(struct mail_change *c, struct mail_open *o, struct storing *s, const struct wanted *w)
+{
+	struct index_page *p = o->page;
+	const struct index_bits deleted = p->flag[INDEX_FLAG_DELETED];
+	struct index_bits which = index_bits_of(s->uids, p->page), changed;
+
+	for (int i = 0; i < 4; i++)
+		which.word[i] &= p->exists.word[i];
+	for (unsigned n = s->change->unchanged_since == UINT64_MAX ? INDEX_PAGE_UIDS
+								   : index_bits_next(&which, 0);
+	     n < INDEX_PAGE_UIDS; n = index_bits_next(&which, n + 1))
+		if (p->modseq[n] > s->change->unchanged_since) {
+			shelf_uidset_add(s->modified, p->page << INDEX_PAGE_SHIFT | n);
+			index_bit_set(&which, n, false);
+		}
+	changed = apply(p, &which, s->change->op, w);
+	if (!index_bits_any(&changed))
 		return 0;
 	mail_open_touch(c, o);
-	p->modseq[n] = c->modseq;
-	if (index_page_has(p, INDEX_FLAG_DELETED, n) == deleted)
-		return 0;
-	if ((rc = mail_msg_get(kv_txn_view(c->txn), s->mailbox, uid, &msg)) != 0)
-		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
-	o->row.deleted_bytes += deleted ? -msg.size : msg.size;
-	return 0;
+	for (unsigned n = index_bits_next(&changed, 0); n < INDEX_PAGE_UIDS;
+	     n = index_bits_next(&changed, n + 1))
+		p->modseq[n] = c->modseq;
+	return count_deleted(c, o, &deleted);
 }
 
 static int
@@ -121,25 +163,21 @@ store_slice(struct mail_change *c, struct mail_open *o, struct storing *s)
 {
 	unsigned pages = 0;
 	struct wanted w;
-	uint32_t uid;
+	uint32_t uid = shelf_uidset_next(s->uids, s->from);
 	int rc;
 
+	s->next = 0;
 	if ((rc = resolve(c, o, s->change, &w)) != 0)
 		return rc;
-	s->next = 0;
-	for (uid = shelf_uidset_next(s->uids, s->from); uid != 0 && uid < o->row.uidnext;
-	     uid = shelf_uidset_next(s->uids, uid + 1)) {
-		if (o->page == NULL || o->page->page != uid >> INDEX_PAGE_SHIFT) {
-			if (pages++ == SLICE_PAGES) {
-				s->next = uid;
-				break;
-			}
-			if ((rc = mail_open_page(c, o, uid)) != 0)
-				return rc;
+	while (uid != 0 && uid < o->row.uidnext) {
+		if (pages++ == SLICE_PAGES) {
+			s->next = uid;
+			break;
 		}
-		if (index_bit(&o->page->exists, uid % INDEX_PAGE_UIDS) &&
-		    (rc = store_one(c, o, s, &w, uid)) != 0)
+		if ((rc = mail_open_page(c, o, uid)) != 0 || (rc = store_page(c, o, s, &w)) != 0)
 			return rc;
+		uid = (uid | (INDEX_PAGE_UIDS - 1)) + 1;
+		uid = uid == 0 ? 0 : shelf_uidset_next(s->uids, uid); /* behind the last page comes none */
 	}
 	return 0;
 }

@@ -208,16 +208,13 @@ flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
 	*out = (struct shelf_msg){.uid = uid, .modseq = p->modseq[n]};
 	for (unsigned f = 0; f < 5; f++)
 		out->flags |= index_page_has(p, f, n) ? 1u << f : 0;
-	for (unsigned f = index_bits_next(&p->used, INDEX_FLAG_KEYWORD); f < INDEX_PAGE_UIDS;
-	     f = index_bits_next(&p->used, f + 1)) {
+	for (unsigned f = index_page_next_flag(p, INDEX_FLAG_KEYWORD); f < INDEX_FLAGS;
+	     f = index_page_next_flag(p, f + 1)) {
 		unsigned k = f - INDEX_FLAG_KEYWORD;
 
 		if (index_page_has(p, f, n))
 			out->keywords[k / 64] |= (uint64_t)1 << (k % 64);
 	}
-	for (unsigned k = 256 - INDEX_FLAG_KEYWORD; p->used_high != 0 && k < 256; k++)
-		if (index_page_has(p, INDEX_FLAG_KEYWORD + k, n))
-			out->keywords[k / 64] |= (uint64_t)1 << (k % 64);
 }
 
 static void
