@@ -10,15 +10,17 @@ imap_cmd_enable(struct imap_cmd *c)
 {
 	struct shelf_span name = {0};
 
-	bool condstore = false;
+	bool condstore = false, qresync = false;
 
 	do {
 		if (!imap_parse_sp(&c->p) || !imap_parse_atom(&c->p, &name))
 			return imap_parse_failed(c);
 		condstore = condstore || shelf_span_is(name, "CONDSTORE");
+		qresync = qresync || shelf_span_is(name, "QRESYNC");
 	} while (!imap_at_end(&c->p));
-	imap_untagged(c->s, "ENABLED%s", condstore ? " CONDSTORE" : "");
-	if (condstore)
+	imap_untagged(c->s, "ENABLED%s%s", qresync ? " QRESYNC" : "", condstore ? " CONDSTORE" : "");
+	c->s->qresync = c->s->qresync || qresync;
+	if (condstore || qresync)
 		imap_condstore_enable(c->s);
 	return imap_completed(c);
 }

@@ -1,12 +1,12 @@
 /*
  * cmd_fetch.c - FETCH, UID FETCH
  *
- *   parse -> (mark \Seen on a worker) -> run ... run -> reply
+ *   parse -> (find changes on a worker -> VANISHED) -> (mark \Seen on a worker) -> run ... run -> reply
  *
  * \Seen is set once for all messages before the first response, so that the responses show it and a
  * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading.
  * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED); RFC 4466 2.4 (modifiers);
- *           RFC 9394 3.3 (PARTIAL); RFC 7162 3.1.4 (CHANGEDSINCE).
+ *           RFC 9394 3.3 (PARTIAL); RFC 7162 3.1.4, 3.2.6 (CHANGEDSINCE, VANISHED).
  */
 #include "imap_condstore.h"
 #include "imap_esearch.h"
@@ -26,8 +26,11 @@ struct seen_work {
 
 struct fetch_command {
 	struct imap_fetch fetch;
-	bool has_partial;
+	bool has_partial, has_since, wants_vanished;
 	struct imap_partial partial;
+	uint64_t since;
+	struct imap_changes changes;
+	struct shelf_uidset *named; /* uids of the command, there or not; for VANISHED */
 	struct seen_work work;
 };
 
@@ -36,6 +39,8 @@ cleanup(struct imap_cmd *c)
 {
 	struct fetch_command *fc = c->data;
 
+	imap_changes_end(&fc->changes);
+	shelf_uidset_free(&fc->named);
 	imap_fetch_end(&fc->fetch);
 }
 
@@ -157,7 +162,12 @@ parse_modifier(struct imap_cmd *c, struct fetch_command *fc)
 
 	if (imap_try_word(p, "CHANGEDSINCE")) {
 		imap_fetch_add(&c->arena, "MODSEQ", &fc->fetch.items);
-		return imap_condstore_number(p, &fc->fetch.changed_since);
+		fc->has_since = true;
+		return imap_condstore_number(p, &fc->since);
+	}
+	if (c->uid && c->s->qresync && imap_try_word(p, "VANISHED")) {
+		fc->wants_vanished = true;
+		return true;
 	}
 	if (!c->uid || !imap_try_word(p, "PARTIAL"))
 		return imap_parse_fail(p, "unknown FETCH modifier");
@@ -179,7 +189,52 @@ parse_modifiers(struct imap_cmd *c, struct fetch_command *fc)
 		if (!parse_modifier(c, fc))
 			return false;
 	} while (imap_try(&c->p, ' '));
+	if (fc->wants_vanished && !fc->has_since)
+		return imap_parse_fail(&c->p, "VANISHED goes with CHANGEDSINCE");
 	return imap_parse_close(&c->p);
+}
+
+static enum imap_step
+begin(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+	struct imap_fetch *f = &fc->fetch;
+
+	if (fc->has_partial)
+		imap_partial_cut(&fc->partial, f->uids);
+	if (fc->has_since)
+		shelf_uidset_and(f->uids, fc->changes.changed);
+	f->uid = shelf_uidset_next(f->uids, 1);
+	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)
+		return begin_seen(c);
+	return begin_run(c);
+}
+
+static enum imap_step
+vanished(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+
+	while (imap_condstore_vanished(c->s, fc->changes.vanished, &fc->changes.next, true)) {
+		if (imap_out_full(c->s))
+			return IMAP_WANT_OUTPUT;
+	}
+	return begin(c);
+}
+
+static enum imap_step
+changes_found(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+
+	if (fc->changes.rc != 0)
+		return imap_err(c, fc->changes.rc);
+	imap_changes_take(c->s, &fc->changes, NULL);
+	if (!fc->wants_vanished)
+		return begin(c);
+	shelf_uidset_and(fc->changes.vanished, fc->named);
+	c->run = vanished;
+	return vanished(c);
 }
 
 enum imap_step
@@ -199,14 +254,18 @@ imap_cmd_fetch(struct imap_cmd *c)
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, f->uids))
 		return IMAP_DONE;
-	if (fc->has_partial)
-		imap_partial_cut(&fc->partial, f->uids);
 	f->has_uid = imap_fetch_has(&f->items, "UID");
+	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);
 	if (f->items.needs & IMAP_NEED_MODSEQ)
 		imap_condstore_enable(c->s);
-	f->uid = shelf_uidset_next(f->uids, 1);
-	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);
-	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)
-		return begin_seen(c);
-	return begin_run(c);
+	if (!fc->has_since)
+		return begin(c);
+	if (fc->wants_vanished) {
+		fc->named = shelf_uidset_new();
+		if (imap_set_numbers(set, shelf_view_uidnext(c->s->view) - 1, fc->named) != 0)
+			return imap_bad(c, "bad sequence set");
+	}
+	imap_changes_begin(c->s, fc->since, &fc->changes);
+	c->run = changes_found;
+	return imap_work(c, imap_changes_run, &fc->changes);
 }

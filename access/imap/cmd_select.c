@@ -2,12 +2,14 @@
  * cmd_select.c - SELECT, EXAMINE, UNSELECT, CLOSE
  *
  *   find --SELECT--> claim \Recent (worker) --> open --> OK
- *     +---EXAMINE------------------------------^
+ *     +---EXAMINE------------------------------^      |          ^
+ *                                                     +--QRESYNC-+ changes (worker)
  *
  * The mailbox selected before is left as soon as the arguments are read, whatever becomes of the
  * new one (RFC 9051 6.3.2). \Recent is claimed before the snapshot that is shown, so that EXISTS
  * and RECENT speak of the same messages.
- * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691; RFC 7162 3.1.2, 3.1.8.
+ * Sources   RFC 3501 6.3.1, 6.3.2; RFC 9051 6.3.2, 6.3.3, 6.4.1, 6.4.2; RFC 3691; RFC 7162 3.1.2, 3.1.8,
+ *           3.2.5, 3.2.11.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +26,23 @@ struct select {
 	uint32_t mailbox;
 	struct imap_claim claim;
 	unsigned tries;
+	/* QRESYNC */
+	bool resync;
+	uint32_t uidvalidity;
+	uint64_t since;
+	struct shelf_uidset *known; /* NULL: all uids */
+	struct imap_changes changes;
+	struct imap_flags_walk shown;
 };
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+
+	shelf_uidset_free(&sel->known);
+	imap_changes_end(&sel->changes);
+}
 
 void
 imap_unselect(struct imap_session *s)
@@ -42,10 +60,54 @@ imap_unselect(struct imap_session *s)
 }
 
 static enum imap_step
-selected(struct imap_cmd *c)
+finished(struct imap_cmd *c)
 {
 	return imap_ok_code(c, c->s->read_only ? "READ-ONLY" : "READ-WRITE", "%s completed",
 	    c->name);
+}
+
+/* ---- QRESYNC: what happened since the client was last here -------------------------------------- */
+
+static enum imap_step
+show_changes(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+	int rc;
+
+	while (imap_condstore_vanished(c->s, sel->changes.vanished, &sel->changes.next, true)) {
+		if (imap_out_full(c->s))
+			return IMAP_WANT_OUTPUT;
+	}
+	rc = imap_sync_print_flags(c, &sel->shown);
+	if (rc == 1)
+		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	return rc != 0 ? imap_err(c, rc) : finished(c);
+}
+
+static enum imap_step
+changes_found(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+
+	if (sel->changes.rc != 0)
+		return imap_err(c, sel->changes.rc);
+	imap_changes_take(c->s, &sel->changes, sel->known);
+	sel->shown = (struct imap_flags_walk){.uids = sel->changes.changed, .next = 1, .all = true};
+	c->run = show_changes;
+	return show_changes(c);
+}
+
+/* Everything of SELECT has been told. */
+static enum imap_step
+selected(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+
+	if (!sel->resync)
+		return finished(c);
+	imap_changes_begin(c->s, sel->since, &sel->changes);
+	c->run = changes_found;
+	return imap_work(c, imap_changes_run, &sel->changes);
 }
 
 static int
@@ -65,6 +127,8 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	if (rc != 0)
 		goto out;
 	s->mailbox = row->id;
+	/* RFC 7162 3.2.5: of another mailbox by this name nothing is known. */
+	sel->resync = sel->resync && sel->uidvalidity == row->uidvalidity;
 	s->read_only = sel->examine;
 	s->inbox = shelf_span_is(row->name, "INBOX");
 	s->state = IMAP_SELECTED;
@@ -116,6 +180,57 @@ open_mailbox(struct imap_cmd *c)
 	return selected(c);
 }
 
+/* "41,43:211": uids the client knows, or a set of its sample (which the log of removals makes needless). */
+static bool
+parse_known(struct imap_parser *p, struct shelf_uidset *out)
+{
+	struct shelf_span text;
+
+	if (!imap_parse_set(p, &text))
+		return false;
+	if (memchr(text.data, '*', text.len) != NULL || memchr(text.data, '$', text.len) != NULL ||
+	    imap_set_numbers(text, UINT32_MAX, out) != 0)
+		return imap_parse_fail(p, "bad set of known messages");
+	return true;
+}
+
+static bool
+parse_sample(struct imap_parser *p)
+{
+	struct shelf_uidset *ignored = shelf_uidset_new();
+	bool ok = imap_parse_open(p) && parse_known(p, ignored) && imap_parse_sp(p) &&
+	    parse_known(p, ignored) && imap_parse_close(p);
+
+	shelf_uidset_free(&ignored);
+	return ok;
+}
+
+/* "(67890007 90060115194045000 41:211,214:541 (1,5 41,45))" */
+static bool
+parse_qresync(struct imap_cmd *c)
+{
+	struct select *sel = c->data;
+	struct imap_parser *p = &c->p;
+	bool more;
+
+	if (!c->s->qresync)
+		return imap_parse_fail(p, "QRESYNC is not enabled");
+	if (sel->resync)
+		return imap_parse_fail(p, "QRESYNC twice");
+	sel->resync = true;
+	if (!imap_parse_sp(p) || !imap_parse_open(p) || !imap_parse_nz_number(p, &sel->uidvalidity) ||
+	    !imap_condstore_number(p, &sel->since))
+		return false;
+	more = imap_try(p, ' ');
+	if (more && !imap_at(p, '(')) {
+		sel->known = shelf_uidset_new();
+		if (!parse_known(p, sel->known))
+			return false;
+		more = imap_try(p, ' ');
+	}
+	return (!more || parse_sample(p)) && imap_parse_close(p);
+}
+
 /* " (CONDSTORE)" */
 static bool
 parse_parameters(struct imap_cmd *c)
@@ -128,9 +243,12 @@ parse_parameters(struct imap_cmd *c)
 	if (!imap_parse_open(p))
 		return false;
 	do {
-		if (!imap_try_word(p, "CONDSTORE"))
+		if (imap_try_word(p, "CONDSTORE"))
+			sel->condstore = true;
+		else if (!imap_try_word(p, "QRESYNC"))
 			return imap_parse_fail(p, "unknown parameter");
-		sel->condstore = true;
+		else if (!parse_qresync(c))
+			return false;
 	} while (imap_try(p, ' '));
 	return imap_parse_close(p);
 }
@@ -146,9 +264,13 @@ start(struct imap_cmd *c, bool examine)
 	int rc = 0;
 
 	c->data = sel;
+	c->cleanup = cleanup;
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !parse_parameters(c) ||
 	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
+	/* RFC 9051 6.3.2, RFC 7162 3.2.11: what follows is of the new one. */
+	if (s->view != NULL)
+		imap_untagged(s, "OK [CLOSED] The mailbox selected before is closed");
 	imap_unselect(s);
 	if (sel->condstore)
 		s->condstore = true;

@@ -81,6 +81,58 @@ imap_condstore_set(struct imap_cmd *c, const struct shelf_uidset *uids)
 	return set;
 }
 
+void
+imap_changes_begin(struct imap_session *s, uint64_t since, struct imap_changes *ch)
+{
+	*ch = (struct imap_changes){
+	    .store = s->store,
+	    .account = s->account,
+	    .mailbox = s->mailbox,
+	    .since = since,
+	    .below = shelf_view_uidnext(s->view),
+	    .changed = shelf_uidset_new(),
+	    .vanished = shelf_uidset_new(),
+	    .next = 1,
+	};
+}
+
+void
+imap_changes_run(void *arg)
+{
+	struct imap_changes *ch = arg;
+	struct shelf_rd *rd = NULL;
+
+	ch->rc = shelf_rd_begin(ch->store, ch->account, &rd);
+	if (ch->rc == 0)
+		ch->rc = shelf_msg_changes(rd, ch->mailbox, ch->since, ch->below, ch->changed,
+		    ch->vanished);
+	shelf_rd_end(&rd);
+}
+
+/* What was removed but is in the view still has a message number: its VANISHED comes with the next sync
+ * that may renumber, and is none of EARLIER. */
+void
+imap_changes_take(struct imap_session *s, struct imap_changes *ch, const struct shelf_uidset *known)
+{
+	struct shelf_uidset *all = shelf_uidset_new();
+
+	shelf_view_uids(s->view, all);
+	shelf_uidset_and(ch->changed, all);
+	shelf_uidset_andnot(ch->vanished, all);
+	shelf_uidset_free(&all);
+	if (known == NULL)
+		return;
+	shelf_uidset_and(ch->changed, known);
+	shelf_uidset_and(ch->vanished, known);
+}
+
+void
+imap_changes_end(struct imap_changes *ch)
+{
+	shelf_uidset_free(&ch->changed);
+	shelf_uidset_free(&ch->vanished);
+}
+
 enum imap_step
 imap_condstore_removed(struct imap_cmd *c)
 {

@@ -106,10 +106,6 @@ load(struct imap_fetch *f)
 		rc = shelf_msg_get(f->rd, f->s->mailbox, f->uid, &f->msg);
 	if (rc != 0)
 		return rc;
-	if (f->msg.modseq <= f->changed_since && f->changed_since > 0) {
-		next_message(f);
-		return 0;
-	}
 	if (prints_flags(f)) {
 		rc = need_keywords(f);
 		if (rc != 0)

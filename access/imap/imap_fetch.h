@@ -116,7 +116,6 @@ struct imap_fetch {
 	struct shelf_uidset *unseen;   /* became \Seen by this command; FLAGS are due */
 	uint64_t seen_modseq;
 	bool has_uid;                  /* UID is among the items */
-	uint64_t changed_since;        /* messages up to this mod-sequence are passed over; 0: none */
 
 	uint32_t uid;                  /* the message at hand, or where to go on; 0: no more */
 	enum imap_fetch_stage stage;
