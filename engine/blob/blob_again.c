@@ -122,29 +122,17 @@ pack_slice(struct slice *s, struct kv_view *view)
 
 /* ---- In the transaction ----------------------------------------------------------------------------- */
 
+/* The derived data alone: the body is too large for a dictionary and stays where it is. */
 static int
-remove_all(struct kv_txn *txn, enum kv_table table, uint64_t id)
+replace_derived(struct kv_txn *txn, uint64_t where, const struct shelf_buf *derived)
 {
-	unsigned left = SLICE_ROWS;
-	int rc = blob_remove_rows(txn, table, id, &left);
+	unsigned left = BLOB_MOVE_ROWS_MAX;
+	uint64_t ignored = 0;
+	int rc = blob_remove_rows(txn, KV_DERIVED, where, &left, &ignored);
 
-	return rc == 0 && left == 0 ? SHELF_ECORRUPT : rc; /* more rows than so few bytes have */
-}
-
-/* The body and the derived data move to a new id. */
-static int
-move(struct kv_txn *txn, const struct redo *r, struct blob_row *row)
-{
-	uint64_t old = blob_where(r->blob, row);
-	int rc;
-
-	if ((rc = blob_new_id(txn, &row->where)) != 0 ||
-	    (rc = blob_put_bytes(txn, KV_CHUNK, row->where, shelf_buf_span(&r->form->body))) != 0 ||
-	    (rc = remove_all(txn, KV_CHUNK, old)) != 0)
-		return rc;
-	row->stored = r->form->body.len;
-	row->dict = r->form->dict;
-	return 0;
+	if (rc != 0 || left == 0)
+		return rc != 0 ? rc : SHELF_ECORRUPT;
+	return blob_put_bytes(txn, KV_DERIVED, where, shelf_buf_span(derived));
 }
 
 static int
@@ -164,11 +152,13 @@ replace(struct kv_txn *txn, struct slice *s, const struct redo *r)
 	shelf_buf_add_span(&frames, row.frames);
 	row.frames = shelf_buf_span(&frames);
 	was = row;
-	if (small(&row))
-		rc = move(txn, r, &row);
-	if (rc == 0 && (rc = remove_all(txn, KV_DERIVED, blob_where(r->blob, &was))) == 0)
-		rc = blob_put_bytes(txn, KV_DERIVED, blob_where(r->blob, &row),
-				    shelf_buf_span(&r->form->derived));
+	if (small(&row)) {
+		row.dict = r->form->dict;
+		rc = blob_move(txn, r->blob, &row, shelf_buf_span(&r->form->body),
+			       shelf_buf_span(&r->form->derived));
+	} else {
+		rc = replace_derived(txn, blob_where(r->blob, &row), &r->form->derived);
+	}
 	row.derived = (uint32_t)r->form->derived.len;
 	row.derived_dict = r->form->derived_dict;
 	if (rc == 0 && (rc = blob_dicts_use(txn, &row, 1)) == 0 &&

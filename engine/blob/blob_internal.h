@@ -11,7 +11,7 @@
 enum { BLOB_CHUNK_BYTES = KV_VALUE_MAX, BLOB_KEY_BYTES = 8, BLOB_CHUNK_KEY_BYTES = 12 };
 
 /* JOB keys begin with the kind of work; the value ends in the bytes it stands for. */
-enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S' };
+enum { BLOB_JOB_REMOVE = 'B', BLOB_JOB_STAGED = 'S', BLOB_JOB_DEAD = 'D' };
 
 enum { BLOB_ZSTD_LEVEL = 3, BLOB_PRUNE_WRITES = 100 };
 
@@ -99,9 +99,20 @@ SHELF_CHECK int blob_put_chunks(struct kv_txn *txn, const struct blob_draft *dra
 /* All BYTES below ID in a table, the end cut as pages like it. */
 SHELF_CHECK int blob_put_bytes(struct kv_txn *txn, enum kv_table table, uint64_t id,
 			       struct shelf_span bytes);
-/* Removes up to LEFT rows of a table that begin with ID, and counts LEFT down. */
+/* Removes up to LEFT rows of a table that begin with ID, counts LEFT down, and adds to SHARED what the rows
+ * took in pages that they shared. */
 SHELF_CHECK int blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t id,
-				 unsigned *left);
+				 unsigned *left, uint64_t *shared);
+uint64_t blob_shared_bytes(size_t value_len);
+/* BYTES of such rows are gone that lay below ids of GROUP (id >> BLOB_GROUP_SHIFT): gives their pages back
+ * when it is time and MAY_MOVE. Writes some 300 rows at most. */
+enum { BLOB_GROUP_SHIFT = 5, BLOB_OWNER_N = UINT32_MAX, BLOB_MOVE_ROWS_MAX = 250 };
+SHELF_CHECK int blob_note_dead(struct kv_txn *txn, uint64_t group, uint64_t bytes, bool may_move);
+/* Puts these stored bytes below a new id and removes the old ones; ROW, which the caller then puts, says so. Its
+ * frames must not point into the store. */
+SHELF_CHECK int blob_move(struct kv_txn *txn, uint64_t blob, struct blob_row *row,
+			  struct shelf_span body, struct shelf_span derived);
+
 /* Body (RAW; NULL: it is compressed already) and derived data with these dictionaries of the view's shard,
  * into FORM, which is empty. */
 SHELF_CHECK int blob_form_make(struct kv_view *view, const uint32_t dicts[BLOB_KINDS],

@@ -4,6 +4,8 @@
  * Freeing more than about 500 pages in one transaction makes LMDB search its whole free list, so a
  * large blob goes in slices; its job row stays until the slice that removes the blob's row.
  *
+ * What remains between may move to where pages are filled (blob_dead.c).
+ *
  * What must stay true: the job of a staged blob says that all its bytes are there, as a link believes it
  * (blob_link.c). So it becomes a job of removal before the first byte goes.
  */
@@ -11,14 +13,17 @@
 
 #include "blob_internal.h"
 
-enum { SLICE_ROWS = 300, STAGED_KEPT_S = 24 * 3600 };
+enum { SLICE_ROWS = 200, STAGED_KEPT_S = 24 * 3600 };
 
 struct purge {
+	bool in_place; /* moves nothing: there is no room for it */
 	bool more;
+	uint64_t group, dead; /* bytes that went there and are not noted yet */
 };
 
 int
-blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *left)
+blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigned *left,
+		 uint64_t *shared)
 {
 	struct blob_key prefix = blob_key(blob);
 
@@ -37,6 +42,7 @@ blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigne
 		if (rc == 1) {
 			memcpy(victim.bytes, key.data, key.len);
 			victim.len = key.len;
+			*shared += blob_shared_bytes(value.len);
 		}
 		kv_scan_close(&scan);
 		if (rc <= 0)
@@ -48,9 +54,19 @@ blob_remove_rows(struct kv_txn *txn, enum kv_table table, uint64_t blob, unsigne
 	return 0;
 }
 
+/* Jobs come by id, so that a group is noted once for all that goes. */
+static int
+note_dead(struct kv_txn *txn, struct purge *p)
+{
+	uint64_t dead = p->dead;
+
+	p->dead = 0;
+	return dead == 0 ? 0 : blob_note_dead(txn, p->group, dead, !p->in_place);
+}
+
 /* What was staged and never linked has no row; one that cannot be read must not keep the rest from going. */
 static int
-remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
+remove_one(struct kv_txn *txn, struct purge *p, uint64_t blob, unsigned *left)
 {
 	struct blob_row row;
 	uint64_t where, ignored;
@@ -62,8 +78,11 @@ remove_one(struct kv_txn *txn, uint64_t blob, unsigned *left)
 	else if (rc != 0 && rc != SHELF_EMISSING)
 		return rc;
 	where = there ? blob_where(blob, &row) : blob;
-	if ((rc = blob_remove_rows(txn, KV_CHUNK, where, left)) != 0 ||
-	    (rc = blob_remove_rows(txn, KV_DERIVED, where, left)) != 0 || *left == 0)
+	if (where >> BLOB_GROUP_SHIFT != p->group && (rc = note_dead(txn, p)) != 0)
+		return rc;
+	p->group = where >> BLOB_GROUP_SHIFT;
+	if ((rc = blob_remove_rows(txn, KV_CHUNK, where, left, &p->dead)) != 0 ||
+	    (rc = blob_remove_rows(txn, KV_DERIVED, where, left, &p->dead)) != 0 || *left == 0)
 		return rc;
 	if (there && ((rc = blob_dicts_use(txn, &row, -1)) != 0 || (rc = blob_row_del(txn, blob)) != 0))
 		return rc;
@@ -102,21 +121,21 @@ purge_slice(struct kv_txn *txn, void *arg)
 	uint64_t blob;
 	int rc;
 
-	p->more = false;
+	*p = (struct purge){.in_place = p->in_place};
 	while ((rc = first_job(kv_txn_view(txn), BLOB_JOB_STAGED, &blob)) == 1 && left >= 2) {
 		left -= 2;
 		if ((rc = blob_give_up_staged(txn, blob)) != 0)
 			return rc;
 	}
 	while (rc >= 0 && (rc = first_job(kv_txn_view(txn), BLOB_JOB_REMOVE, &blob)) == 1) {
-		if (left == 0) {
+		if (left == 0 || kv_txn_writes(txn) > SLICE_ROWS) {
 			p->more = true;
-			return 0;
+			return note_dead(txn, p);
 		}
-		if ((rc = remove_one(txn, blob, &left)) != 0)
+		if ((rc = remove_one(txn, p, blob, &left)) != 0)
 			return rc;
 	}
-	return rc;
+	return rc < 0 ? rc : note_dead(txn, p);
 }
 
 int
@@ -136,7 +155,12 @@ blob_purge_step(struct kv_db *db, uint32_t shard)
 	kv_view_end(&view);
 	if (rc <= 0)
 		return rc;
-	if ((rc = kv_update_shard(db, shard, KV_QUIET, purge_slice, &p)) != 0)
+	rc = kv_update_shard(db, shard, KV_QUIET, purge_slice, &p);
+	if (rc == SHELF_EFULL) {
+		p.in_place = true;
+		rc = kv_update_shard(db, shard, KV_QUIET, purge_slice, &p);
+	}
+	if (rc != 0)
 		return rc;
 	return p.more ? 1 : 0;
 }

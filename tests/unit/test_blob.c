@@ -347,6 +347,65 @@ START_TEST(many_recipients_and_copies_are_one_body)
 }
 END_TEST
 
+/* ---- Room comes back ---------------------------------------------------------------------------------- */
+
+static uint64_t
+used_bytes(void)
+{
+	struct kv_stats st;
+
+	ck_assert_int_eq(kv_stats(r.store->kv, 0, &st), 0);
+	return st.file_bytes - st.free_bytes;
+}
+
+static unsigned
+jobs(void)
+{
+	struct shelf_span key, value;
+	struct kv_view *view = NULL;
+	struct kv_scan scan;
+	unsigned n = 0;
+
+	ck_assert_int_eq(kv_view_begin_shard(r.store->kv, 0, &view), 0);
+	ck_assert_int_eq(
+	    kv_scan_open(view, KV_JOB, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan), 0);
+	while (kv_scan_next(&scan, &key, &value) == 1)
+		n++;
+	kv_scan_close(&scan);
+	kv_view_end(&view);
+	return n;
+}
+
+/* Every second message goes, and a large one stays between: what is left shares fewer pages. */
+START_TEST(half_removed_is_half_the_room)
+{
+	struct shelf_uidset *half = shelf_uidset_new();
+	uint64_t empty, full;
+
+	rig_open(&r, &at_once);
+	empty = used_bytes();
+	for (unsigned i = 1; i <= 400; i++) {
+		store(i == 77 ? 1500 : 10 + i % 40);
+		if (i % 2 == 0)
+			shelf_uidset_add(half, i);
+	}
+	full = used_bytes() - empty;
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, half, 0, NULL), 0);
+	purge_all();
+	ck_assert_uint_lt((used_bytes() - empty) * 100, full * 70);
+	ck_assert_uint_eq(rig_findings(&r), 0); /* every body is read */
+	ck_assert_uint_eq(row_of(1).where == 0, false);
+	ck_assert_uint_eq(row_of(77).where, 0);
+	rig_reopen(&r);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+	expunge_all();
+	ck_assert_uint_eq(jobs(), 0);
+	ck_assert_uint_lt(used_bytes() - empty, 400000);
+	shelf_uidset_free(&half);
+	rig_close(&r);
+}
+END_TEST
+
 Suite *suite_blob(void);
 Suite *
 suite_blob(void)
@@ -361,6 +420,7 @@ suite_blob(void)
 	tcase_add_test(tc, as_many_dictionaries_as_the_row_holds);
 	tcase_add_test(tc, rows_of_the_first_release_are_read);
 	tcase_add_loop_test(tc, many_recipients_and_copies_are_one_body, 0, 2);
+	tcase_add_test(tc, half_removed_is_half_the_room);
 	suite_add_tcase(s, tc);
 	return s;
 }
