@@ -22,7 +22,7 @@
 enum { SCRIPT_OPS = 30, LANES = 8, FAULT_LANES = 2, KILL_LANES = 2, KILL_THREADS = 3, KILL_PROCESSES = 2,
 	POWER_LANES = 6, LANE_TIMEOUT_S = 3600,
 	/* With a step: that many times wider. An operation allocates more often than it writes. */
-	FAULT_STEP = 3, MEMORY_STEP = 60 };
+	FAULT_STEP = 1, MEMORY_STEP = 20 };
 
 struct options {
 	unsigned rounds, cuts, step;

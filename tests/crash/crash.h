@@ -22,8 +22,8 @@
 #include "model.h"
 #include "support.h"
 
-enum { CRASH_THREADS_MAX = 8, CRASH_SHARED = 2, CRASH_BOXES_MAX = 4096, CRASH_SENT_MAX = 65536,
-	CRASH_EXTRAS_MAX = 4096,
+enum { CRASH_THREADS_MAX = 8, CRASH_SHARED = 2, CRASH_PARTITIONS = 2, CRASH_BOXES_MAX = 4096, CRASH_SENT_MAX = 65536,
+	CRASH_EXTRAS_MAX = 4096, CRASH_ARCHIVES = 1, CRASH_ARCHIVED = 130, CRASH_INBOX = 1,
 	CRASH_DIED = 9 /* exit status of a worker that died at its fault */ };
 
 /* What the parent has seen of a mailbox id. */
@@ -55,6 +55,7 @@ struct crash {
 	uint32_t shared[CRASH_SHARED]; /* account ids */
 	uint32_t *shared_uid[CRASH_SHARED]; /* by thread * CRASH_SENT_MAX + number; 0: not seen */
 	bool *shared_acked;
+	uint32_t archive[CRASH_ARCHIVES]; /* account ids; nobody changes their mail */
 	struct model *contents;        /* of the shared deliveries */
 	bool verbose;
 };

@@ -8,23 +8,58 @@
 
 #include "crash.h"
 
+/* Mail enough to make a dictionary of. */
+static void
+fill(struct crash *c, struct shelf_store *store, uint32_t account)
+{
+	struct model *m = model_new(c->seed + 2000 + account, 0, 0);
+	struct shelf_append item[CRASH_ARCHIVED];
+	struct shelf_append_result result;
+	struct shelf_buf bytes = {0};
+
+	for (unsigned i = 0; i < CRASH_ARCHIVED; i++) {
+		shelf_buf_clear(&bytes);
+		model_content(m, i / 2 * 37 % 36, &bytes); /* small ones */
+		shelf_buf_printf(&bytes, "%u\r\n", i);
+		item[i] = (struct shelf_append){.internaldate_s = model_date(i)};
+		if (shelf_draft_new(store, &item[i].draft) != 0 ||
+		    shelf_draft_write(item[i].draft, bytes.data, bytes.len) != 0 ||
+		    shelf_draft_finish(item[i].draft) != 0)
+			support_fatal("no draft");
+	}
+	if (shelf_append(store, account, CRASH_INBOX, item, CRASH_ARCHIVED, &result) != 0)
+		support_fatal("the archive cannot be filled");
+	for (unsigned i = 0; i < CRASH_ARCHIVED; i++)
+		shelf_draft_free(&item[i].draft);
+	shelf_buf_free(&bytes);
+	model_free(&m);
+}
+
+static void
+account_name(const struct crash *c, unsigned i, char name[16])
+{
+	snprintf(name, 16, i < c->threads + CRASH_SHARED ? "user%u" : "archive%u", i);
+}
+
 static void
 make_accounts(struct crash *c)
 {
-	struct shelf_store_params params = {.partitions = 2, .map_bytes = 1u << 30};
+	struct shelf_store_params params = {.partitions = CRASH_PARTITIONS, .map_bytes = 1u << 30};
 	struct shelf_store *store = NULL;
 	char name[16];
 
 	if (shelf_store_create(c->dir, &params) != 0 || shelf_store_open(c->dir, 0, &store) != 0)
 		support_fatal("no store in %s", c->dir);
-	for (unsigned i = 0; i < c->threads + CRASH_SHARED; i++) {
+	for (unsigned i = 0; i < c->threads + CRASH_SHARED + CRASH_ARCHIVES; i++) {
 		struct shelf_account_new account = {.limit_messages = i == 1 ? 40 : 0};
 		uint32_t id;
 
-		snprintf(name, sizeof name, "user%u", i);
+		account_name(c, i, name);
 		account.name = shelf_span_str(name);
 		if (shelf_account_add(store, &account, 1, NULL, &id) != 0)
 			support_fatal("no account");
+		if (i >= c->threads + CRASH_SHARED)
+			fill(c, store, id);
 	}
 	shelf_store_close(&store);
 }
@@ -39,14 +74,16 @@ find_accounts(struct crash *c)
 
 	if (shelf_store_open(c->dir, 0, &store) != 0)
 		support_fatal("the new store does not open");
-	for (unsigned i = 0; i < c->threads + CRASH_SHARED; i++) {
-		snprintf(name, sizeof name, "user%u", i);
+	for (unsigned i = 0; i < c->threads + CRASH_SHARED + CRASH_ARCHIVES; i++) {
+		account_name(c, i, name);
 		if (shelf_account_find(store, shelf_span_str(name), &account) != 0)
 			support_fatal("no account %s", name);
 		if (i < c->threads)
 			c->account[i].id = account.id;
-		else
+		else if (i < c->threads + CRASH_SHARED)
 			c->shared[i - c->threads] = account.id;
+		else
+			c->archive[i - c->threads - CRASH_SHARED] = account.id;
 	}
 	shelf_store_close(&store);
 }

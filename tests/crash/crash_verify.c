@@ -239,6 +239,21 @@ verify_extras(struct crash *c, unsigned thread, struct shelf_store *store)
 	return look.good;
 }
 
+/* The check has read the bodies; here they are counted. */
+static bool
+verify_archive(struct crash *c, unsigned which, struct shelf_store *store)
+{
+	struct look look = {.good = true};
+	struct shelf_mailbox inbox = {0};
+	struct shelf_rd *rd = NULL;
+
+	if (shelf_rd_begin(store, c->archive[which], &rd) != 0 ||
+	    shelf_mailbox_get(rd, CRASH_INBOX, &inbox) != 0 || inbox.exists != CRASH_ARCHIVED)
+		wrong(&look, "an archive has %u messages", inbox.exists);
+	shelf_rd_end(&rd);
+	return look.good;
+}
+
 static void
 finding(void *arg, unsigned invariant, uint32_t account, const char *text)
 {
@@ -266,6 +281,8 @@ crash_verify(struct crash *c, bool pending)
 		good = verify_account(c, &c->account[i], store, pending) && verify_extras(c, i, store) && good;
 	for (unsigned i = 0; i < CRASH_SHARED; i++)
 		good = verify_shared(c, store, i) && good;
+	for (unsigned i = 0; i < CRASH_ARCHIVES; i++)
+		good = verify_archive(c, i, store) && good;
 	shelf_store_close(&store);
 	return good;
 }

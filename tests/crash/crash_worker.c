@@ -12,7 +12,7 @@
 #include "crash.h"
 #include "kv.h"
 
-enum { REOPEN_EVERY = 25, OPEN_TRIES = 60, ROOM_PAUSE_US = 1100000 };
+enum { REOPEN_EVERY = 25, HOUSE_EVERY = 9, OPEN_TRIES = 60, ROOM_PAUSE_US = 1100000 };
 
 struct worker {
 	struct crash *crash;
@@ -158,6 +158,38 @@ change_accounts(struct worker *w)
 		say_extra(w, n - 1, CRASH_EXTRA_GONE);
 }
 
+/* A dictionary for a partition, old mail made anew with it, what nobody uses removed: what `mailshelf dict`
+ * does. */
+static int
+change_dictionaries(struct shelf_store *store, uint32_t partition)
+{
+	const struct shelf_dict_params params = {.bytes = 1024, .sample = 60};
+	struct shelf_dict_report report;
+	struct shelf_dict_pass pass = {0};
+	uint32_t removed;
+	int rc = shelf_dict_train(store, partition, &params, &report);
+
+	if (rc == 0 || rc == SHELF_ELIMIT)
+		rc = 1;
+	while (rc == 1)
+		rc = shelf_dict_recompress(store, partition, &pass, 5);
+	return rc == 0 ? shelf_dict_prune(store, partition, &removed) : rc;
+}
+
+/* What an administrator does beside all this. */
+static int
+keep_house(struct worker *w, uint64_t turn)
+{
+	struct shelf_store *store = *w->store;
+	uint32_t partition = turn / 2 % CRASH_PARTITIONS;
+	int rc;
+
+	if (turn % 2 == 0)
+		return change_dictionaries(store, partition);
+	rc = shelf_store_purge(store, 2);
+	return rc < 0 ? rc : 0;
+}
+
 /* ---- After a fault of the disk -------------------------------------------------------------------- */
 
 static int
@@ -285,7 +317,7 @@ static void *
 work(void *arg)
 {
 	struct worker *w = arg;
-	const struct model_op purge = {.kind = MODEL_EXPUNGE, .box = "purge"};
+	const struct model_op house = {.kind = MODEL_EXPUNGE, .box = "(keeping house)"};
 	bool faults = fault_is_error || w->plan->disk != DISK_NONE;
 
 	for (uint64_t n = 0; w->plan->ops == 0 || n < w->plan->ops; n++) {
@@ -296,8 +328,12 @@ work(void *arg)
 			send_shared(w);
 		if (n % 12 == 7)
 			change_accounts(w);
-		if (n % 16 == 15 && shelf_store_purge(*w->store, 2) < 0 && !faults)
-			refused(w, &purge, SHELF_EIO, 0);
+		if (n % HOUSE_EVERY == HOUSE_EVERY - 1) {
+			int rc = keep_house(w, n / HOUSE_EVERY);
+
+			if (rc != 0 && !faults)
+				refused(w, &house, rc, 0);
+		}
 		if (w->plan->processes > 1 && w->alone && n % REOPEN_EVERY == REOPEN_EVERY - 1)
 			reopen(w);
 	}

@@ -3,7 +3,7 @@
 #
 # Every part prints lines "NAME: P passed, F failed"; they are added up here. A part that ends without
 # such a line, or with a failure that it did not count, is one failure.
-# Settings: BUILD, JOBS, CRASH_ROUNDS (20), CRASH_STEP (2), CRASH_CUTS (60), FUZZ_MUTATIONS (2000), PARTS (all of them, in this order).
+# Settings: BUILD, JOBS, CRASH_ROUNDS (20), CRASH_STEP (15), CRASH_CUTS (60), FUZZ_MUTATIONS (2000), PARTS (all of them, in this order).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -120,7 +120,7 @@ for group in $PARTS; do
 	unit) part unit "$BIN/unit" ;;
 	dialogue) part dialogue "$BIN/dialogue" tests/dialogue ;;
 	bytewise) part bytewise "$BIN/dialogue" --bytewise tests/dialogue ;;
-	crash) part crash "$BIN/crash" --rounds "${CRASH_ROUNDS:-20}" --step "${CRASH_STEP:-2}" --cuts "${CRASH_CUTS:-60}" ;;
+	crash) part crash "$BIN/crash" --rounds "${CRASH_ROUNDS:-20}" --step "${CRASH_STEP:-15}" --cuts "${CRASH_CUTS:-60}" ;;
 	fuzz) part fuzz regress ;;
 	clients) part clients env BIN="$BIN" python3 tests/clients/run.py ;;
 	*)
