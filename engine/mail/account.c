@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
 #include "mail.h"
@@ -230,6 +231,34 @@ store_batch(struct add_batch *b)
 }
 
 static int
+leave_account_job(struct kv_txn *txn, void *arg)
+{
+	uint8_t key[5] = {MAIL_JOB_ACCOUNT};
+
+	base_put_be32(key + 1, *(uint32_t *)arg);
+	return kv_put(txn, KV_JOB, shelf_span(key, sizeof(key)), shelf_span(NULL, 0));
+}
+
+/* Rows made for a name that somebody else was faster to take are nobody's: the purge clears them. */
+static void
+give_up_rows(struct add_batch *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		struct adding *a = &b->list[i];
+		uint32_t shard;
+		int rc;
+
+		if (a->id == 0 || a->rc != SHELF_EEXISTS)
+			continue;
+		if ((rc = kv_shard_of(b->store->kv, a->id, &shard)) == 0)
+			rc = kv_update_shard(b->store->kv, shard, KV_QUIET, leave_account_job, &a->id);
+		if (rc != 0)
+			shelf_log(SHELF_LOG_WARN, "rows of nobody stay", "account", "%u", a->id, "error",
+			    "%s", shelf_err_text(rc), NULL);
+	}
+}
+
+static int
 add_slice(struct shelf_store *store, const struct shelf_account_new *list, size_t n, int *rc_out,
 	  uint32_t *id_out)
 {
@@ -246,6 +275,7 @@ add_slice(struct shelf_store *store, const struct shelf_account_new *list, size_
 	if ((rc = pass_over_known(&b)) == 0) {
 		hash_all(&b);
 		rc = store_batch(&b);
+		give_up_rows(&b);
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct adding *a = &b.list[i];
@@ -459,15 +489,6 @@ shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_
 	if (password.len > 0 && (rc = login_hash(password, hash, sizeof(hash))) != 0)
 		return rc;
 	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
-}
-
-static int
-leave_account_job(struct kv_txn *txn, void *arg)
-{
-	uint8_t key[5] = {MAIL_JOB_ACCOUNT};
-
-	base_put_be32(key + 1, *(uint32_t *)arg);
-	return kv_put(txn, KV_JOB, shelf_span(key, sizeof(key)), shelf_span(NULL, 0));
 }
 
 /* The job first: should the machine stop in between, the purge finds a job for an account that still has

@@ -9,7 +9,8 @@
  *   - A row is the sum over the ACCT rows that say they are counted in it. Every change moves the account's
  *     difference (mail_change_end), an account enters before its first and leaves before its rows go.
  *   - A row without accounts is not there.
- * Arithmetic is modulo 2^64: a row that once was damaged refuses nothing, and check finds it.
+ * Mail is worth more than its sums: arithmetic is modulo 2^64, and a row that is lost or cannot be read counts
+ * as zeros when it changes. Nothing is refused for it, and check finds it.
  */
 #include "mail.h"
 
@@ -106,12 +107,16 @@ change_row(struct kv_txn *txn, const char *domain, const struct shelf_totals *wa
 	struct shelf_totals t;
 	int rc = mail_totals_get(kv_txn_view(txn), domain, &t);
 
-	if (rc != 0)
+	if (rc == SHELF_ECORRUPT)
+		t = (struct shelf_totals){0};
+	else if (rc != 0)
 		return rc;
 	sub(&t, was);
 	mail_totals_add(&t, is);
-	if (t.accounts == 0)
-		return kv_del(txn, KV_DOMAIN, mail_key_span(&key));
+	if (t.accounts == 0) {
+		rc = kv_del(txn, KV_DOMAIN, mail_key_span(&key));
+		return rc == SHELF_EMISSING ? 0 : rc;
+	}
 	base_add_le(&value, FORMAT, 1);
 #define SHELF_TOTAL(name, bytes, text) base_add_le(&value, t.name, 8);
 #include <mailshelf/totals.def>

@@ -359,6 +359,67 @@ START_TEST(domains_lie_across_partitions)
 }
 END_TEST
 
+/* Rows are made before names are given; those of a name that was taken belong to nobody and go. */
+START_TEST(a_name_given_twice_counts_once)
+{
+	const struct shelf_account_new twice[] = {{.name = shelf_span_str("same@example.org")},
+						  {.name = shelf_span_str("same@example.org")}};
+	struct shelf_partition_stats p;
+
+	rig_open(&r, &one_part);
+	ck_assert_int_eq(shelf_account_add(r.store, twice, 2, NULL, NULL), SHELF_EEXISTS);
+	purge_all();
+	ck_assert_uint_eq(domain("example.org").accounts, 1);
+	p = whole();
+	ck_assert_uint_eq(p.totals.accounts, 3);
+	ck_assert_uint_eq(p.uncounted_accounts, 0);
+	rig_close(&r);
+}
+END_TEST
+
+/* ---- Damage ----------------------------------------------------------------------------------------------- */
+
+static int
+cut_short(struct kv_txn *txn, void *arg)
+{
+	static const struct {
+		enum kv_table table;
+		struct mail_key key;
+	} rows[] = {{KV_DOMAIN, {.len = 1, .bytes = "*"}},
+		    {KV_DOMAIN, {.len = 1, .bytes = "@"}},
+		    {KV_META, {.len = 13, .bytes = "blobs"}}};
+	int rc = 0;
+
+	for (size_t i = 0; i < 3 && rc == 0; i++)
+		rc = *(bool *)arg ? kv_del(txn, rows[i].table, mail_key_span(&rows[i].key))
+				  : kv_put(txn, rows[i].table, mail_key_span(&rows[i].key),
+					   shelf_span("\001short", 6));
+	return rc;
+}
+
+/* Sums that are lost or cannot be read are a finding, and no reason to refuse or to keep mail. */
+START_TEST(damaged_sums_stop_nothing)
+{
+	bool lost = _i == 1;
+	struct shelf_uidset *all = rig_set(1, 10);
+
+	rig_open(&r, &one_part);
+	rig_append(&r, r.joe, r.inbox, "one", 0);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, cut_short, &lost), 0);
+	rig_append(&r, r.joe, r.inbox, "two", 0);
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, all, 0, NULL), 0);
+	rig_append(&r, r.joe, r.inbox, "three", 0);
+	add_account("new");
+	ck_assert_int_eq(shelf_account_delete(r.store, r.ann), 0);
+	purge_all();
+	ck_assert_uint_gt(rig_findings(&r), 0);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).used_messages, 1);
+	shelf_uidset_free(&all);
+	shelf_store_close(&r.store);
+	support_rmtree(r.dir);
+}
+END_TEST
+
 /* ---- A store of an older release --------------------------------------------------------------------------- */
 
 enum { NOTE_BYTES = 5, ACCT_OLD = 73, SUMS_BYTES = 16 };
@@ -698,6 +759,8 @@ suite_stats(void)
 	tcase_add_test(tc, a_deleted_mailbox_goes_and_comes_as_a_whole);
 	tcase_add_test(tc, what_moves_brought_its_body_in_all_the_same);
 	tcase_add_test(tc, domains_lie_across_partitions);
+	tcase_add_test(tc, a_name_given_twice_counts_once);
+	tcase_add_loop_test(tc, damaged_sums_stop_nothing, 0, 2);
 	tcase_add_test(tc, an_old_store_is_counted_beside_its_changes);
 	tcase_add_loop_test(tc, random_operations_keep_every_sum, 0, 8);
 	suite_add_tcase(s, tc);
