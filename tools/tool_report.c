@@ -196,7 +196,7 @@ tool_json_bool(struct shelf_buf *b, const char *key, bool value)
 	shelf_buf_add_str(b, value ? "true" : "false");
 }
 
-const char *
+char *
 tool_time_text(int64_t s, char *buf)
 {
 	int64_t days = s / 86400 - (s % 86400 < 0);

@@ -177,6 +177,60 @@ add_partitions(struct gather *g)
 	return rc == SHELF_EINVALID ? 0 : rc; /* behind the last one */
 }
 
+/* ---- Days ---------------------------------------------------------------------------------------- */
+
+/* The fields of shelf_history behind the totals. */
+#define HISTORY_NUMBERS(X)                                             \
+	X(physical_bytes, true, "stored, each body once", false)        \
+	X(gross_bytes, true, "stored, counted for each", true)          \
+	X(waiting_bytes, true, "wait for removal", true)                \
+	X(file_bytes, true, "data files", false)                        \
+	X(free_bytes, true, "of these free for reuse", false)
+
+static void
+add_history_columns(struct sheet *s)
+{
+	add_totals(s, true);
+	s->n -= 2;
+#define X(name, bytes, text, json_only) \
+	add_column(s, #name, text, (bytes) ? TOOL_BYTES : TOOL_NUMBER, json_only);
+	HISTORY_NUMBERS(X)
+#undef X
+	add_column(s, "partitions", "partitions looked at", TOOL_NUMBER, true);
+}
+
+/* Adds a partition's day to the line of that day. */
+static int
+add_day(void *arg, const struct shelf_history *day)
+{
+	struct gather *g = arg;
+	char date[32];
+	uint64_t one[COLUMNS_MAX], *v, *line;
+
+	tool_time_text(day->day_s, date)[10] = '\0';
+	v = put_totals(one, &day->totals, true) - 2;
+#define X(name, bytes, text, json_only) *v++ = day->name;
+	HISTORY_NUMBERS(X)
+#undef X
+	*v++ = 1;
+	line = tool_table_line(g->table, date);
+	for (size_t i = 0; i < (size_t)(v - one); i++)
+		line[i] += one[i];
+	return 0;
+}
+
+static int
+add_days(struct gather *g)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0; i++)
+		rc = shelf_stats_history(g->t->store, i, add_day, g);
+	if (rc == SHELF_EINVALID) /* behind the last one */
+		rc = tool_table_sort(g->table, "day") ? 0 : SHELF_EINVALID;
+	return rc;
+}
+
 /* ---- The store ----------------------------------------------------------------------------------- */
 
 /* The worst state, and each partition that is not well. */
@@ -244,7 +298,7 @@ print_store(struct tool *t, const struct gather *g)
 
 struct wanted {
 	const char *account, *domain, *sort;
-	bool accounts, domains, partitions;
+	bool accounts, domains, partitions, history;
 };
 
 static int
@@ -253,13 +307,14 @@ parse(struct tool *t, struct wanted *w)
 	const struct tool_option options[] = {{"account", TOOL_TEXT, &w->account},
 	    {"domain", TOOL_TEXT, &w->domain}, {"sort", TOOL_TEXT, &w->sort},
 	    {"accounts", TOOL_FLAG, &w->accounts}, {"domains", TOOL_FLAG, &w->domains},
-	    {"partitions", TOOL_FLAG, &w->partitions}, {0}};
+	    {"partitions", TOOL_FLAG, &w->partitions}, {"history", TOOL_FLAG, &w->history}, {0}};
 	int rc = tool_args(t, options, 0, 0);
 
 	if (rc != 0)
 		return rc;
-	if ((w->account != NULL) + (w->domain != NULL) + w->accounts + w->domains + w->partitions > 1)
-		return tool_usage(t, "one of --account, --accounts, --domain, --domains, --partitions");
+	if ((w->account != NULL) + (w->domain != NULL) + w->accounts + w->domains + w->partitions +
+	    w->history > 1)
+		return tool_usage(t, "one of --account, --accounts, --domain, --domains, --partitions, --history");
 	if (w->sort != NULL && !w->accounts && !w->domains && !w->partitions)
 		return tool_usage(t, "--sort: only with --accounts, --domains, --partitions");
 	return 0;
@@ -281,6 +336,8 @@ gather(struct gather *g, const struct wanted *w)
 		return shelf_account_each(g->t->store, add_account, g);
 	if (w->domains)
 		return shelf_stats_domain_each(g->t->store, add_domain, g);
+	if (w->history)
+		return add_days(g);
 	return w->partitions ? add_partitions(g) : print_store(g->t, g);
 }
 
@@ -323,10 +380,13 @@ tool_stats(struct tool *t)
 		add_account_columns(&sheet);
 	else if (w.domain != NULL || w.domains)
 		add_totals(&sheet, true);
+	else if (w.history)
+		add_history_columns(&sheet);
 	else
 		add_partition_columns(&sheet);
-	several = w.accounts || w.domains || w.partitions;
-	g.table = tool_table_new(w.partitions ? "partition" : "name", sheet.column, sheet.n);
+	several = w.accounts || w.domains || w.partitions || w.history;
+	g.table = tool_table_new(w.history ? "day" : w.partitions ? "partition" : "name", sheet.column,
+	    sheet.n);
 	/* Before anything is read: a wrong name must not cost a walk. */
 	if (w.sort != NULL && !tool_table_sort(g.table, w.sort))
 		rc = tool_usage(t, "--sort %s: no column of that name (name, message_bytes, held_bytes ...)",

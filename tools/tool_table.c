@@ -64,6 +64,15 @@ tool_table_add(struct tool_table *t, const char *name)
 	return line->value;
 }
 
+uint64_t *
+tool_table_line(struct tool_table *t, const char *name)
+{
+	for (size_t i = t->n; i > 0; i--)
+		if (strcmp(t->line[i - 1].name, name) == 0)
+			return t->line[i - 1].value;
+	return tool_table_add(t, name);
+}
+
 /* ---- Sorting ------------------------------------------------------------------------------------- */
 
 /* qsort hands no argument through; the tool has one thread. */

@@ -108,7 +108,7 @@ void tool_json_u64(struct shelf_buf *b, const char *key, uint64_t value);
 void tool_json_quota(struct shelf_buf *b, const struct shelf_quota *q);
 void tool_json_bool(struct shelf_buf *b, const char *key, bool value);
 /* "2026-11-21 10:00:00" UTC, into BUF of 32 bytes, which is returned. */
-const char *tool_time_text(int64_t s, char *buf);
+char *tool_time_text(int64_t s, char *buf);
 /* "1.5 GiB", or "none" for 0 when a limit is meant. */
 const char *tool_limit_text(uint64_t bytes, char *buf, size_t len);
 
@@ -127,6 +127,8 @@ struct tool_table *tool_table_new(const char *name_key, const struct tool_column
 void tool_table_free(struct tool_table **table);
 /* A line: its values are to be filled in, in the order of the columns, before the next is added. */
 uint64_t *tool_table_add(struct tool_table *table, const char *name);
+/* The line of that name, added when it is not there; for a few hundred. */
+uint64_t *tool_table_line(struct tool_table *table, const char *name);
 /* By name from a to z, or by a column from the highest down. False: no such column. */
 bool tool_table_sort(struct tool_table *table, const char *key);
 void tool_table_print(const struct tool_table *table);

@@ -64,6 +64,7 @@ struct shelf_store {
 	pthread_cond_t wake;
 	bool stop;
 	struct mail_catch_up catch_up;
+	int64_t noted_day;	/* of the last look (history.c). The janitor's. */
 	int64_t caught_up_s;	/* when that ended; 0: it goes on. The janitor's. */
 	uint32_t purge_account; /* the pass over accounts goes on behind this one */
 	int64_t purge_pass_s;	/* when the last pass ended */

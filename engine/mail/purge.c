@@ -412,6 +412,19 @@ catch_up(struct shelf_store *s)
 	s->caught_up_s = rc == 1 ? 0 : mono_s() + 1;
 }
 
+static void
+note_day(struct shelf_store *s)
+{
+	int64_t now_s = shelf_now_s(), day = now_s / (24 * 3600);
+	int rc;
+
+	if (s->noted_day == day)
+		return;
+	s->noted_day = day;
+	if ((rc = shelf_stats_note(s, now_s)) != 0)
+		shelf_log(SHELF_LOG_WARN, "the day was not noted", "error", "%s", shelf_err_text(rc), NULL);
+}
+
 static void *
 janitor(void *arg)
 {
@@ -440,6 +453,7 @@ janitor(void *arg)
 			}
 		}
 		catch_up(s);
+		note_day(s);
 		/* Where nothing is written, no committer does it. */
 		if (mono_s() - cleared_s >= kv_clear_readers_s) {
 			kv_clear_readers(s->kv);

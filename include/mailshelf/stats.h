@@ -86,6 +86,20 @@ SHELF_CHECK int shelf_stats_partition(struct shelf_store *store, uint32_t partit
 /* All partitions added up; disk_free_bytes is the smallest. */
 SHELF_CHECK int shelf_stats_store(struct shelf_store *store, struct shelf_partition_stats *out);
 
+/* A look a day at a partition: kept for two years, the first of each day (UTC). */
+struct shelf_history {
+	int64_t day_s, taken_s; /* when the day began; when it was looked */
+	struct shelf_totals totals;
+	uint64_t physical_bytes, gross_bytes, waiting_bytes, file_bytes, free_bytes;
+};
+/* The oldest first. fn returns 0 to go on; anything else ends the walk and is returned. No snapshot is held
+ * while it runs. SHELF_EINVALID: no such partition. */
+typedef int shelf_history_fn(void *arg, const struct shelf_history *day);
+SHELF_CHECK int shelf_stats_history(struct shelf_store *store, uint32_t partition, shelf_history_fn *fn,
+				    void *arg);
+/* Looks, where NOW's day has none. Runs by itself with SHELF_OPEN_SERVE. A full partition is passed over. */
+SHELF_CHECK int shelf_stats_note(struct shelf_store *store, int64_t now_s);
+
 /*
  * shelf_stats_catch_up(store, budget_ms)
  *   Counts what an older release stored, in small transactions, for about BUDGET_MS. Runs by itself with

@@ -140,6 +140,21 @@ START_TEST(of_partitions)
 }
 END_TEST
 
+START_TEST(of_days)
+{
+	run(true, "--history", EX_OK);
+	ck_assert_str_eq(verb_out, "[]\n");
+	ck_assert_int_eq(shelf_stats_note(r.store, 1700000000), 0);
+	ck_assert_int_eq(shelf_stats_note(r.store, 1700086400), 0);
+	run(true, "--history", EX_OK);
+	ck_assert_int_eq(strncmp(verb_out, "[{\"day\":\"2023-11-14\",", 21), 0);
+	ck_assert_uint_eq(value(NULL, "messages"), 4);
+	ck_assert_uint_eq(value(NULL, "partitions"), 2);
+	run(false, "--history", EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "\n2023-11-15 "));
+}
+END_TEST
+
 Suite *suite_tool_stats(void);
 Suite *
 suite_tool_stats(void)
@@ -153,6 +168,7 @@ suite_tool_stats(void)
 	tcase_add_test(tc, of_all_accounts_sorted);
 	tcase_add_test(tc, of_domains);
 	tcase_add_test(tc, of_partitions);
+	tcase_add_test(tc, of_days);
 	suite_add_tcase(s, tc);
 	return s;
 }
