@@ -6,18 +6,12 @@
  * are copied first. With SHELF_SLOW_CHECKS what is handed out is a copy that is freed when it dies, so
  * that a stale span is a report of the address sanitizer and not a rare bug.
  */
-#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 #include "base.h"
 #include "kv_internal.h"
-
-enum {
-	CATCH_UP_SPINS = 50,
-	CATCH_UP_SLEEPS = 200,
-};
 
 int (*kv_fault)(enum kv_point point);
 
@@ -135,75 +129,15 @@ kv_env_of_account(struct kv_db *db, uint32_t account, struct kv_env **out)
 	return rc;
 }
 
-/*
- * A commit shows in the meta page a moment before new snapshots see it. A writer that was killed in
- * between leaves it so until the next writer takes the lock; taking it here is the last resort.
- */
-static int
-catch_up(struct kv_env *env, struct MDB_txn *txn)
-{
-	unsigned long long want = atomic_load(&env->seen);
-	struct MDB_txn *poke = NULL;
-	int rc = 0;
-
-	for (unsigned i = 0; rc == 0 && kv_lmdb_txn_id(txn) < want; i++) {
-		kv_lmdb_read_reset(txn);
-		if (i < CATCH_UP_SPINS) {
-			sched_yield();
-		} else if (i < CATCH_UP_SPINS + CATCH_UP_SLEEPS) {
-			nanosleep(&(struct timespec){0, 100000}, NULL);
-		} else if (i == CATCH_UP_SPINS + CATCH_UP_SLEEPS) {
-			if (kv_lmdb_write_begin(env, &poke) == 0)
-				kv_lmdb_abort(poke);
-		} else {
-			/* That commit was taken back by the writer: a failed meta page. */
-			rc = kv_lmdb_read_renew(env, txn);
-			atomic_compare_exchange_strong(&env->seen, &want,
-			    rc == 0 ? kv_lmdb_txn_id(txn) : 0);
-			return rc;
-		}
-		rc = kv_lmdb_read_renew(env, txn);
-	}
-	return rc;
-}
-
-static struct kv_view *
-pool_take(struct kv_env *env)
-{
-	struct kv_view *view;
-
-	pthread_mutex_lock(&env->pool_lock);
-	view = env->pool;
-	if (view != NULL) {
-		env->pool = view->next;
-		env->pool_count--;
-	}
-	pthread_mutex_unlock(&env->pool_lock);
-	return view;
-}
-
 static int
 view_begin(struct kv_env *env, uint32_t account, struct kv_view **out)
 {
-	struct kv_view *view = pool_take(env);
-	int rc;
+	struct kv_view *view;
+	int rc = kv_file_view(env, &view);
 
 	*out = NULL;
-	if (view != NULL) {
-		rc = kv_lmdb_read_renew(env, view->mdb);
-	} else {
-		view = SHELF_NEW(struct kv_view);
-		view->env = env;
-		rc = kv_lmdb_read_begin(env, &view->mdb);
-	}
-	if (rc == 0)
-		rc = catch_up(env, view->mdb);
-	if (rc != 0) {
-		if (view->mdb != NULL)
-			kv_lmdb_abort(view->mdb);
-		free(view);
+	if (rc != 0)
 		return rc;
-	}
 	view->account = account;
 	view->begun_ms = kv_coarse_ms();
 	atomic_fetch_add_explicit(&env->views, 1, memory_order_relaxed);
@@ -220,8 +154,6 @@ kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view **out)
 	*out = NULL;
 	if (rc != 0)
 		return rc;
-	if (atomic_load_explicit(&env->dead, memory_order_relaxed))
-		return SHELF_EIO;
 	return view_begin(env, account, out);
 }
 
@@ -231,8 +163,6 @@ kv_view_begin_shard(struct kv_db *db, uint32_t shard, struct kv_view **out)
 	*out = NULL;
 	if (shard >= db->shards)
 		return SHELF_EINVALID;
-	if (atomic_load_explicit(&db->shard[shard].dead, memory_order_relaxed))
-		return SHELF_EIO;
 	return view_begin(&db->shard[shard], 0, out);
 }
 
@@ -260,10 +190,10 @@ kv_view_next_account(struct kv_view *view, enum kv_table table, uint32_t after, 
 	if (view->salvage != NULL) {
 		rc = kv_salvage_seek(view, table, shelf_span(from, sizeof from), &key, &value);
 	} else {
-		rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor);
+		rc = kv_lmdb_cursor_open(view->file, view->mdb, table, &cursor);
 		if (rc != 0)
 			return rc;
-		rc = kv_lmdb_cursor_seek(view->env, cursor, shelf_span(from, sizeof from), &key,
+		rc = kv_lmdb_cursor_seek(view->file, cursor, shelf_span(from, sizeof from), &key,
 		    &value);
 	}
 	if (rc == 1 && key.len < KV_ACCOUNT_BYTES)
@@ -281,7 +211,6 @@ kv_view_end(struct kv_view **view_ptr)
 	struct kv_view *view = *view_ptr;
 	struct kv_env *env;
 	int64_t age_ms;
-	bool keep;
 
 	*view_ptr = NULL;
 	if (view == NULL)
@@ -293,25 +222,13 @@ kv_view_end(struct kv_view **view_ptr)
 		kv_salvage_view_end(view);
 		return;
 	}
-	kv_lmdb_read_reset(view->mdb);
 	age_ms = kv_coarse_ms() - view->begun_ms;
 	if (age_ms > KV_VIEW_MAX_MS) {
 		atomic_fetch_add_explicit(&env->slow_views, 1, memory_order_relaxed);
 		shelf_log(SHELF_LOG_WARN, "kv slow view", "shard", "%u", env->shard, "account", "%u",
 		    view->account, "ms", "%lld", (long long)age_ms, NULL);
 	}
-	pthread_mutex_lock(&env->pool_lock);
-	keep = env->pool_count < KV_POOL_MAX;
-	if (keep) {
-		view->next = env->pool;
-		env->pool = view;
-		env->pool_count++;
-	}
-	pthread_mutex_unlock(&env->pool_lock);
-	if (!keep) {
-		kv_lmdb_abort(view->mdb);
-		free(view);
-	}
+	kv_file_view_end(view);
 	atomic_fetch_sub(&env->views, 1);
 }
 
@@ -391,7 +308,7 @@ kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key, struct 
 	if (rc == 0 && view->salvage != NULL)
 		rc = get_salvaged(view, table, shelf_span(full.bytes, full.len), &value);
 	else if (rc == 0)
-		rc = kv_lmdb_get(view->env, view->mdb, table, shelf_span(full.bytes, full.len), &value);
+		rc = kv_lmdb_get(view->file, view->mdb, table, shelf_span(full.bytes, full.len), &value);
 	if (rc == 0)
 		*value_out = hand_out(view, value);
 	return rc;
@@ -403,7 +320,7 @@ kv_count(struct kv_view *view, enum kv_table table, uint64_t *rows_out)
 	*rows_out = 0;
 	if ((unsigned)table >= KV_TABLES || !kv_lives_in(view->env, table))
 		return SHELF_EINVALID;
-	return kv_lmdb_count(view->env, view->mdb, table, rows_out);
+	return kv_lmdb_count(view->file, view->mdb, table, rows_out);
 }
 
 /* ---- Scans ------------------------------------------------------------------------------------------ */
@@ -434,7 +351,7 @@ kv_scan_open(struct kv_view *view, enum kv_table table, struct shelf_span prefix
 	cursor = SHELF_NEW(struct kv_cursor);
 	cursor->account = view->account;
 	if (view->salvage == NULL) {
-		rc = kv_lmdb_cursor_open(view->env, view->mdb, table, &cursor->mdb);
+		rc = kv_lmdb_cursor_open(view->file, view->mdb, table, &cursor->mdb);
 		if (rc != 0) {
 			free(cursor);
 			return rc;
@@ -494,7 +411,7 @@ int
 kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *value)
 {
 	struct kv_cursor *cursor = scan->cursor;
-	struct kv_env *env;
+	struct kv_file *file;
 	struct kv_full_key full;
 	int rc;
 
@@ -505,15 +422,15 @@ kv_scan_next(struct kv_scan *scan, struct shelf_span *key, struct shelf_span *va
 		return SHELF_EINVALID; /* a write or the end of the view came between */
 	if (scan->state == SCAN_ENDED)
 		return 0;
-	env = scan->view->env;
+	file = scan->view->file;
 	if (scan->view->salvage != NULL) {
 		rc = next_salvaged(scan, cursor->account, key, value);
 	} else if (scan->state == SCAN_OPENED) {
 		build_key(cursor->account, scan->table, shelf_span(scan->from, scan->from_len), &full);
-		rc = kv_lmdb_cursor_seek(env, cursor->mdb, shelf_span(full.bytes, full.len), key, value);
+		rc = kv_lmdb_cursor_seek(file, cursor->mdb, shelf_span(full.bytes, full.len), key, value);
 		scan->state = SCAN_MOVED;
 	} else {
-		rc = kv_lmdb_cursor_next(env, cursor->mdb, key, value);
+		rc = kv_lmdb_cursor_next(file, cursor->mdb, key, value);
 	}
 	if (rc == 1 && !in_scan(scan, cursor->account, key))
 		rc = 0;

@@ -17,6 +17,7 @@
 #ifndef ENGINE_KV_H
 #define ENGINE_KV_H
 
+#include <mailshelf/buf.h>
 #include <mailshelf/err.h>
 #include <mailshelf/span.h>
 
@@ -46,6 +47,9 @@ SHELF_CHECK int kv_create(const char *dir, const struct kv_params *params);
 SHELF_CHECK int kv_open(const char *dir, struct kv_db **out);
 void kv_close(struct kv_db **db); /* waits for updates that were submitted */
 uint32_t kv_shards(const struct kv_db *db);
+/* For who reads the files of a closed database by other means: the present data file of a shard
+ * (KV_SHARDS_MAX: the catalog). PATH_OUT is set in any case; SHELF_EMISSING: no such file. */
+SHELF_CHECK int kv_data_file(const char *dir, uint32_t shard, struct shelf_buf *path_out);
 
 /* ---- Placement -------------------------------------------------------------------------------- */
 
@@ -162,10 +166,27 @@ SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 void kv_clear_readers(struct kv_db *db);
 extern int64_t kv_clear_readers_s;
 
-/* Tests only: called before each write and around each commit; a return value other than 0 is injected
- * as that operation's error (a failed commit is tried once more; behind a commit any error is
- * SHELF_EUNKNOWN). NULL: off. May end the process. */
-enum kv_point { KV_AT_PUT, KV_AT_DEL, KV_BEFORE_COMMIT, KV_AFTER_COMMIT };
+/* ---- Compaction ----------------------------------------------------------------------------------- */
+
+struct kv_compacted {
+	uint64_t before_bytes, after_bytes;    /* of the file, up to the last page in use */
+	uint64_t need_bytes, disk_free_bytes;  /* at the start: what it takes, and what there was */
+};
+/* Now and then: bytes of the new file so far, and what it will have, about. Not 0: ends with that error. */
+typedef int kv_compact_fn(void *arg, uint64_t done, uint64_t total);
+/*
+ * Rewrites a shard (KV_SHARDS_MAX: the catalog) into a new file without what is free in the old one, while
+ * all processes go on reading and writing; at the end they go on in the new one. STEP may be NULL. May end
+ * at any moment, by a crash too, and nothing has happened.
+ * SHELF_EBUSY: a compaction of this shard is running. SHELF_EFULL: the disk has not the room for both.
+ */
+SHELF_CHECK int kv_compact(struct kv_db *db, uint32_t shard, kv_compact_fn *step, void *arg,
+    struct kv_compacted *out);
+
+/* Tests only: called before each write, around each commit and at each step of a compaction; a return value
+ * other than 0 is injected as that operation's error (a failed commit is tried once more; behind a commit
+ * any error is SHELF_EUNKNOWN). NULL: off. May end the process. */
+enum kv_point { KV_AT_PUT, KV_AT_DEL, KV_BEFORE_COMMIT, KV_AFTER_COMMIT, KV_AT_COMPACT };
 extern int (*kv_fault)(enum kv_point point);
 
 #endif

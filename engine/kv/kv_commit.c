@@ -46,10 +46,27 @@ static __thread bool on_committer;
 
 /* ---- A transaction ------------------------------------------------------------------------------ */
 
+/* Ends what begin() began; the LMDB transaction is gone or goes. */
+static void
+end(struct kv_txn *txn)
+{
+	kv_view_release(&txn->view);
+	if (txn->view.mdb != NULL)
+		kv_lmdb_abort(txn->view.mdb);
+	txn->view.mdb = NULL;
+	if (txn->view.file != NULL)
+		kv_file_release(txn->view.file);
+	txn->view.file = NULL;
+}
+
+/* In the present file: holding its write lock nobody can leave it. */
 static int
 begin(struct kv_env *env, struct kv_txn *txn)
 {
 	struct shelf_buf touched = txn->touched;
+	struct kv_file *file;
+	uint32_t next;
+	int rc = 1;
 
 	memset(txn, 0, offsetof(struct kv_txn, value));
 	shelf_buf_clear(&touched);
@@ -57,16 +74,34 @@ begin(struct kv_env *env, struct kv_txn *txn)
 	txn->env = env;
 	txn->view.env = env;
 	txn->view.update = txn;
-	return kv_lmdb_write_begin(env, &txn->view.mdb);
+	while (rc == 1) {
+		file = txn->view.file = kv_file_take(env);
+		rc = kv_lmdb_write_begin(file, &txn->view.mdb);
+		if (rc == 0)
+			rc = kv_move_left(file, txn->view.mdb, &next);
+		if (rc == 0)
+			rc = kv_log_begin(txn);
+		if (rc == 0)
+			return 0;
+		if (rc == 1) {
+			kv_lmdb_abort(txn->view.mdb);
+			txn->view.mdb = NULL;
+			if ((rc = kv_move_follow(file, next)) == 0)
+				rc = 1;
+		}
+		end(txn);
+	}
+	return rc;
 }
 
-static void
-abort_txn(struct kv_txn *txn)
+static int
+end_committing(struct kv_txn *txn)
 {
-	kv_view_release(&txn->view);
-	if (txn->view.mdb != NULL)
-		kv_lmdb_abort(txn->view.mdb);
+	int rc = kv_lmdb_commit(txn->view.file, txn->view.mdb);
+
 	txn->view.mdb = NULL;
+	end(txn);
+	return rc;
 }
 
 static int
@@ -77,16 +112,15 @@ commit(struct kv_txn *txn)
 
 	kv_view_release(&txn->view);
 	if (txn->writes == 0) {
-		abort_txn(txn);
+		end(txn);
 		return 0;
 	}
 	rc = kv_fault_at(KV_BEFORE_COMMIT);
 	if (rc != 0) {
-		abort_txn(txn);
+		end(txn);
 		return rc;
 	}
-	rc = kv_lmdb_commit(env, txn->view.mdb);
-	txn->view.mdb = NULL;
+	rc = end_committing(txn);
 	if (rc != 0)
 		return rc;
 	atomic_fetch_add_explicit(&env->commits, 1, memory_order_relaxed);
@@ -99,14 +133,14 @@ static int
 turn(struct kv_txn *txn)
 {
 	struct kv_env *env = txn->env;
-	int rc = kv_lmdb_turn(env, txn->view.mdb);
+	int rc = kv_lmdb_put(txn->view.file, txn->view.mdb, KV_OWN, shelf_span_str("turn"),
+	    shelf_span_str("1"));
 
 	if (rc != 0) {
 		txn->failed = rc;
 		return rc;
 	}
-	rc = kv_lmdb_commit(env, txn->view.mdb);
-	txn->view.mdb = NULL;
+	rc = end_committing(txn);
 	if (rc == 0)
 		rc = begin(env, txn);
 	txn->turned = true;
@@ -272,7 +306,7 @@ try_group(struct kv_env *env, struct group *g)
 		}
 	}
 	if (outcome != DONE) {
-		abort_txn(txn);
+		end(txn);
 		return outcome;
 	}
 	rc = commit_group(env, g);
@@ -294,7 +328,7 @@ run_alone(struct kv_env *env, struct group *g, struct kv_job *job)
 		return;
 	}
 	if (run_job(txn, job) != DONE) {
-		abort_txn(txn);
+		end(txn);
 		return;
 	}
 	rc = commit(txn);
@@ -321,7 +355,7 @@ run_group(struct kv_env *env, struct group *g)
 			finish(env, g->jobs[i]);
 		return;
 	}
-	kv_lmdb_clear_readers(env); /* a killed reader may be what keeps pages from being used */
+	kv_file_clear_readers(env); /* a killed reader may be what keeps pages from being used */
 	for (unsigned i = 0; i < g->count; i++) {
 		run_alone(env, g, g->jobs[i]);
 		finish(env, g->jobs[i]);
@@ -352,7 +386,7 @@ committer(void *arg)
 		pthread_mutex_unlock(&env->lock);
 		/* By the clock: a committer that is never idle is the one that needs the pages. */
 		if (kv_coarse_ms() - cleared_ms >= kv_clear_readers_s * 1000) {
-			kv_lmdb_clear_readers(env);
+			kv_file_clear_readers(env);
 			cleared_ms = kv_coarse_ms();
 		}
 		if (more)
@@ -423,8 +457,6 @@ run_and_wait(struct kv_env *env, struct kv_job *job)
 	int rc;
 
 	SHELF_ASSERT(!on_committer); /* a closure that waits for its own committer waits for ever */
-	if (atomic_load(&env->dead))
-		return SHELF_EIO;
 	pthread_cond_init(&job->cond, NULL);
 	pthread_mutex_lock(&env->lock);
 	rc = enqueue(env, job);

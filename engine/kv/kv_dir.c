@@ -30,8 +30,8 @@ enum {
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kv_db *registry;
 
-static int
-system_error(const char *what, const char *path)
+int
+kv_system_error(const char *what, const char *path)
 {
 	int err = errno;
 
@@ -51,17 +51,19 @@ params_valid(const struct kv_params *p)
 /* ---- Environments -------------------------------------------------------------------------------- */
 
 static void
-env_init(struct kv_env *env, struct kv_db *db, uint32_t shard)
+env_init(struct kv_env *env, struct kv_db *db, uint32_t shard, const char *home)
 {
 	pthread_condattr_t attr;
 
 	env->db = db;
 	env->shard = shard;
+	env->home = shelf_strdup(home);
 	env->map_bytes = db->map_bytes;
 	env->reserve_bytes = db->reserve_bytes;
 	env->tail = &env->head;
 	pthread_mutex_init(&env->lock, NULL);
-	pthread_mutex_init(&env->pool_lock, NULL);
+	pthread_mutex_init(&env->file_lock, NULL);
+	pthread_mutex_init(&env->move_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&env->work, &attr);
@@ -72,34 +74,17 @@ static void
 env_done(struct kv_env *env)
 {
 	SHELF_ASSERT(atomic_load(&env->views) == 0); /* a view outlived its database */
-	while (env->pool != NULL) {
-		struct kv_view *view = env->pool;
-
-		env->pool = view->next;
-		kv_lmdb_abort(view->mdb);
-		free(view);
-	}
-	kv_lmdb_close(env);
+	if (env->file != NULL)
+		kv_file_replace(env, NULL);
 	pthread_mutex_destroy(&env->lock);
-	pthread_mutex_destroy(&env->pool_lock);
+	pthread_mutex_destroy(&env->file_lock);
+	pthread_mutex_destroy(&env->move_lock);
 	pthread_cond_destroy(&env->work);
-}
-
-static char *
-env_path(const char *dir, uint32_t shard)
-{
-	struct shelf_buf b = {0};
-
-	if (shard == KV_SHARDS_MAX)
-		shelf_buf_printf(&b, "%s/catalog", dir);
-	else
-		shelf_buf_printf(&b, "%s/part-%02u", dir, shard);
-	shelf_buf_cstr(&b);
-	return (char *)b.data;
+	free(env->home);
 }
 
 static struct kv_db *
-db_new(const struct kv_params *params)
+db_new(const char *dir, const struct kv_params *params)
 {
 	struct kv_db *db = SHELF_NEW(struct kv_db);
 
@@ -108,9 +93,9 @@ db_new(const struct kv_params *params)
 	db->reserve_bytes = params->reserve_bytes;
 	db->places = kv_places_new();
 	pthread_rwlock_init(&db->listener_lock, NULL);
-	env_init(&db->catalog, db, KV_SHARDS_MAX);
+	env_init(&db->catalog, db, KV_SHARDS_MAX, dir);
 	for (uint32_t i = 0; i < db->shards; i++)
-		env_init(&db->shard[i], db, i);
+		env_init(&db->shard[i], db, i, dir);
 	return db;
 }
 
@@ -142,30 +127,32 @@ db_free(struct kv_db **db)
 
 /* ---- Create -------------------------------------------------------------------------------------- */
 
-static int
-sync_dir(const char *path)
+int
+kv_sync_dir(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 
 	if (fd < 0 || fsync(fd) != 0)
-		rc = system_error("fsync", path);
+		rc = kv_system_error("fsync", path);
 	if (fd >= 0)
 		close(fd);
 	return rc;
 }
 
 static int
-create_env(struct kv_env *env, const char *dir)
+create_env(struct kv_env *env)
 {
-	char *path = env_path(dir, env->shard);
+	struct kv_file *file = kv_file_new(env, 1);
+	char *path = kv_move_path(env, 1);
 	int rc = 0;
 
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		rc = system_error("mkdir", path);
+		rc = kv_system_error("mkdir", path);
 	if (rc == 0)
-		rc = kv_lmdb_open(env, path, true);
+		rc = kv_lmdb_open(file, path, true);
 	if (rc == 0)
-		rc = sync_dir(path);
+		rc = kv_sync_dir(path);
+	kv_file_free(&file);
 	free(path);
 	return rc;
 }
@@ -186,28 +173,38 @@ write_all(int fd, struct shelf_span s)
 	return 0;
 }
 
+int
+kv_write_text(const char *dir, const char *path, struct shelf_span text)
+{
+	struct shelf_buf temp = {0};
+	int rc = 0, fd;
+
+	shelf_buf_printf(&temp, "%s.new", path);
+	fd = open(shelf_buf_cstr(&temp), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write_all(fd, text) != 0 || fsync(fd) != 0)
+		rc = kv_system_error("write", shelf_buf_cstr(&temp));
+	if (fd >= 0 && close(fd) != 0 && rc == 0)
+		rc = kv_system_error("close", shelf_buf_cstr(&temp));
+	if (rc == 0 && rename(shelf_buf_cstr(&temp), path) != 0)
+		rc = kv_system_error("rename", path);
+	if (rc == 0)
+		rc = kv_sync_dir(dir);
+	shelf_buf_free(&temp);
+	return rc;
+}
+
 static int
 write_conf(const char *dir, const struct kv_params *params)
 {
-	struct shelf_buf text = {0}, path = {0}, temp = {0};
-	int rc = 0, fd;
+	struct shelf_buf text = {0}, path = {0};
+	int rc;
 
 	shelf_buf_printf(&path, "%s/kv.conf", dir);
-	shelf_buf_printf(&temp, "%s/kv.conf.new", dir);
 	shelf_buf_printf(&text, "format %d\nshards %u\nmap_bytes %" PRIu64 "\nreserve_bytes %" PRIu64 "\n",
 	    FORMAT, params->shards, params->map_bytes, params->reserve_bytes);
-	fd = open(shelf_buf_cstr(&temp), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write_all(fd, shelf_buf_span(&text)) != 0 || fsync(fd) != 0)
-		rc = system_error("write", shelf_buf_cstr(&temp));
-	if (fd >= 0 && close(fd) != 0 && rc == 0)
-		rc = system_error("close", shelf_buf_cstr(&temp));
-	if (rc == 0 && rename(shelf_buf_cstr(&temp), shelf_buf_cstr(&path)) != 0)
-		rc = system_error("rename", shelf_buf_cstr(&path));
-	if (rc == 0)
-		rc = sync_dir(dir);
+	rc = kv_write_text(dir, shelf_buf_cstr(&path), shelf_buf_span(&text));
 	shelf_buf_free(&text);
 	shelf_buf_free(&path);
-	shelf_buf_free(&temp);
 	return rc;
 }
 
@@ -226,18 +223,18 @@ kv_create(const char *dir, const struct kv_params *params)
 	shelf_buf_free(&path);
 	if (exists)
 		return SHELF_EEXISTS;
-	db = db_new(params);
-	rc = create_env(&db->catalog, dir);
+	db = db_new(dir, params);
+	rc = create_env(&db->catalog);
 	for (uint32_t i = 0; rc == 0 && i < db->shards; i++)
-		rc = create_env(&db->shard[i], dir);
+		rc = create_env(&db->shard[i]);
 	db_free(&db);
 	return rc == 0 ? write_conf(dir, params) : rc;
 }
 
 /* ---- Open ---------------------------------------------------------------------------------------- */
 
-static bool
-conf_number(const char *text, const char *name, uint64_t *out)
+bool
+kv_text_number(const char *text, const char *name, uint64_t *out)
 {
 	size_t name_len = strlen(name);
 	const char *line = text;
@@ -255,46 +252,47 @@ conf_number(const char *text, const char *name, uint64_t *out)
 	return false;
 }
 
+int
+kv_read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), rc = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? SHELF_EMISSING : kv_system_error("open", path);
+	n = read(fd, text, size);
+	if (n < 0)
+		rc = kv_system_error("read", path);
+	else if ((size_t)n == size)
+		rc = SHELF_ECORRUPT;
+	text[rc == 0 ? n : 0] = '\0';
+	close(fd);
+	return rc;
+}
+
 static int
 read_conf(const char *dir, struct kv_params *out)
 {
 	struct shelf_buf path = {0};
 	char text[CONF_MAX_BYTES + 1];
 	uint64_t format = 0, shards = 0;
-	ssize_t n = -1;
-	int fd, rc = 0;
+	int rc;
 
 	shelf_buf_printf(&path, "%s/kv.conf", dir);
-	fd = open(shelf_buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0) {
-		rc = errno == ENOENT || errno == ENOTDIR ? SHELF_EMISSING
-		                                         : system_error("open", shelf_buf_cstr(&path));
-		goto out;
-	}
-	n = read(fd, text, CONF_MAX_BYTES);
-	if (n < 0) {
-		rc = system_error("read", shelf_buf_cstr(&path));
-		goto out;
-	}
-	text[n] = '\0';
-	rc = SHELF_ECORRUPT;
-	if (!conf_number(text, "format", &format))
-		goto out;
-	if (format != FORMAT) {
-		rc = SHELF_EVERSION;
-		goto out;
-	}
-	if (!conf_number(text, "shards", &shards) || shards > KV_SHARDS_MAX ||
-	    !conf_number(text, "map_bytes", &out->map_bytes) ||
-	    !conf_number(text, "reserve_bytes", &out->reserve_bytes))
-		goto out;
-	out->shards = (uint32_t)shards;
-	rc = params_valid(out) ? 0 : SHELF_ECORRUPT;
-out:
-	if (fd >= 0)
-		close(fd);
+	rc = kv_read_text(shelf_buf_cstr(&path), text, sizeof text);
 	shelf_buf_free(&path);
-	return rc;
+	if (rc != 0)
+		return rc;
+	if (!kv_text_number(text, "format", &format))
+		return SHELF_ECORRUPT;
+	if (format != FORMAT)
+		return SHELF_EVERSION;
+	if (!kv_text_number(text, "shards", &shards) || shards > KV_SHARDS_MAX ||
+	    !kv_text_number(text, "map_bytes", &out->map_bytes) ||
+	    !kv_text_number(text, "reserve_bytes", &out->reserve_bytes))
+		return SHELF_ECORRUPT;
+	out->shards = (uint32_t)shards;
+	return params_valid(out) ? 0 : SHELF_ECORRUPT;
 }
 
 static int
@@ -304,7 +302,7 @@ register_db(struct kv_db *db, const char *dir)
 	int rc = 0;
 
 	if (stat(dir, &st) != 0)
-		return system_error("stat", dir);
+		return kv_system_error("stat", dir);
 	db->dev = st.st_dev;
 	db->ino = st.st_ino;
 	pthread_mutex_lock(&registry_lock);
@@ -319,16 +317,6 @@ register_db(struct kv_db *db, const char *dir)
 	return rc;
 }
 
-static int
-open_env(struct kv_env *env, const char *dir)
-{
-	char *path = env_path(dir, env->shard);
-	int rc = kv_lmdb_open(env, path, false);
-
-	free(path);
-	return rc;
-}
-
 int
 kv_open(const char *dir, struct kv_db **out)
 {
@@ -339,15 +327,15 @@ kv_open(const char *dir, struct kv_db **out)
 	*out = NULL;
 	if (rc != 0)
 		return rc;
-	db = db_new(&params);
+	db = db_new(dir, &params);
 	rc = register_db(db, dir);
 	if (rc != 0) {
 		db_free(&db);
 		return rc;
 	}
-	rc = open_env(&db->catalog, dir);
+	rc = kv_move_open(&db->catalog);
 	for (uint32_t i = 0; rc == 0 && i < db->shards; i++)
-		rc = open_env(&db->shard[i], dir);
+		rc = kv_move_open(&db->shard[i]);
 	if (rc != 0)
 		kv_close(&db);
 	*out = db;

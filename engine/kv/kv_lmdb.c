@@ -45,12 +45,12 @@ sleep_us(long us)
 /* EIO from a commit is what LMDB makes of a short write, and a short write is what a disk gives
  * that has room for half of it: only the file system can tell a full disk from a broken one. */
 static bool
-disk_is_full(struct kv_env *env)
+disk_is_full(struct kv_file *file)
 {
 	struct statvfs fs;
 	struct rlimit limit;
 	struct stat st;
-	int fd = kv_lmdb_fd(env);
+	int fd = kv_lmdb_fd(file);
 	uint64_t margin = 1 << 20;
 
 	if (fstat(fd, &st) == 0 && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
@@ -62,7 +62,7 @@ disk_is_full(struct kv_env *env)
 }
 
 static int
-translate(struct kv_env *env, int mrc, const char *what)
+translate(struct kv_file *file, int mrc, const char *what)
 {
 	int rc = SHELF_EIO;
 
@@ -97,14 +97,14 @@ translate(struct kv_env *env, int mrc, const char *what)
 		rc = SHELF_ECORRUPT;
 		break;
 	case MDB_PANIC:
-		atomic_store(&env->dead, true);
+		atomic_store(&file->dead, true);
 		break;
 	case EIO:
-		if (env->mdb != NULL && disk_is_full(env))
+		if (file->mdb != NULL && disk_is_full(file))
 			return SHELF_EFULL;
 		break;
 	}
-	shelf_log(SHELF_LOG_ERROR, "kv failed", "what", "%s", what, "shard", "%u", env->shard, "error",
+	shelf_log(SHELF_LOG_ERROR, "kv failed", "what", "%s", what, "shard", "%u", file->env->shard, "error",
 	    "%s", mdb_strerror(mrc), NULL);
 	return rc;
 }
@@ -117,16 +117,16 @@ translate(struct kv_env *env, int mrc, const char *what)
  * drops this process's locks on it, hence before LMDB opens it and never again.
  */
 static int
-allocate_lock_file(struct kv_env *env, const char *path)
+allocate_lock_file(struct kv_file *file, const char *path)
 {
-	char file[PATH_BYTES];
+	char name[PATH_BYTES];
 	int fd, err = 0;
 
-	if (snprintf(file, sizeof file, "%s/lock.mdb", path) >= (int)sizeof file)
+	if (snprintf(name, sizeof name, "%s/lock.mdb", path) >= (int)sizeof name)
 		return SHELF_EINVALID;
-	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return translate(env, errno, "open lock file");
+		return errno == ENOENT ? SHELF_EMISSING : translate(file, errno, "open lock file");
 	while (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_FILE_BYTES) != 0) {
 		if (errno == EINTR)
 			continue;
@@ -134,21 +134,21 @@ allocate_lock_file(struct kv_env *env, const char *path)
 		break;
 	}
 	close(fd);
-	return translate(env, err, "allocate lock file");
+	return translate(file, err, "allocate lock file");
 }
 
 static int
-open_tables(struct kv_env *env, unsigned txn_flags, unsigned dbi_flags)
+open_tables(struct kv_file *file, unsigned txn_flags, unsigned dbi_flags)
 {
 	MDB_txn *txn = NULL;
-	int mrc = mdb_txn_begin(env->mdb, NULL, txn_flags, &txn);
+	int mrc = mdb_txn_begin(file->mdb, NULL, txn_flags, &txn);
 
 	for (int t = 0; mrc == 0 && t < KV_TABLES; t++) {
-		if (kv_lives_in(env, (enum kv_table)t))
-			mrc = mdb_dbi_open(txn, kv_name_of[t], dbi_flags, &env->dbi[t]);
+		if (kv_lives_in(file->env, (enum kv_table)t))
+			mrc = mdb_dbi_open(txn, kv_name_of[t], dbi_flags, &file->dbi[t]);
 	}
 	if (mrc == 0)
-		mrc = mdb_dbi_open(txn, "kv", dbi_flags, &env->own_dbi);
+		mrc = mdb_dbi_open(txn, "kv", dbi_flags, &file->dbi[KV_OWN]);
 	/* A handle opened in an aborted transaction is void, so even the reading one commits. */
 	if (mrc == 0)
 		return mdb_txn_commit(txn);
@@ -158,93 +158,93 @@ open_tables(struct kv_env *env, unsigned txn_flags, unsigned dbi_flags)
 }
 
 static int
-open_once(struct kv_env *env, const char *path, bool create)
+open_once(struct kv_file *file, const char *path, bool create)
 {
 	MDB_stat stat;
-	int mrc = mdb_env_create(&env->mdb);
+	int mrc = mdb_env_create(&file->mdb);
 
 	if (mrc == 0)
-		mrc = mdb_env_set_maxreaders(env->mdb, MAX_READERS);
+		mrc = mdb_env_set_maxreaders(file->mdb, MAX_READERS);
 	if (mrc == 0)
-		mrc = mdb_env_set_maxdbs(env->mdb, MAX_TABLES);
+		mrc = mdb_env_set_maxdbs(file->mdb, MAX_TABLES);
 	if (mrc == 0)
-		mrc = mdb_env_set_mapsize(env->mdb, env->map_bytes);
+		mrc = mdb_env_set_mapsize(file->mdb, file->env->map_bytes);
 	if (mrc == 0)
-		mrc = mdb_env_open(env->mdb, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+		mrc = mdb_env_open(file->mdb, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
 	/* Reading first: a process that opens the store need not wait for another one's writing. */
 	if (mrc == 0)
-		mrc = open_tables(env, MDB_RDONLY, 0);
+		mrc = open_tables(file, MDB_RDONLY, 0);
 	if (mrc == MDB_NOTFOUND)
-		mrc = open_tables(env, 0, MDB_CREATE);
+		mrc = open_tables(file, 0, MDB_CREATE);
 	if (mrc == 0)
-		mrc = mdb_env_stat(env->mdb, &stat);
+		mrc = mdb_env_stat(file->mdb, &stat);
 	if (mrc == 0)
-		env->page_bytes = stat.ms_psize;
+		file->page_bytes = stat.ms_psize;
 	if (mrc != 0) {
-		mdb_env_close(env->mdb);
-		env->mdb = NULL;
+		mdb_env_close(file->mdb);
+		file->mdb = NULL;
 	}
 	return mrc;
 }
 
 int
-kv_lmdb_open(struct kv_env *env, const char *path, bool create)
+kv_lmdb_open(struct kv_file *file, const char *path, bool create)
 {
-	char file[PATH_BYTES];
+	char name[PATH_BYTES];
 	struct stat st;
 	int mrc = 0, rc;
 
 	if (!create) {
 		/* LMDB would make a new, empty environment where the old one was lost. */
-		if (snprintf(file, sizeof file, "%s/data.mdb", path) >= (int)sizeof file)
+		if (snprintf(name, sizeof name, "%s/data.mdb", path) >= (int)sizeof name)
 			return SHELF_EINVALID;
-		if (stat(file, &st) != 0 || st.st_size == 0) {
-			shelf_log(SHELF_LOG_ERROR, "kv data missing", "file", "%s", file, NULL);
-			return SHELF_ECORRUPT;
-		}
+		if (stat(name, &st) != 0 || st.st_size == 0)
+			return SHELF_EMISSING;
 	}
-	rc = allocate_lock_file(env, path);
+	rc = allocate_lock_file(file, path);
 	if (rc != 0)
 		return rc;
 	/* Opening while another process opens or closes can fail for a moment. */
 	for (int i = 0; i < OPEN_TRIES; i++) {
-		mrc = open_once(env, path, create);
+		mrc = open_once(file, path, create);
 		if (mrc != EINVAL && mrc != EAGAIN)
 			break;
 		sleep_us(OPEN_PAUSE_US);
 	}
+	if (mrc == ENOENT)
+		return SHELF_EMISSING; /* the caller knows whether that is an error */
 	if (mrc != 0)
-		return translate(env, mrc, "open");
-	kv_lmdb_clear_readers(env);
+		return translate(file, mrc, "open");
+	kv_lmdb_clear_readers(file);
 	return 0;
 }
 
 void
-kv_lmdb_close(struct kv_env *env)
+kv_lmdb_close(struct kv_file *file)
 {
-	if (env->mdb != NULL)
-		mdb_env_close(env->mdb);
-	env->mdb = NULL;
+	if (file->mdb != NULL)
+		mdb_env_close(file->mdb);
+	file->mdb = NULL;
 }
 
 /* ---- Transactions ------------------------------------------------------------------------------ */
 
 int
-kv_lmdb_read_begin(struct kv_env *env, MDB_txn **out)
+kv_lmdb_read_begin(struct kv_file *file, MDB_txn **out)
 {
-	int mrc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, out);
+	int mrc = mdb_txn_begin(file->mdb, NULL, MDB_RDONLY, out);
 
 	if (mrc == MDB_READERS_FULL) {
-		kv_lmdb_clear_readers(env);
-		mrc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, out);
+		kv_lmdb_clear_readers(file);
+		mrc = mdb_txn_begin(file->mdb, NULL, MDB_RDONLY, out);
 	}
-	return translate(env, mrc, "begin reading");
+	return translate(file, mrc, "begin reading");
 }
 
 int
-kv_lmdb_read_renew(struct kv_env *env, MDB_txn *txn)
+kv_lmdb_read_renew(struct kv_file *file, MDB_txn *txn)
 {
-	return translate(env, mdb_txn_renew(txn), "renew");
+	return translate(file, mdb_txn_renew(txn), "renew");
 }
 
 void
@@ -254,11 +254,11 @@ kv_lmdb_read_reset(MDB_txn *txn)
 }
 
 int
-kv_lmdb_write_begin(struct kv_env *env, MDB_txn **out)
+kv_lmdb_write_begin(struct kv_file *file, MDB_txn **out)
 {
-	if (atomic_load(&env->dead))
+	if (atomic_load(&file->dead))
 		return SHELF_EIO;
-	return translate(env, mdb_txn_begin(env->mdb, NULL, 0, out), "begin writing");
+	return translate(file, mdb_txn_begin(file->mdb, NULL, 0, out), "begin writing");
 }
 
 void
@@ -273,28 +273,41 @@ kv_lmdb_abort(MDB_txn *txn)
  * LMDB then refuses every later transaction with MDB_PANIC, and that is how the two are told apart.
  */
 int
-kv_lmdb_commit(struct kv_env *env, MDB_txn *txn)
+kv_lmdb_commit(struct kv_file *file, MDB_txn *txn)
 {
 	MDB_txn *probe = NULL;
 	int mrc = mdb_txn_commit(txn), probed, rc;
 
 	if (mrc == 0)
 		return 0;
-	rc = translate(env, mrc, "commit");
-	probed = mdb_txn_begin(env->mdb, NULL, 0, &probe);
+	rc = translate(file, mrc, "commit");
+	probed = mdb_txn_begin(file->mdb, NULL, 0, &probe);
 	if (probed == 0) {
 		mdb_txn_abort(probe);
 	} else if (probed == MDB_PANIC) {
-		translate(env, probed, "commit, its outcome is unknown: restart the process");
+		translate(file, probed, "commit, its outcome is unknown: restart the process");
 		rc = SHELF_EUNKNOWN;
 	}
 	return rc;
 }
 
+/* The commit's number of the whole environment, over all the files it has had. */
 uint64_t
-kv_lmdb_txn_id(MDB_txn *txn)
+kv_lmdb_number(struct kv_file *file, MDB_txn *txn)
 {
-	return mdb_txn_id(txn);
+	return file->base + mdb_txn_id(txn);
+}
+
+int
+kv_lmdb_lazy(struct kv_file *file, bool on)
+{
+	return translate(file, mdb_env_set_flags(file->mdb, MDB_NOSYNC, on), "set flags");
+}
+
+int
+kv_lmdb_sync(struct kv_file *file)
+{
+	return translate(file, mdb_env_sync(file->mdb, 1), "sync");
 }
 
 /* ---- Rows ----------------------------------------------------------------------------------------- */
@@ -312,30 +325,30 @@ span_of(const MDB_val *v)
 }
 
 int
-kv_lmdb_get(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key,
+kv_lmdb_get(struct kv_file *file, MDB_txn *txn, unsigned table, struct shelf_span key,
     struct shelf_span *value_out)
 {
 	MDB_val k = val_of(key), v;
-	int mrc = mdb_get(txn, env->dbi[table], &k, &v);
+	int mrc = mdb_get(txn, file->dbi[table], &k, &v);
 
 	if (mrc == 0)
 		*value_out = span_of(&v);
-	return translate(env, mrc, "get");
+	return translate(file, mrc, "get");
 }
 
 /* Blob ids only grow: appending leaves full leaf pages behind. */
 static bool
-appends(enum kv_table table)
+appends(unsigned table)
 {
 	return table == KV_CHUNK || table == KV_DERIVED || table == KV_BLOB;
 }
 
 static size_t
-leaf_pages(struct kv_env *env, MDB_txn *txn, enum kv_table table)
+leaf_pages(struct kv_file *file, MDB_txn *txn, unsigned table)
 {
 	MDB_stat st;
 
-	return mdb_stat(txn, env->dbi[table], &st) == 0 ? st.ms_leaf_pages : 0;
+	return mdb_stat(txn, file->dbi[table], &st) == 0 ? st.ms_leaf_pages : 0;
 }
 
 /* Bytes of a leaf page that a row takes, with its place in the index. */
@@ -351,13 +364,13 @@ node_bytes(size_t key_len, size_t value_len)
 
 /* LMDB does not say how full a page is, but it counts them: a row that made a page is alone on it. */
 static void
-note_appended(struct kv_env *env, MDB_txn *txn, enum kv_table table, size_t pages_before,
+note_appended(struct kv_file *file, MDB_txn *txn, unsigned table, size_t pages_before,
     uint32_t bytes)
 {
-	struct kv_leaf *leaf = &env->leaf[table];
+	struct kv_leaf *leaf = &file->leaf[table];
 	uint64_t id = mdb_txn_id(txn);
 
-	if (leaf_pages(env, txn, table) != pages_before)
+	if (leaf_pages(file, txn, table) != pages_before)
 		leaf->used = bytes;
 	else if (leaf->txn + 1 < id || leaf->used == 0)
 		leaf->used = 0; /* others wrote in between: not known until the next page begins */
@@ -367,9 +380,9 @@ note_appended(struct kv_env *env, MDB_txn *txn, enum kv_table table, size_t page
 }
 
 size_t
-kv_lmdb_room(struct kv_env *env, MDB_txn *txn, enum kv_table table, size_t key_len)
+kv_lmdb_room(struct kv_file *file, MDB_txn *txn, unsigned table, size_t key_len)
 {
-	const struct kv_leaf *leaf = &env->leaf[table];
+	const struct kv_leaf *leaf = &file->leaf[table];
 	uint32_t head = node_bytes(key_len, 0), room;
 
 	if (leaf->used == 0 || leaf->txn + 1 < mdb_txn_id(txn))
@@ -385,7 +398,7 @@ kv_lmdb_inline_max(size_t key_len)
 }
 
 int
-kv_lmdb_put(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key,
+kv_lmdb_put(struct kv_file *file, MDB_txn *txn, unsigned table, struct shelf_span key,
     struct shelf_span value)
 {
 	MDB_val k = val_of(key), v = val_of(value);
@@ -395,50 +408,51 @@ kv_lmdb_put(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_
 	/* LMDB compares with the last key itself and answers MDB_KEYEXIST, having touched nothing, when
 	 * this one is not behind it. */
 	if (appends(table)) {
-		pages = leaf_pages(env, txn, table);
-		mrc = mdb_put(txn, env->dbi[table], &k, &v, MDB_APPEND);
+		pages = leaf_pages(file, txn, table);
+		mrc = mdb_put(txn, file->dbi[table], &k, &v, MDB_APPEND);
 		if (mrc == 0)
-			note_appended(env, txn, table, pages, node_bytes(key.len, value.len));
+			note_appended(file, txn, table, pages, node_bytes(key.len, value.len));
 	}
 	if (mrc == MDB_KEYEXIST)
-		mrc = mdb_put(txn, env->dbi[table], &k, &v, 0);
-	return translate(env, mrc, "put");
+		mrc = mdb_put(txn, file->dbi[table], &k, &v, 0);
+	return translate(file, mrc, "put");
 }
 
 int
-kv_lmdb_del(struct kv_env *env, MDB_txn *txn, enum kv_table table, struct shelf_span key)
+kv_lmdb_del(struct kv_file *file, MDB_txn *txn, unsigned table, struct shelf_span key)
 {
 	MDB_val k = val_of(key);
 
-	return translate(env, mdb_del(txn, env->dbi[table], &k, NULL), "del");
+	return translate(file, mdb_del(txn, file->dbi[table], &k, NULL), "del");
 }
 
 int
-kv_lmdb_turn(struct kv_env *env, MDB_txn *txn)
+kv_lmdb_append(struct kv_file *file, MDB_txn *txn, unsigned table, struct shelf_span key,
+    struct shelf_span value)
 {
-	MDB_val k = {4, (void *)(uintptr_t)"turn"}, v = {1, (void *)(uintptr_t)"1"};
+	MDB_val k = val_of(key), v = val_of(value);
 
-	return translate(env, mdb_put(txn, env->own_dbi, &k, &v, 0), "put");
+	return translate(file, mdb_put(txn, file->dbi[table], &k, &v, MDB_APPEND), "append");
 }
 
 int
-kv_lmdb_count(struct kv_env *env, MDB_txn *txn, enum kv_table table, uint64_t *rows_out)
+kv_lmdb_count(struct kv_file *file, MDB_txn *txn, unsigned table, uint64_t *out)
 {
-	MDB_stat st = {0};
-	int mrc = mdb_stat(txn, env->dbi[table], &st);
+	MDB_stat stat;
+	int mrc = mdb_stat(txn, file->dbi[table], &stat);
 
-	*rows_out = st.ms_entries;
-	return translate(env, mrc, "stat");
+	*out = mrc == 0 ? stat.ms_entries : 0;
+	return translate(file, mrc, "count");
 }
 
 int
-kv_lmdb_cursor_open(struct kv_env *env, MDB_txn *txn, enum kv_table table, MDB_cursor **out)
+kv_lmdb_cursor_open(struct kv_file *file, MDB_txn *txn, unsigned table, MDB_cursor **out)
 {
-	return translate(env, mdb_cursor_open(txn, env->dbi[table], out), "open cursor");
+	return translate(file, mdb_cursor_open(txn, file->dbi[table], out), "open cursor");
 }
 
 static int
-cursor_get(struct kv_env *env, MDB_cursor *cursor, MDB_val *k, MDB_cursor_op op, struct shelf_span *key,
+cursor_get(struct kv_file *file, MDB_cursor *cursor, MDB_val *k, MDB_cursor_op op, struct shelf_span *key,
     struct shelf_span *value)
 {
 	MDB_val v;
@@ -447,30 +461,30 @@ cursor_get(struct kv_env *env, MDB_cursor *cursor, MDB_val *k, MDB_cursor_op op,
 	if (mrc == MDB_NOTFOUND)
 		return 0;
 	if (mrc != 0)
-		return translate(env, mrc, "scan");
+		return translate(file, mrc, "scan");
 	*key = span_of(k);
 	*value = span_of(&v);
 	return 1;
 }
 
 int
-kv_lmdb_cursor_seek(struct kv_env *env, MDB_cursor *cursor, struct shelf_span from,
+kv_lmdb_cursor_seek(struct kv_file *file, MDB_cursor *cursor, struct shelf_span from,
     struct shelf_span *key, struct shelf_span *value)
 {
 	MDB_val k = val_of(from);
 
 	if (from.len == 0)
-		return cursor_get(env, cursor, &k, MDB_FIRST, key, value);
-	return cursor_get(env, cursor, &k, MDB_SET_RANGE, key, value);
+		return cursor_get(file, cursor, &k, MDB_FIRST, key, value);
+	return cursor_get(file, cursor, &k, MDB_SET_RANGE, key, value);
 }
 
 int
-kv_lmdb_cursor_next(struct kv_env *env, MDB_cursor *cursor, struct shelf_span *key,
+kv_lmdb_cursor_next(struct kv_file *file, MDB_cursor *cursor, struct shelf_span *key,
     struct shelf_span *value)
 {
 	MDB_val k;
 
-	return cursor_get(env, cursor, &k, MDB_NEXT, key, value);
+	return cursor_get(file, cursor, &k, MDB_NEXT, key, value);
 }
 
 void
@@ -482,26 +496,26 @@ kv_lmdb_cursor_close(MDB_cursor *cursor)
 /* ---- Numbers ---------------------------------------------------------------------------------------- */
 
 void
-kv_lmdb_info(struct kv_env *env, struct kv_lmdb_info *out)
+kv_lmdb_info(struct kv_file *file, struct kv_lmdb_info *out)
 {
 	MDB_envinfo info;
 
-	mdb_env_info(env->mdb, &info);
+	mdb_env_info(file->mdb, &info);
 	out->pages = info.me_last_pgno + 1;
-	out->last_txnid = info.me_last_txnid;
+	out->number = file->base + info.me_last_txnid;
 	out->readers = info.me_numreaders;
 }
 
 /* The free list is table 0: key the transaction that freed, value a count and that many pages. LMDB
  * lets only read transactions look at it. What the last commit freed waits for one more commit. */
 int
-kv_lmdb_free_pages(struct kv_env *env, uint64_t *usable_out, uint64_t *total_out)
+kv_lmdb_free_pages(struct kv_file *file, uint64_t *usable_out, uint64_t *total_out)
 {
 	MDB_txn *txn = NULL;
 	MDB_cursor *cursor = NULL;
 	MDB_val k, v;
 	size_t freed_by, count;
-	int mrc, rc = kv_lmdb_read_begin(env, &txn);
+	int mrc, rc = kv_lmdb_read_begin(file, &txn);
 
 	*usable_out = *total_out = 0;
 	if (rc != 0)
@@ -521,23 +535,23 @@ kv_lmdb_free_pages(struct kv_env *env, uint64_t *usable_out, uint64_t *total_out
 	if (cursor != NULL)
 		mdb_cursor_close(cursor);
 	mdb_txn_abort(txn);
-	return mrc == MDB_NOTFOUND ? 0 : translate(env, mrc, "free list");
+	return mrc == MDB_NOTFOUND ? 0 : translate(file, mrc, "free list");
 }
 
 void
-kv_lmdb_clear_readers(struct kv_env *env)
+kv_lmdb_clear_readers(struct kv_file *file)
 {
 	int dead = 0;
 
-	if (mdb_reader_check(env->mdb, &dead) == 0 && dead > 0)
-		atomic_fetch_add(&env->stale_cleared, (unsigned)dead);
+	if (mdb_reader_check(file->mdb, &dead) == 0 && dead > 0)
+		atomic_fetch_add(&file->env->stale_cleared, (unsigned)dead);
 }
 
 int
-kv_lmdb_fd(struct kv_env *env)
+kv_lmdb_fd(struct kv_file *file)
 {
 	mdb_filehandle_t fd = -1;
 
-	mdb_env_get_fd(env->mdb, &fd);
+	mdb_env_get_fd(file->mdb, &fd);
 	return fd;
 }

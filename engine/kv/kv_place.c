@@ -156,7 +156,7 @@ emptiest(struct kv_db *db, const uint32_t *counts)
 	for (uint32_t i = 0; i < db->shards; i++) {
 		bool full = atomic_load_explicit(&db->shard[i].full, memory_order_relaxed);
 
-		kv_lmdb_info(&db->shard[i], &info);
+		kv_file_look(&db->shard[i], &info);
 		if (i == 0 || full < best_full || (full == best_full && (counts[i] < counts[best] ||
 		    (counts[i] == counts[best] && info.pages < best_info.pages)))) {
 			best = i;

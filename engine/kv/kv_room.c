@@ -31,24 +31,24 @@ enum {
 };
 
 uint64_t
-kv_room_cost(const struct kv_env *env, size_t len)
+kv_room_cost(const struct kv_file *file, size_t len)
 {
 	/* A leaf and a part of its path; a large value has a page of its own. */
-	return 2 + (len > env->page_bytes / 2 - 64 ? 1 + len / env->page_bytes : 0);
+	return 2 + (len > file->page_bytes / 2 - 64 ? 1 + len / file->page_bytes : 0);
 }
 
 uint64_t
-kv_room_keep_pages(const struct kv_env *env)
+kv_room_keep_pages(const struct kv_file *file)
 {
-	return env->reserve_bytes / env->page_bytes + MARGIN_PAGES;
+	return file->env->reserve_bytes / file->page_bytes + MARGIN_PAGES;
 }
 
 static bool
-disk_has(struct kv_env *env, uint64_t bytes)
+disk_has(struct kv_file *file, uint64_t bytes)
 {
 	struct statvfs fs;
 
-	if (fstatvfs(kv_lmdb_fd(env), &fs) != 0)
+	if (fstatvfs(kv_lmdb_fd(file), &fs) != 0)
 		return true; /* cannot know: a commit that fails is still handled */
 	return (uint64_t)fs.f_bavail * fs.f_frsize >= bytes;
 }
@@ -56,7 +56,7 @@ disk_has(struct kv_env *env, uint64_t bytes)
 /* Allocates blocks up to byte END of the file without making it longer. That does not ask for the
  * process's file size limit, which writing would run into. */
 static bool
-allocate(struct kv_env *env, uint64_t from, uint64_t end)
+allocate(struct kv_file *file, uint64_t from, uint64_t end)
 {
 	struct rlimit limit;
 	int rc;
@@ -64,13 +64,13 @@ allocate(struct kv_env *env, uint64_t from, uint64_t end)
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur)
 		return false;
 	do {
-		rc = fallocate(kv_lmdb_fd(env), FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from));
+		rc = fallocate(kv_lmdb_fd(file), FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from));
 	} while (rc != 0 && errno == EINTR);
 	if (rc == 0)
 		return true;
 	if (errno != EOPNOTSUPP && errno != ENOSYS)
 		return false;
-	return disk_has(env, end - from);
+	return disk_has(file, end - from);
 }
 
 /* Blocks that adding must leave behind the file's end. */
@@ -83,30 +83,30 @@ disk_step(const struct kv_env *env)
 }
 
 /* Allocates ahead of byte END, where this group's writing may end; the file ends at FROM now. False: the
- * disk is full, and kv_env.reserved_end says how far it was possible. */
+ * disk is full, and kv_file.reserved_end says how far it was possible. */
 static bool
-reserve_blocks(struct kv_env *env, uint64_t from, uint64_t end)
+reserve_blocks(struct kv_file *file, uint64_t from, uint64_t end)
 {
-	uint64_t step = disk_step(env);
-	uint64_t want = end + step < env->map_bytes ? end + step : env->map_bytes;
+	uint64_t step = disk_step(file->env);
+	uint64_t want = end + step < file->env->map_bytes ? end + step : file->env->map_bytes;
 	uint64_t target = want + step / 4; /* so that not every group comes here */
 	int64_t now_ms = kv_coarse_ms();
 
-	if (env->reserved_end >= want || from >= env->map_bytes)
+	if (file->reserved_end >= want || from >= file->env->map_bytes)
 		return true;
-	if (env->disk_full && now_ms < env->probe_ms)
+	if (file->disk_full && now_ms < file->probe_ms)
 		return false;
-	env->probe_ms = now_ms + PROBE_MS;
-	if (target > env->map_bytes)
-		target = env->map_bytes;
-	env->disk_full = !allocate(env, from, target);
-	if (!env->disk_full) {
-		env->reserved_end = target;
+	file->probe_ms = now_ms + PROBE_MS;
+	if (target > file->env->map_bytes)
+		target = file->env->map_bytes;
+	file->disk_full = !allocate(file, from, target);
+	if (!file->disk_full) {
+		file->reserved_end = target;
 		return true;
 	}
-	for (step /= 2; step >= env->page_bytes && env->reserved_end < from + step; step /= 2)
-		if (allocate(env, from, from + step))
-			env->reserved_end = from + step;
+	for (step /= 2; step >= file->page_bytes && file->reserved_end < from + step; step /= 2)
+		if (allocate(file, from, from + step))
+			file->reserved_end = from + step;
 	return false;
 }
 
@@ -118,11 +118,11 @@ check_pages(struct kv_txn *txn, uint64_t left, uint64_t keep)
 	bool room;
 	int rc;
 
-	if (left > keep + FAR_BYTES / txn->env->page_bytes) {
+	if (left > keep + FAR_BYTES / txn->view.file->page_bytes) {
 		txn->room_pages = UINT64_MAX;
 		return 0;
 	}
-	rc = kv_lmdb_free_pages(txn->env, &usable, &total);
+	rc = kv_lmdb_free_pages(txn->view.file, &usable, &total);
 	if (rc != 0)
 		return rc;
 	txn->room_pages = left + usable > keep ? left + usable - keep : 0;
@@ -139,20 +139,20 @@ check_pages(struct kv_txn *txn, uint64_t left, uint64_t keep)
 static int
 check(struct kv_txn *txn)
 {
-	struct kv_env *env = txn->env;
+	struct kv_file *file = txn->view.file;
 	struct kv_lmdb_info info;
-	uint64_t all = env->map_bytes / env->page_bytes, left, ahead, end;
-	uint64_t keep = kv_room_keep_pages(env);
+	uint64_t all = file->env->map_bytes / file->page_bytes, left, ahead, end;
+	uint64_t keep = kv_room_keep_pages(file);
 
-	kv_lmdb_info(env, &info);
+	kv_lmdb_info(file, &info);
 	left = all > info.pages ? all - info.pages : 0;
-	end = info.pages * env->page_bytes;
-	if (!reserve_blocks(env, end, end + txn->pages * env->page_bytes)) {
+	end = info.pages * file->page_bytes;
+	if (!reserve_blocks(file, end, end + txn->pages * file->page_bytes)) {
 		/* A full disk is a map that ends where the blocks end. */
-		ahead = env->reserved_end > end ? (env->reserved_end - end) / env->page_bytes : 0;
+		ahead = file->reserved_end > end ? (file->reserved_end - end) / file->page_bytes : 0;
 		if (ahead < left) {
 			left = ahead;
-			keep = disk_step(env) / env->page_bytes + MARGIN_PAGES;
+			keep = disk_step(file->env) / file->page_bytes + MARGIN_PAGES;
 		}
 	}
 	return check_pages(txn, left, keep);

@@ -2,10 +2,19 @@
  * kv_stats.c - numbers about a database, and the reader table
  *
  * What must stay true: a number that kv_commits_seen() has returned is remembered in kv_env.seen, from
- * where views take how new they have to be (kv.c, catch_up).
+ * where views take how new they have to be (kv_file.c, catch_up).
  */
 #include <sys/statvfs.h>
 #include "kv_internal.h"
+
+void
+kv_file_look(struct kv_env *env, struct kv_lmdb_info *out)
+{
+	struct kv_file *file = kv_file_take(env);
+
+	kv_lmdb_info(file, out);
+	kv_file_release(file);
+}
 
 uint64_t
 kv_commits_seen(struct kv_db *db, uint32_t shard)
@@ -16,12 +25,12 @@ kv_commits_seen(struct kv_db *db, uint32_t shard)
 
 	if (env == NULL)
 		return 0;
-	kv_lmdb_info(env, &info);
+	kv_file_look(env, &info);
 	seen = atomic_load(&env->seen);
-	while (seen < info.last_txnid)
-		if (atomic_compare_exchange_weak(&env->seen, &seen, info.last_txnid))
+	while (seen < info.number)
+		if (atomic_compare_exchange_weak(&env->seen, &seen, info.number))
 			break;
-	return info.last_txnid;
+	return info.number;
 }
 
 int
@@ -29,6 +38,8 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 {
 	struct kv_env *env = kv_env_of(db, shard);
 	struct kv_lmdb_info info;
+	struct kv_file *file;
+	struct kv_view *view;
 	struct statvfs fs;
 	uint64_t usable, total;
 	int rc;
@@ -36,30 +47,44 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 	memset(out, 0, sizeof *out);
 	if (env == NULL)
 		return SHELF_EINVALID;
-	rc = kv_lmdb_free_pages(env, &usable, &total);
+	rc = kv_file_view(env, &view); /* so that it is not a file that was left */
 	if (rc != 0)
 		return rc;
-	if (fstatvfs(kv_lmdb_fd(env), &fs) != 0)
-		return SHELF_EIO;
-	kv_lmdb_info(env, &info);
-	out->file_bytes = info.pages * env->page_bytes;
-	out->free_bytes = total * env->page_bytes;
-	out->map_bytes = env->map_bytes;
-	out->reserve_bytes = kv_room_keep_pages(env) * env->page_bytes;
-	out->disk_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
-	out->disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	out->commits = atomic_load(&env->commits);
-	out->updates = atomic_load(&env->updates);
-	out->readers = info.readers;
-	out->stale_readers_cleared = atomic_load(&env->stale_cleared);
-	out->slow_views = atomic_load(&env->slow_views);
-	return 0;
+	file = view->file;
+	rc = kv_lmdb_free_pages(file, &usable, &total);
+	if (rc == 0 && fstatvfs(kv_lmdb_fd(file), &fs) != 0)
+		rc = SHELF_EIO;
+	if (rc == 0) {
+		kv_lmdb_info(file, &info);
+		out->file_bytes = info.pages * file->page_bytes;
+		out->free_bytes = total * file->page_bytes;
+		out->map_bytes = env->map_bytes;
+		out->reserve_bytes = kv_room_keep_pages(file) * file->page_bytes;
+		out->disk_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+		out->disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+		out->commits = atomic_load(&env->commits);
+		out->updates = atomic_load(&env->updates);
+		out->readers = info.readers;
+		out->stale_readers_cleared = atomic_load(&env->stale_cleared);
+		out->slow_views = atomic_load(&env->slow_views);
+	}
+	kv_file_view_end(view);
+	return rc;
+}
+
+void
+kv_file_clear_readers(struct kv_env *env)
+{
+	struct kv_file *file = kv_file_take(env);
+
+	kv_lmdb_clear_readers(file);
+	kv_file_release(file);
 }
 
 void
 kv_clear_readers(struct kv_db *db)
 {
-	kv_lmdb_clear_readers(&db->catalog);
+	kv_file_clear_readers(&db->catalog);
 	for (uint32_t i = 0; i < db->shards; i++)
-		kv_lmdb_clear_readers(&db->shard[i]);
+		kv_file_clear_readers(&db->shard[i]);
 }

@@ -51,8 +51,13 @@ note_touched(struct kv_txn *txn)
 }
 
 static int
-after_write(struct kv_txn *txn, size_t value_len, int rc)
+after_write(struct kv_txn *txn, enum kv_table table, const struct kv_full_key *key, size_t value_len,
+    int rc)
 {
+	if (rc == 0 && txn->logging) {
+		rc = kv_log_add(txn, table, shelf_span(key->bytes, key->len));
+		txn->pages += kv_room_cost(txn->view.file, 0);
+	}
 	if (rc != 0) {
 		txn->failed = rc;
 		return rc;
@@ -60,7 +65,7 @@ after_write(struct kv_txn *txn, size_t value_len, int rc)
 	txn->job_writes++;
 	txn->writes++;
 	txn->bytes += value_len;
-	txn->pages += kv_room_cost(txn->env, value_len);
+	txn->pages += kv_room_cost(txn->view.file, value_len);
 	note_touched(txn);
 	return 0;
 }
@@ -79,7 +84,7 @@ int
 kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct shelf_span value)
 {
 	struct kv_full_key full;
-	uint64_t cost = kv_room_cost(txn->env, value.len);
+	uint64_t cost = kv_room_cost(txn->view.file, value.len);
 	int rc = prepare(txn, table, key, &full);
 
 	if (rc != 0)
@@ -94,8 +99,8 @@ kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct sh
 	if (rc == 0 && (txn->job->flags & KV_ADDS) != 0 && txn->pages + cost > txn->room_pages)
 		rc = SHELF_EFULL;
 	if (rc == 0)
-		rc = kv_lmdb_put(txn->env, txn->view.mdb, table, shelf_span(full.bytes, full.len), value);
-	return after_write(txn, value.len, rc);
+		rc = kv_lmdb_put(txn->view.file, txn->view.mdb, table, shelf_span(full.bytes, full.len), value);
+	return after_write(txn, table, &full, value.len, rc);
 }
 
 /* The row after the last fills what is left of its page, however little; the next begins a page. */
@@ -105,7 +110,7 @@ static size_t
 next_cut(struct kv_txn *txn, enum kv_table table, size_t key_len, size_t len)
 {
 	size_t max = kv_lmdb_inline_max(key_len);
-	size_t room = kv_lmdb_room(txn->env, txn->view.mdb, table, key_len);
+	size_t room = kv_lmdb_room(txn->view.file, txn->view.mdb, table, key_len);
 
 	if (room >= CUT_LEAST_BYTES && room < max)
 		max = room;
@@ -144,6 +149,6 @@ kv_del(struct kv_txn *txn, enum kv_table table, struct shelf_span key)
 	kv_view_release(&txn->view);
 	rc = kv_fault_at(KV_AT_DEL);
 	if (rc == 0)
-		rc = kv_lmdb_del(txn->env, txn->view.mdb, table, shelf_span(full.bytes, full.len));
-	return rc == SHELF_EMISSING ? rc : after_write(txn, 0, rc);
+		rc = kv_lmdb_del(txn->view.file, txn->view.mdb, table, shelf_span(full.bytes, full.len));
+	return rc == SHELF_EMISSING ? rc : after_write(txn, table, &full, 0, rc);
 }

@@ -4,7 +4,6 @@
  * DIR/kv/catalog*   names of accounts; without them accounts have numbers
  * DIR/kv/part-*     a partition each, read by salvage_walk.c
  */
-#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,28 +199,19 @@ read_partition(struct salvage *s, const char *file, const char *label)
 }
 
 static int
-each_file(struct salvage *s, const char *dir, bool catalog, unsigned *count)
+each_partition(struct salvage *s, const char *kv_dir, unsigned *count)
 {
-	const char *prefix = catalog ? "catalog" : "part-";
 	struct shelf_buf path = {0};
-	struct dirent **list = NULL;
-	int n, rc = 0;
+	char label[16];
+	int rc = 0;
 
-	shelf_buf_printf(&path, "%s/kv", dir);
-	n = scandir(shelf_buf_cstr(&path), &list, NULL, alphasort);
-	for (int i = 0; i < n; i++) {
-		if (rc == 0 && strncmp(list[i]->d_name, prefix, strlen(prefix)) == 0) {
-			shelf_buf_clear(&path);
-			shelf_buf_printf(&path, "%s/kv/%s/data.mdb", dir, list[i]->d_name);
-			++*count;
-			if (catalog)
-				read_names(s, shelf_buf_cstr(&path));
-			else
-				rc = read_partition(s, shelf_buf_cstr(&path), list[i]->d_name);
-		}
-		free(list[i]);
+	for (uint32_t shard = 0; rc == 0 && shard < KV_SHARDS_MAX; shard++) {
+		if (kv_data_file(kv_dir, shard, &path) == SHELF_EMISSING)
+			continue;
+		snprintf(label, sizeof label, "part-%02u", shard);
+		++*count;
+		rc = read_partition(s, shelf_buf_cstr(&path), label);
 	}
-	free(list);
 	shelf_buf_free(&path);
 	return rc;
 }
@@ -230,13 +220,18 @@ int
 shelf_salvage(const char *dir, const struct shelf_salvage_sink *sink)
 {
 	struct salvage s = {.sink = sink};
-	unsigned catalogs = 0, partitions = 0;
-	int rc = each_file(&s, dir, true, &catalogs);
+	struct shelf_buf kv_dir = {0}, path = {0};
+	unsigned partitions = 0;
+	int rc;
 
-	if (catalogs == 0)
-		note(&s, dir, "no catalog: accounts have numbers instead of names");
-	if (rc == 0)
-		rc = each_file(&s, dir, false, &partitions);
+	shelf_buf_printf(&kv_dir, "%s/kv", dir);
+	if (kv_data_file(shelf_buf_cstr(&kv_dir), KV_SHARDS_MAX, &path) == SHELF_EMISSING)
+		note(&s, shelf_buf_cstr(&path), "no catalog: accounts have numbers instead of names");
+	else
+		read_names(&s, shelf_buf_cstr(&path));
+	rc = each_partition(&s, shelf_buf_cstr(&kv_dir), &partitions);
+	shelf_buf_free(&kv_dir);
+	shelf_buf_free(&path);
 	if (rc == 0 && partitions == 0)
 		rc = SHELF_EMISSING;
 	for (size_t i = 0; i < s.nnames; i++)

@@ -1,27 +1,12 @@
-/*
- * test_kv_process.c - several processes on one database, and processes that die
- *
- * LMDB must not cross a fork: every child is made before its parent opens the database, and opens it
- * itself. Children report by _exit status and pipes, never by Check's assertions.
- */
+/* test_kv_process.c - several processes on one database, and processes that die */
 #include <check.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include "kvt.h"
+#include "kvt_child.h"
 
 static struct kvt t;
-
-struct child {
-	pid_t pid;
-	int go[2];    /* parent -> child */
-	int said[2];  /* child -> parent */
-};
 
 static void
 setup(void)
@@ -34,60 +19,6 @@ static void
 teardown(void)
 {
 	kvt_end(&t);
-}
-
-/* Runs FN in a process of its own. The parent must not have the database open. */
-static void
-spawn(struct child *c, int (*fn)(struct child *))
-{
-	ck_assert_ptr_null(t.db);
-	ck_assert_int_eq(pipe2(c->go, O_CLOEXEC), 0);
-	ck_assert_int_eq(pipe2(c->said, O_CLOEXEC), 0);
-	c->pid = fork();
-	ck_assert_int_ge(c->pid, 0);
-	if (c->pid == 0) {
-		close(c->go[1]);
-		close(c->said[0]);
-		alarm(60); /* never longer than its parent */
-		_exit(fn(c));
-	}
-	close(c->go[0]);
-	close(c->said[1]);
-}
-
-static bool
-hear(int fd, void *bytes, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = read(fd, bytes, len);
-	} while (n < 0 && errno == EINTR);
-	return n == (ssize_t)len;
-}
-
-static bool
-say(int fd, const void *bytes, size_t len)
-{
-	return write(fd, bytes, len) == (ssize_t)len;
-}
-
-/* Waits for the end of the child; its exit status, or minus the signal that ended it. */
-static int
-reap(struct child *c)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(c->pid, &status, 0), c->pid);
-	close(c->go[1]);
-	close(c->said[0]);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static void
-sleep_ms(long ms)
-{
-	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* ---- Two at once --------------------------------------------------------------------------------- */
@@ -126,12 +57,12 @@ counter(struct kv_db *db)
 enum { TICKS = 400 };
 
 static int
-ticker(struct child *c)
+ticker(struct kvt_child *c)
 {
 	uint64_t n;
 	char go;
 
-	if (kv_open(t.dir, &t.db) != 0 || !say(c->said[1], "o", 1) || !hear(c->go[0], &go, 1))
+	if (kv_open(t.dir, &t.db) != 0 || !kvt_say(c->said[1], "o", 1) || !kvt_hear(c->go[0], &go, 1))
 		return 1;
 	for (int i = 0; i < TICKS; i++)
 		if (kv_update(t.db, 1, 0, counts_up, &n) != 0)
@@ -143,18 +74,18 @@ ticker(struct child *c)
 /* A view begun after a commit number was seen shows that commit, though another process made it. */
 START_TEST(commit_numbers_of_another_process)
 {
-	struct child c;
+	struct kvt_child c;
 	uint64_t base, seen, last = 0, n = 0;
 	unsigned steps = 0;
 	uint32_t shard;
 	char open;
 
-	spawn(&c, ticker);
-	ck_assert(hear(c.said[0], &open, 1));
+	kvt_spawn(&t, &c, ticker);
+	ck_assert(kvt_hear(c.said[0], &open, 1));
 	kvt_open(&t);
 	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
 	base = last = kv_commits_seen(t.db, shard);
-	ck_assert(say(c.go[1], "g", 1));
+	ck_assert(kvt_say(c.go[1], "g", 1));
 	while (n < TICKS) {
 		seen = kv_commits_seen(t.db, shard);
 		if (seen == last)
@@ -167,12 +98,12 @@ START_TEST(commit_numbers_of_another_process)
 		    (unsigned long long)(seen - base), (unsigned long long)n);
 	}
 	ck_assert_uint_gt(steps, 1);
-	ck_assert_int_eq(reap(&c), 0);
+	ck_assert_int_eq(kvt_reap(&c), 0);
 }
 END_TEST
 
 static int
-count_together(struct child *c)
+count_together(struct kvt_child *c)
 {
 	uint64_t n, last = 0;
 
@@ -189,23 +120,23 @@ count_together(struct child *c)
 
 START_TEST(writers_in_three_processes)
 {
-	struct child c[3];
+	struct kvt_child c[3];
 
 	for (int i = 0; i < 3; i++)
-		spawn(&c[i], count_together);
+		kvt_spawn(&t, &c[i], count_together);
 	for (int i = 0; i < 3; i++)
-		ck_assert_int_eq(reap(&c[i]), 0);
+		ck_assert_int_eq(kvt_reap(&c[i]), 0);
 	kvt_open(&t);
 	ck_assert_uint_eq(counter(t.db), 3 * TICKS);
 }
 END_TEST
 
 static int
-placer(struct child *c)
+placer(struct kvt_child *c)
 {
 	char go;
 
-	if (kv_open(t.dir, &t.db) != 0 || !hear(c->go[0], &go, 1) || kv_place(t.db, 100, 50) != 0)
+	if (kv_open(t.dir, &t.db) != 0 || !kvt_hear(c->go[0], &go, 1) || kv_place(t.db, 100, 50) != 0)
 		return 1;
 	kv_close(&t.db);
 	return 0;
@@ -213,15 +144,15 @@ placer(struct child *c)
 
 START_TEST(placed_by_another_process)
 {
-	struct child c;
+	struct kvt_child c;
 	uint32_t shard;
 	unsigned in[2] = {0};
 
-	spawn(&c, placer);
+	kvt_spawn(&t, &c, placer);
 	kvt_open(&t);
 	ck_assert_int_eq(kv_shard_of(t.db, 100, &shard), SHELF_ENOACCOUNT);
-	ck_assert(say(c.go[1], "g", 1));
-	ck_assert_int_eq(reap(&c), 0);
+	ck_assert(kvt_say(c.go[1], "g", 1));
+	ck_assert_int_eq(kvt_reap(&c), 0);
 	ck_assert_int_eq(kv_place(t.db, 150, 50), 0);
 	for (uint32_t a = 100; a < 200; a++) {
 		ck_assert_int_eq(kv_shard_of(t.db, a, &shard), 0);
@@ -235,7 +166,7 @@ END_TEST
 
 enum { WRITERS = 3, ROUNDS = 12 };
 
-static struct child *writer_child;
+static struct kvt_child *writer_child;
 
 /* Row by row; each one is acknowledged through the pipe once kv_update has returned. */
 static void *
@@ -249,21 +180,21 @@ write_rows(void *arg)
 		if (kvt_put(t.db, row[0], 0, KV_MSG, shelf_span(row, sizeof row),
 		    shelf_span(value, sizeof value)) != 0)
 			_exit(3);
-		if (!say(writer_child->said[1], row, sizeof row))
+		if (!kvt_say(writer_child->said[1], row, sizeof row))
 			_exit(4);
 	}
 	return NULL;
 }
 
 static int
-writer(struct child *c)
+writer(struct kvt_child *c)
 {
 	pthread_t threads[WRITERS];
 	uint32_t accounts[WRITERS];
 	char go;
 
 	writer_child = c;
-	if (!hear(c->go[0], &go, 1))
+	if (!kvt_hear(c->go[0], &go, 1))
 		return 0;
 	if (kv_open(t.dir, &t.db) != 0)
 		return 1;
@@ -297,12 +228,12 @@ check_rows(uint32_t account, uint32_t acknowledged)
 }
 
 static unsigned
-read_acknowledged(struct child *c, uint32_t *acknowledged)
+read_acknowledged(struct kvt_child *c, uint32_t *acknowledged)
 {
 	uint32_t row[2];
 	unsigned total = 0;
 
-	while (hear(c->said[0], row, sizeof row)) {
+	while (kvt_hear(c->said[0], row, sizeof row)) {
 		ck_assert(row[0] >= 1 && row[0] <= WRITERS);
 		acknowledged[row[0]] = row[1] + 1 > acknowledged[row[0]] ? row[1] + 1 : acknowledged[row[0]];
 		total++;
@@ -314,20 +245,20 @@ read_acknowledged(struct child *c, uint32_t *acknowledged)
 static void
 kill_writers(bool stay_open)
 {
-	struct child c[ROUNDS];
+	struct kvt_child c[ROUNDS];
 	uint32_t acknowledged[WRITERS + 1] = {0};
 	unsigned total = 0;
 
 	for (int i = 0; i < ROUNDS; i++)
-		spawn(&c[i], writer);
+		kvt_spawn(&t, &c[i], writer);
 	for (int i = 0; i < ROUNDS; i++) {
 		if (t.db == NULL && stay_open)
 			kvt_open(&t);
-		ck_assert(say(c[i].go[1], "g", 1));
-		sleep_ms(20 + i * 7);
+		ck_assert(kvt_say(c[i].go[1], "g", 1));
+		kvt_sleep_ms(20 + i * 7);
 		ck_assert_int_eq(kill(c[i].pid, SIGKILL), 0);
 		total += read_acknowledged(&c[i], acknowledged);
-		ck_assert_int_eq(reap(&c[i]), -SIGKILL);
+		ck_assert_int_eq(kvt_reap(&c[i]), -SIGKILL);
 		if (t.db == NULL)
 			kvt_open(&t);
 		for (uint32_t a = 1; a <= WRITERS; a++)
@@ -364,7 +295,7 @@ static const struct kvt_op three_writes[] = {
 };
 
 static int
-dies_in_an_update(struct child *c)
+dies_in_an_update(struct kvt_child *c)
 {
 	struct kvt_ops update = {three_writes, 3, 0, 0};
 
@@ -376,15 +307,15 @@ dies_in_an_update(struct child *c)
 
 START_TEST(ended_at_each_point_of_an_update)
 {
-	struct child c;
+	struct kvt_child c;
 	int status, a;
 
 	kvt_open(&t);
 	ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_MBOX, kvt_s("old"), kvt_s("x")), 0);
 	kvt_close(&t);
 	die_at = _i;
-	spawn(&c, dies_in_an_update);
-	status = reap(&c);
+	kvt_spawn(&t, &c, dies_in_an_update);
+	status = kvt_reap(&c);
 	ck_assert_int_eq(status, _i < 5 ? 77 : 0); /* put, put, del, before and after the commit */
 	kvt_open(&t);
 	a = kvt_has(t.db, 1, KV_MBOX, kvt_s("a"), kvt_s("1"));
@@ -398,11 +329,11 @@ END_TEST
 /* ---- Readers that died --------------------------------------------------------------------------- */
 
 static int
-reader(struct child *c)
+reader(struct kvt_child *c)
 {
 	struct kv_view *view;
 
-	if (kv_open(t.dir, &t.db) != 0 || kv_view_begin(t.db, 1, &view) != 0 || !say(c->said[1], "r", 1))
+	if (kv_open(t.dir, &t.db) != 0 || kv_view_begin(t.db, 1, &view) != 0 || !kvt_say(c->said[1], "r", 1))
 		return 1;
 	pause();
 	return 2;
@@ -410,13 +341,13 @@ reader(struct child *c)
 
 START_TEST(killed_readers_are_cleared)
 {
-	struct child c;
+	struct kvt_child c;
 	struct kv_stats st;
 	uint32_t shard;
 	char ready;
 
-	spawn(&c, reader);
-	ck_assert(hear(c.said[0], &ready, 1));
+	kvt_spawn(&t, &c, reader);
+	ck_assert(kvt_hear(c.said[0], &ready, 1));
 	kvt_open(&t);
 	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
 	kv_clear_readers(t.db); /* it lives: nothing to clear */
@@ -424,7 +355,7 @@ START_TEST(killed_readers_are_cleared)
 	ck_assert_uint_eq(st.stale_readers_cleared, 0);
 	ck_assert_uint_ge(st.readers, 1);
 	ck_assert_int_eq(kill(c.pid, SIGKILL), 0);
-	ck_assert_int_eq(reap(&c), -SIGKILL);
+	ck_assert_int_eq(kvt_reap(&c), -SIGKILL);
 	kv_clear_readers(t.db);
 	ck_assert_int_eq(kv_stats(t.db, shard, &st), 0);
 	ck_assert_uint_eq(st.stale_readers_cleared, 1);
@@ -453,25 +384,25 @@ START_TEST(pages_of_a_killed_reader_come_back)
 {
 	uint64_t before, held, after;
 	struct kv_stats st;
-	struct child c;
+	struct kvt_child c;
 	uint32_t shard;
 	char ready;
 
 	kv_clear_readers_s = 1;
-	spawn(&c, reader);
-	ck_assert(hear(c.said[0], &ready, 1));
+	kvt_spawn(&t, &c, reader);
+	ck_assert(kvt_hear(c.said[0], &ready, 1));
 	kvt_open(&t);
 	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
 	before = churn(5);
 	held = churn(100);
 	ck_assert_uint_gt(held, before + 100 * 4096);
 	ck_assert_int_eq(kill(c.pid, SIGKILL), 0);
-	ck_assert_int_eq(reap(&c), -SIGKILL);
+	ck_assert_int_eq(kvt_reap(&c), -SIGKILL);
 	for (unsigned i = 0; i < 100; i++) {
 		if (_i == 0)
-			sleep_ms(100);
+			kvt_sleep_ms(100);
 		else
-			for (unsigned k = 0; k < 5; k++, sleep_ms(20))
+			for (unsigned k = 0; k < 5; k++, kvt_sleep_ms(20))
 				churn(1);
 		ck_assert_int_eq(kv_stats(t.db, shard, &st), 0);
 		if (st.stale_readers_cleared > 0)
