@@ -39,22 +39,34 @@ struct kv_params {
 	uint32_t shards;        /* 1..KV_SHARDS_MAX */
 	uint64_t map_bytes;     /* of each shard, a multiple of 4096 */
 	uint64_t reserve_bytes; /* of each shard, for updates without KV_ADDS */
+	/* SHARDS directories that exist, each for a shard, as absolute paths; NULL, and NULL for a shard: DIR. */
+	const char *const *directories;
 };
 
-/* Makes the files of an empty database in DIR, which exists. */
+/* Makes the files of an empty database in DIR, which exists. SHELF_EEXISTS: there is one already, or something of
+ * another one in one of the directories. */
 SHELF_CHECK int kv_create(const char *dir, const struct kv_params *params);
 /* SHELF_EBUSY: open in this process already. Starts one committer per shard (at its first update). */
 SHELF_CHECK int kv_open(const char *dir, struct kv_db **out);
 void kv_close(struct kv_db **db); /* waits for updates that were submitted */
-uint32_t kv_shards(const struct kv_db *db);
+uint32_t kv_shards(const struct kv_db *db); /* may grow: kv_add_shard, of any process */
+/*
+ * One more shard, in DIRECTORY (an absolute path) or, if that is NULL, in DIR. Other processes that have the
+ * database open find it when they place an account or look for one that lives there.
+ * SHELF_ELIMIT: there are KV_SHARDS_MAX; SHELF_EEXISTS: something is there in its place; SHELF_EBUSY.
+ */
+SHELF_CHECK int kv_add_shard(struct kv_db *db, const char *directory);
 /* For who reads the files of a closed database by other means: the present data file of a shard
  * (KV_SHARDS_MAX: the catalog). PATH_OUT is set in any case; SHELF_EMISSING: no such file. */
 SHELF_CHECK int kv_data_file(const char *dir, uint32_t shard, struct shelf_buf *path_out);
+/* Of an open one: the directory, which a compaction changes, and the number of its disk. */
+SHELF_CHECK int kv_where(struct kv_db *db, uint32_t shard, struct shelf_buf *path_out, uint64_t *device_out);
 
 /* ---- Placement -------------------------------------------------------------------------------- */
 
-/* Decides where accounts FIRST .. FIRST + COUNT - 1 live (the emptiest shard for each) and records it in
- * the catalog. Safe to repeat: a placed account stays. */
+/* Decides where accounts FIRST .. FIRST + COUNT - 1 live and records it in the catalog: not in full shards; on the
+ * disk that has most free space for each account placed there; there, in the shard with the fewest accounts.
+ * Safe to repeat: a placed account stays. */
 SHELF_CHECK int kv_place(struct kv_db *db, uint32_t first, uint32_t count);
 SHELF_CHECK int kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out); /* SHELF_ENOACCOUNT */
 

@@ -16,8 +16,8 @@
  *   kv_lmdb.c     the only file that includes lmdb.h
  *
  * Locks, taken left to right and never the other way: the write lock of LMDB -> kv_env.move_lock ->
- * kv_env.file_lock; kv_env.lock -> nothing; kv_db.listener_lock is held around the listener.
- * kv_env.file_lock is held around a few pointer moves.
+ * kv_env.file_lock; kv_db.grow_lock -> those two; kv_env.lock -> nothing; kv_db.listener_lock is
+ * held around the listener. kv_env.file_lock is held around a few pointer moves.
  */
 #ifndef ENGINE_KV_INTERNAL_H
 #define ENGINE_KV_INTERNAL_H
@@ -120,7 +120,10 @@ struct kv_full_key {
 };
 
 struct kv_db {
-	uint32_t shards;
+	_Atomic uint32_t shards; /* those that are open; grows */
+	char *dir;
+	pthread_mutex_t grow_lock;
+	ino_t conf_ino;          /* of the kv.conf last read: it is only ever replaced */
 	uint64_t map_bytes, reserve_bytes;
 	dev_t dev;
 	ino_t ino;
@@ -183,6 +186,7 @@ int kv_fault_at(enum kv_point point);
 int64_t kv_coarse_ms(void);
 
 /* ---- kv_dir.c ---- */
+int kv_refresh(struct kv_db *db); /* opens shards that another process has added */
 int kv_sync_dir(const char *path);
 int kv_system_error(const char *what, const char *path); /* logs errno, translates it */
 /* A whole small file, with a zero byte behind it; what does not fit is damage. */
@@ -217,6 +221,13 @@ void kv_salvage_view_end(struct kv_view *view);
 
 /* ---- kv_place.c ---- */
 struct kv_places *kv_places_new(void);
+/* A shard as placing sees it. */
+struct kv_place_option {
+	uint64_t device, free_bytes; /* its disk, and what is free there */
+	uint64_t accounts, pages;
+	bool full;
+};
+uint32_t kv_place_best(const struct kv_place_option *options, uint32_t count);
 void kv_places_free(struct kv_places **places);
 
 /* ---- kv_file.c ---- */
@@ -240,6 +251,8 @@ int kv_move_open(struct kv_env *env);
 int kv_move_left(struct kv_file *file, struct MDB_txn *txn, uint32_t *next_out);
 /* LEFT was left for generation NEXT: that becomes the present file of this process. */
 int kv_move_follow(struct kv_file *left, uint32_t next);
+/* The data file of the generation that the text names. SHELF_EMISSING: it is not there. */
+int kv_move_file(const struct kv_env *env, struct shelf_buf *path_out);
 /* The directory of a generation. The caller frees it. */
 char *kv_move_path(const struct kv_env *env, uint32_t generation);
 /* One process at a time changes which generations there are: a descriptor to close, or SHELF_EBUSY. */

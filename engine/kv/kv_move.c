@@ -350,19 +350,16 @@ kv_move_open(struct kv_env *env)
 }
 
 int
-kv_data_file(const char *dir, uint32_t shard, struct shelf_buf *path_out)
+kv_move_file(const struct kv_env *env, struct shelf_buf *path_out)
 {
-	struct kv_env env = {.shard = shard, .home = shelf_strdup(dir)};
 	uint32_t generation = 1;
-	char *path;
-	int rc = read_text(&env, &generation);
+	int rc = read_text(env, &generation);
+	char *path = kv_move_path(env, generation);
 
-	path = kv_move_path(&env, generation);
 	shelf_buf_clear(path_out);
 	shelf_buf_printf(path_out, "%s/data.mdb", path);
 	if (rc == 0 && access(shelf_buf_cstr(path_out), F_OK) != 0)
 		rc = SHELF_EMISSING;
 	free(path);
-	free(env.home);
 	return rc;
 }

@@ -10,6 +10,8 @@
  * transaction as the rows it counts.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <mailshelf/mem.h>
 #include "base.h"
 #include "kv_internal.h"
@@ -84,7 +86,7 @@ read_place(struct kv_view *view, uint32_t account, uint32_t *shard_out)
 	if (base_get_le(&r, 1) != FORMAT)
 		return r.bad ? SHELF_ECORRUPT : SHELF_EVERSION;
 	*shard_out = (uint32_t)base_get_le(&r, 4);
-	return r.bad || base_left(&r) != 0 || *shard_out >= kv_view_db(view)->shards ? SHELF_ECORRUPT : 0;
+	return r.bad || base_left(&r) != 0 || *shard_out >= KV_SHARDS_MAX ? SHELF_ECORRUPT : 0;
 }
 
 int
@@ -103,6 +105,10 @@ kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
 		return rc;
 	rc = read_place(view, account, shard_out);
 	kv_view_end(&view);
+	if (rc == 0 && *shard_out >= db->shards)
+		rc = kv_refresh(db); /* another process has added it */
+	if (rc == 0 && *shard_out >= db->shards)
+		rc = SHELF_ECORRUPT;
 	if (rc == 0)
 		remember(db->places, account, *shard_out);
 	return rc == SHELF_EMISSING ? SHELF_ENOACCOUNT : rc;
@@ -113,6 +119,8 @@ kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
 struct placing {
 	struct kv_db *db;
 	uint32_t first, count;
+	struct kv_place_option option[KV_SHARDS_MAX]; /* but for the accounts, which are counted in the catalog */
+	uint32_t options;
 	uint32_t shard[SLICE]; /* where each of them lives now */
 };
 
@@ -136,35 +144,102 @@ static int
 write_counts(struct kv_txn *txn, const struct kv_db *db, const uint32_t *counts)
 {
 	struct shelf_buf value = {0};
+	uint32_t end = db->shards;
 	int rc;
 
-	for (uint32_t i = 0; i < db->shards; i++)
+	for (uint32_t i = end; i < KV_SHARDS_MAX; i++) /* of shards that another process has added */
+		if (counts[i] != 0)
+			end = i + 1;
+	for (uint32_t i = 0; i < end; i++)
 		base_add_le(&value, counts[i], 4);
 	rc = kv_put(txn, KV_GLOBAL, shelf_span_str("placed"), shelf_buf_span(&value));
 	shelf_buf_free(&value);
 	return rc;
 }
 
-/* Not the full ones, then the one with the fewest accounts, then the smallest file. */
-static uint32_t
-emptiest(struct kv_db *db, const uint32_t *counts)
+/* Room that mail can take: neither the map is full nor the disk. */
+static bool
+is_full(struct kv_env *env, struct kv_file *file, const struct kv_lmdb_info *info, uint64_t disk_free_bytes)
 {
-	struct kv_lmdb_info info, best_info = {0};
+	uint64_t all = env->map_bytes / file->page_bytes, keep = kv_room_keep_pages(file);
+	uint64_t left = all > info->pages ? all - info->pages : 0, usable, unused = 0;
+
+	if (atomic_load_explicit(&env->full, memory_order_relaxed) || disk_free_bytes < 2 * env->reserve_bytes)
+		return true;
+	if (left > keep)
+		return false;
+	return kv_lmdb_free_pages(file, &usable, &unused) != 0 || left + unused <= keep;
+}
+
+/* Looked at before the update: a closure does not ask disks. */
+static void
+look_at(struct kv_env *env, struct kv_place_option *out)
+{
+	struct kv_file *file = kv_file_take(env);
+	struct kv_lmdb_info info;
+	struct statvfs fs;
+	struct stat st;
+
+	*out = (struct kv_place_option){0};
+	if (stat(env->home, &st) == 0 && statvfs(env->home, &fs) == 0) {
+		out->device = st.st_dev;
+		out->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+	}
+	kv_lmdb_info(file, &info);
+	out->pages = info.pages;
+	out->full = is_full(env, file, &info, out->free_bytes);
+	kv_file_release(file);
+}
+
+/* Free bytes of the disk for each account placed on it, and the one to come. */
+static double
+headroom(const struct kv_place_option *options, uint32_t count, uint32_t i)
+{
+	uint64_t accounts = 1;
+
+	for (uint32_t k = 0; k < count; k++)
+		if (options[k].device == options[i].device)
+			accounts += options[k].accounts;
+	return (double)options[i].free_bytes / (double)accounts;
+}
+
+/*
+ * Not the full ones; the disk with most room for each account; there the one with the fewest accounts, then the
+ * smallest file. Free space alone would send every account of a long list to one disk, as they are all empty
+ * at first; room for each account fills disks in proportion.
+ */
+uint32_t
+kv_place_best(const struct kv_place_option *options, uint32_t count)
+{
+	double room, best_room = 0;
 	uint32_t best = 0;
-	bool best_full = false;
 
-	for (uint32_t i = 0; i < db->shards; i++) {
-		bool full = atomic_load_explicit(&db->shard[i].full, memory_order_relaxed);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct kv_place_option *o = &options[i], *b = &options[best];
+		bool better;
 
-		kv_file_look(&db->shard[i], &info);
-		if (i == 0 || full < best_full || (full == best_full && (counts[i] < counts[best] ||
-		    (counts[i] == counts[best] && info.pages < best_info.pages)))) {
+		room = headroom(options, count, i);
+		if (o->full != b->full)
+			better = b->full;
+		else if (o->device != b->device)
+			better = room > best_room;
+		else
+			better = o->accounts < b->accounts ||
+			    (o->accounts == b->accounts && o->pages < b->pages);
+		if (i == 0 || better) {
 			best = i;
-			best_full = full;
-			best_info = info;
+			best_room = room;
 		}
 	}
 	return best;
+}
+
+static uint32_t
+choose(struct placing *p, const uint32_t *counts)
+{
+	for (uint32_t i = 0; i < p->options; i++)
+		p->option[i].accounts = counts[i];
+	return kv_place_best(p->option, p->options);
 }
 
 static int
@@ -179,7 +254,7 @@ place_slice(struct kv_txn *txn, void *arg)
 		rc = read_place(kv_txn_view(txn), p->first + i, &p->shard[i]);
 		if (rc != SHELF_EMISSING)
 			continue;
-		p->shard[i] = emptiest(p->db, counts);
+		p->shard[i] = choose(p, counts);
 		counts[p->shard[i]]++;
 		base_put_be32(key, p->first + i);
 		value[1] = (uint8_t)p->shard[i]; /* KV_SHARDS_MAX is far below 256 */
@@ -198,12 +273,17 @@ kv_place(struct kv_db *db, uint32_t first, uint32_t count)
 
 	if (first == KV_CATALOG || (count > 0 && count - 1 > UINT32_MAX - first))
 		return SHELF_EINVALID;
+	rc = kv_refresh(db);
+	p.options = db->shards;
+	for (uint32_t i = 0; i < p.options; i++)
+		look_at(&db->shard[i], &p.option[i]);
 	for (uint32_t done = 0; rc == 0 && done < count; done += p.count) {
 		p.first = first + done;
 		p.count = count - done < SLICE ? count - done : SLICE;
 		rc = kv_update(db, KV_CATALOG, KV_ADDS, place_slice, &p);
 		for (uint32_t i = 0; rc == 0 && i < p.count; i++)
-			remember(db->places, p.first + i, p.shard[i]);
+			if (p.shard[i] < db->shards)
+				remember(db->places, p.first + i, p.shard[i]);
 	}
 	return rc;
 }

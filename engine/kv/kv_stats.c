@@ -4,6 +4,8 @@
  * What must stay true: a number that kv_commits_seen() has returned is remembered in kv_env.seen, from
  * where views take how new they have to be (kv_file.c, catch_up).
  */
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include "kv_internal.h"
 
@@ -70,6 +72,31 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 	}
 	kv_file_view_end(view);
 	return rc;
+}
+
+int
+kv_where(struct kv_db *db, uint32_t shard, struct shelf_buf *path_out, uint64_t *device_out)
+{
+	struct kv_env *env = kv_env_of(db, shard);
+	struct kv_view *view;
+	struct stat st;
+	char *path;
+	int rc;
+
+	if (env == NULL)
+		return SHELF_EINVALID;
+	rc = kv_file_view(env, &view);
+	if (rc != 0)
+		return rc;
+	path = kv_move_path(env, view->file->generation);
+	kv_file_view_end(view);
+	shelf_buf_clear(path_out);
+	shelf_buf_add_str(path_out, path);
+	free(path);
+	if (stat(env->home, &st) != 0)
+		return kv_system_error("stat", env->home);
+	*device_out = st.st_dev;
+	return 0;
 }
 
 void

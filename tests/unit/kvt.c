@@ -14,7 +14,7 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 void
 kvt_create(struct kvt *t, uint32_t shards, uint64_t map_bytes, uint64_t reserve_bytes)
 {
-	struct kv_params params = {shards, map_bytes, reserve_bytes};
+	struct kv_params params = {.shards = shards, .map_bytes = map_bytes, .reserve_bytes = reserve_bytes};
 	const char *tmp = getenv("TMPDIR");
 
 	t->db = NULL;

@@ -446,7 +446,7 @@ END_TEST
 
 START_TEST(opened_once_in_a_process)
 {
-	struct kv_params params = {2, KVT_MAP, KVT_RESERVE};
+	struct kv_params params = {2, KVT_MAP, KVT_RESERVE, NULL};
 	struct kv_db *second;
 
 	ck_assert_int_eq(kv_open(t.dir, &second), SHELF_EBUSY);
@@ -464,8 +464,9 @@ END_TEST
 START_TEST(parameters_are_checked)
 {
 	static const struct kv_params bad[] = {
-		{0, KVT_MAP, 0}, {KV_SHARDS_MAX + 1, KVT_MAP, 0}, {1, KVT_MAP + 1, 0}, {1, 4096, 0},
-		{1, KVT_MAP, KVT_MAP},
+		{0, KVT_MAP, 0, NULL}, {KV_SHARDS_MAX + 1, KVT_MAP, 0, NULL}, {1, KVT_MAP + 1, 0, NULL},
+		{1, 4096, 0, NULL},
+		{1, KVT_MAP, KVT_MAP, NULL},
 	};
 	struct kvt fresh;
 
