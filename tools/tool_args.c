@@ -109,6 +109,14 @@ take_number(struct tool *t, const struct tool_option *o, const char *text)
 static int
 take_value(struct tool *t, const struct tool_option *o, const char *text)
 {
+	if (o->kind == TOOL_TEXTS) {
+		struct tool_texts *list = o->value;
+
+		if (list->count == sizeof list->text / sizeof *list->text)
+			return tool_usage(t, "--%s: given too often", o->name);
+		list->text[list->count++] = text;
+		return 0;
+	}
 	if (o->kind != TOOL_TEXT)
 		return take_number(t, o, text);
 	*(const char **)o->value = text;

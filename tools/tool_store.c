@@ -35,10 +35,11 @@ int
 tool_init(struct tool *t)
 {
 	struct tool_number partitions = {0}, map = {0};
+	struct tool_texts dirs = {0};
 	const char *hold = NULL;
 	const struct tool_option options[] = {
 		{"partitions", TOOL_COUNT, &partitions}, {"map-size", TOOL_SIZE, &map},
-		{"hold", TOOL_TEXT, &hold}, {0}};
+		{"hold", TOOL_TEXT, &hold}, {"partition-dir", TOOL_TEXTS, &dirs}, {0}};
 	struct shelf_store_params params = {0};
 	struct shelf_buf b = {0};
 	int rc = tool_args(t, options, 0, 0);
@@ -55,9 +56,14 @@ tool_init(struct tool *t)
 		return tool_usage(t, "--hold %s: not a time (14d, 36h, none)", hold);
 	params.partitions = (uint32_t)partitions.value;
 	params.map_bytes = map.value;
+	params.partition_dirs = dirs.text;
+	params.partition_dir_count = dirs.count;
+	if (partitions.given && partitions.value < dirs.count)
+		return tool_usage(t, "--partitions: fewer than directories for them");
 	rc = shelf_store_create(t->store_dir, &params);
 	if (rc == SHELF_EEXISTS) {
-		tool_say(t, "%s: holds a store or other files already", t->store_dir);
+		tool_say(t, "%s%s: holds a store or other files already", t->store_dir,
+		    dirs.count > 0 ? ", or a directory for partitions" : "");
 		return EX_CANTCREAT;
 	}
 	if (rc != 0) {

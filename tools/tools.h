@@ -46,6 +46,7 @@ struct tool_verb {
 enum tool_option_kind {
 	TOOL_FLAG,  /* bool: true when given */
 	TOOL_TEXT,  /* const char * */
+	TOOL_TEXTS, /* struct tool_texts: may be given again and again */
 	TOOL_SIZE,  /* struct tool_number: "10M", "none" is 0 */
 	TOOL_COUNT, /* struct tool_number: digits, "none" is 0 */
 	TOOL_ONOFF, /* struct tool_number: on, off, yes, no: 1 or 0 */
@@ -54,6 +55,11 @@ enum tool_option_kind {
 struct tool_number {
 	bool given;
 	uint64_t value;
+};
+
+struct tool_texts {
+	const char *text[64];
+	uint32_t count;
 };
 
 struct tool_option {

@@ -346,6 +346,12 @@ SHELF_CHECK int mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t pag
 
 /* The first file of a store: what makes the directory one. */
 SHELF_CHECK int mail_settings_create(const char *dir, uint32_t hold_s);
+int mail_from_errno(void);
+bool mail_dir_is_empty(const char *dir);
+/* A directory is there for good when the one it lies in says so. */
+SHELF_CHECK int mail_sync_parent(const char *dir);
+/* DIR, made if it is missing and empty otherwise, as an absolute path that the caller frees. */
+SHELF_CHECK int mail_partition_dir(const char *dir, char **path_out);
 /* SHELF_EMISSING, SHELF_EVERSION, SHELF_ECORRUPT (and a line in the log). */
 SHELF_CHECK int mail_settings_read(struct shelf_store *store);
 /* Reads the file again when it is another one than before. */

@@ -23,8 +23,8 @@
 
 static const uint64_t map_default = (uint64_t)1 << 40, reserve_default = 16 << 20;
 
-static int
-from_errno(void)
+int
+mail_from_errno(void)
 {
 	switch (errno) {
 	case ENOSPC:
@@ -55,19 +55,18 @@ static int
 make_dir(const char *dir, const char *name)
 {
 	char *p = path(dir, name);
-	int rc = mkdir(p, 0700) == 0 ? 0 : from_errno();
+	int rc = mkdir(p, 0700) == 0 ? 0 : mail_from_errno();
 
 	free(p);
 	return rc;
 }
 
-/* A directory is there for good when the one it lies in says so. */
-static int
-sync_parent(const char *dir)
+int
+mail_sync_parent(const char *dir)
 {
 	char *p = path(dir, "..");
 	int fd = open(p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : from_errno();
+	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : mail_from_errno();
 
 	if (fd >= 0)
 		close(fd);
@@ -75,8 +74,8 @@ sync_parent(const char *dir)
 	return rc;
 }
 
-static bool
-is_empty(const char *dir)
+bool
+mail_dir_is_empty(const char *dir)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
@@ -99,25 +98,36 @@ shelf_store_create(const char *dir, const struct shelf_store_params *params)
 	    .map_bytes = p.map_bytes == 0 ? map_default : p.map_bytes & ~(uint64_t)4095,
 	    .reserve_bytes = p.reserve_bytes,
 	};
-	char *kv_dir;
+	char *kv_dir, *dirs[KV_SHARDS_MAX] = {0};
 	int rc;
 
 	if (kv.reserve_bytes == 0)
 		kv.reserve_bytes = kv.map_bytes / 2 < reserve_default ? kv.map_bytes / 2 : reserve_default;
 	if (kv.shards == 0)
 		kv.shards = sysconf(_SC_NPROCESSORS_ONLN) <= 4 ? 4 : 16;
-	if (kv.shards > KV_SHARDS_MAX)
+	if (p.partitions == 0 && kv.shards < p.partition_dir_count)
+		kv.shards = p.partition_dir_count;
+	if (kv.shards > KV_SHARDS_MAX || kv.shards < p.partition_dir_count)
 		return SHELF_EINVALID;
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return from_errno();
-	if (!is_empty(dir))
+		return mail_from_errno();
+	if (!mail_dir_is_empty(dir))
 		return SHELF_EEXISTS;
-	if ((rc = sync_parent(dir)) != 0 || (rc = make_dir(dir, "tmp")) != 0 ||
+	for (uint32_t i = 0; i < p.partition_dir_count; i++)
+		if ((rc = mail_partition_dir(p.partition_dirs[i], &dirs[i])) != 0)
+			goto out;
+	for (uint32_t i = p.partition_dir_count; i > 0 && i < kv.shards; i++)
+		dirs[i] = shelf_strdup(dirs[i % p.partition_dir_count]);
+	kv.directories = (const char *const *)dirs;
+	if ((rc = mail_sync_parent(dir)) != 0 || (rc = make_dir(dir, "tmp")) != 0 ||
 	    (rc = make_dir(dir, "kv")) != 0)
-		return rc;
+		goto out;
 	kv_dir = path(dir, "kv");
 	rc = kv_create(kv_dir, &kv);
 	free(kv_dir);
+out:
+	for (uint32_t i = 0; i < KV_SHARDS_MAX; i++)
+		free(dirs[i]);
 	return rc != 0 ? rc : mail_settings_create(
 			     dir, p.hold_s == 0 ? (uint32_t)shelf_setting_info(SHELF_SETTING_HOLD)->std
 						: p.hold_s);

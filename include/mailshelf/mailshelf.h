@@ -10,6 +10,7 @@
  *              import.h  append once, from a source read again
  *              restore.h what was removed and is still held
  *              guard.h   mass deletions that were noticed
+ *              partition.h where partitions lie, compaction
  *              settings.h what can be set in use; how full the disks are
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
@@ -27,6 +28,7 @@
 #include <mailshelf/message.h>
 #include <mailshelf/mime.h>
 #include <mailshelf/news.h>
+#include <mailshelf/partition.h>
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
 #include <mailshelf/settings.h>

@@ -28,13 +28,18 @@ struct shelf_store_params {
 	uint64_t map_bytes;     /* size limit of each partition; 0: 1 TiB (address space only) */
 	uint64_t reserve_bytes; /* kept free for deletes in each partition; 0: 16 MiB, or half the map */
 	uint32_t hold_s;        /* how long expunged mail is kept; UINT32_MAX: not at all; 0: 14 days */
+	/* Where partitions lie, one after the other and round again; 0: in the store. Made if missing, empty
+	 * otherwise. With partitions 0 there are at least as many as directories. */
+	const char *const *partition_dirs;
+	uint32_t partition_dir_count;
 };
 
 /*
  * shelf_store_create(dir, params)
  *   Makes an empty store. DIR is created when it is missing; it must be empty otherwise.
  *   params   NULL: all defaults
- *   returns  0; SHELF_EEXISTS DIR holds a store or other files; SHELF_EINVALID; SHELF_EIO; SHELF_EFULL
+ *   returns  0; SHELF_EEXISTS DIR, or a directory for partitions, holds a store or other files;
+ *            SHELF_EINVALID; SHELF_EIO; SHELF_EFULL
  */
 SHELF_CHECK int shelf_store_create(const char *dir, const struct shelf_store_params *params);
 

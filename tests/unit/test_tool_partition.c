@@ -1,0 +1,134 @@
+/* test_tool_partition.c - the verbs compact and partition, and init with directories */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "support.h"
+#include "verb_rig.h"
+
+static struct rig r;
+
+static bool
+shows(const char *text)
+{
+	return strstr(verb_out, text) != NULL;
+}
+
+static uint64_t
+number_behind(const char *key, const char *from)
+{
+	const char *at = strstr(from, key);
+
+	ck_assert_msg(at != NULL, "%s not in %s", key, from);
+	return strtoull(at + strlen(key), NULL, 10);
+}
+
+START_TEST(compact_gives_space_back)
+{
+	struct shelf_uidset *gone = rig_set(1, 250);
+	uint64_t old, new;
+
+	rig_open(&r, &(struct shelf_store_params){.partitions = 2, .map_bytes = 64 << 20, .hold_s = UINT32_MAX});
+	rig_fill(&r, r.joe, r.inbox, 300);
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, gone, 0, NULL), 0);
+	shelf_uidset_free(&gone);
+	while (shelf_store_purge(r.store, 1000) == 1)
+		;
+	ck_assert_int_eq(verb_run(&r, tool_compact, true, ""), EX_OK);
+	ck_assert(shows("{\"compacted\":[{\"partition\":0,\"before_bytes\":"));
+	ck_assert(shows("{\"partition\":\"catalog\",") && shows("],\"finished\":true}"));
+	old = number_behind("\"before_bytes\":", verb_out);
+	new = number_behind("\"after_bytes\":", verb_out);
+	ck_assert_uint_lt(new, old);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 50);
+	ck_assert_int_eq(verb_run(&r, tool_compact, false, "--partition=1"), EX_OK);
+	ck_assert(shows("partition 1: ") && !shows("partition 0"));
+	ck_assert_int_eq(verb_run(&r, tool_compact, false, "--partition|catalog"), EX_OK);
+	ck_assert(shows("catalog: "));
+	ck_assert_int_eq(verb_run(&r, tool_compact, false, "--partition=2"), EX_USAGE);
+	ck_assert_int_eq(verb_run(&r, tool_compact, false, "--partition=x"), EX_USAGE);
+	rig_append(&r, r.joe, r.inbox, "after", 0);
+	rig_close(&r); /* with a check */
+}
+END_TEST
+
+START_TEST(list_and_add)
+{
+	uint32_t id;
+	char dir[4400], words[4500], path[4500];
+	unsigned in_new = 0;
+
+	rig_open(&r, NULL);
+	ck_assert_int_eq(verb_run(&r, tool_partition_list, true, ""), EX_OK);
+	ck_assert(shows("{\"partitions\":[{\"partition\":0,\"path\":\"") && shows("\"partition\":\"catalog\""));
+	ck_assert_uint_eq(number_behind("\"accounts\":", verb_out), 1);
+	ck_assert_uint_gt(number_behind("\"commits\":", verb_out), 0);
+	ck_assert_int_eq(verb_run(&r, tool_partition_list, false, ""), EX_OK);
+	ck_assert(shows("partition 0 ") && shows("partition 1 ") && shows("catalog ") && shows(" free pages "));
+	snprintf(dir, sizeof dir, "%s/more", r.dir);
+	ck_assert_int_eq(verb_run(&r, tool_partition_add, false, dir), EX_OK);
+	ck_assert(shows("partition 2 ") && shows("/more/part-02"));
+	for (unsigned i = 0; i < 9; i++) {
+		snprintf(words, sizeof words, "user%u", i);
+		ck_assert_int_eq(shelf_account_add(r.store, &(struct shelf_account_new){.name =
+		    shelf_span_str(words)}, 1, NULL, &id), 0);
+		rig_append(&r, id, r.inbox, "hello", 0);
+	}
+	ck_assert_int_eq(verb_run(&r, tool_partition_list, true, ""), EX_OK);
+	in_new = (unsigned)number_behind("\"accounts\":", strstr(verb_out, "\"partition\":2"));
+	ck_assert_uint_ge(in_new, 3);
+	snprintf(path, sizeof path, "%s/part-02/data.mdb", dir);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	rig_close(&r);
+}
+END_TEST
+
+/* init with two directories: partitions take turns, the store opens from anywhere. */
+START_TEST(init_with_directories)
+{
+	char a[4300], b[4300], words[9000], path[4400];
+
+	rig_open(&r, NULL);
+	snprintf(a, sizeof a, "%s/a", r.dir);
+	snprintf(b, sizeof b, "%s/b", r.dir);
+	shelf_store_close(&r.store);
+	support_rmtree(r.path);
+	snprintf(words, sizeof words, "--partition-dir|%s|--partition-dir=%s|--partitions|3|--map-size|64M", a, b);
+	ck_assert_int_eq(verb_run(&r, tool_init, false, words), EX_OK);
+	snprintf(path, sizeof path, "%s/part-02", a);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	snprintf(path, sizeof path, "%s/part-01", b);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	ck_assert_int_eq(verb_run(&r, tool_partition_list, true, ""), EX_OK);
+	ck_assert(shows("/a/part-00\"") && shows("/b/part-01\"") && shows("/a/part-02\""));
+	/* Not into what holds files already, and not more directories than partitions. */
+	shelf_store_close(&r.store);
+	support_rmtree(r.path);
+	snprintf(words, sizeof words, "--partition-dir|%s|--partition-dir|%s|--partitions|1", a, b);
+	ck_assert_int_eq(shelf_store_create(r.path, NULL), 0);
+	ck_assert_int_eq(verb_run(&r, tool_init, false, words), EX_USAGE);
+	shelf_store_close(&r.store);
+	support_rmtree(r.path);
+	ck_assert_int_eq(shelf_store_create(r.path, &(struct shelf_store_params){.partition_dirs =
+	    (const char *const[]){a}, .partition_dir_count = 1}), SHELF_EEXISTS);
+	support_rmtree(r.dir);
+}
+END_TEST
+
+Suite *suite_tool_partition(void);
+Suite *
+suite_tool_partition(void)
+{
+	Suite *s = suite_create("tool_partition");
+	TCase *tc = tcase_create("tool_partition");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, compact_gives_space_back);
+	tcase_add_test(tc, list_and_add);
+	tcase_add_test(tc, init_with_directories);
+	suite_add_tcase(s, tc);
+	return s;
+}
