@@ -28,6 +28,7 @@ SEES_engine/index  := engine/base engine/kv
 SEES_engine/mime   := engine/base
 SEES_engine/news   := engine/base engine/kv
 SEES_engine/mail   := engine/base engine/kv engine/blob engine/index engine/mime engine/news
+SEES_engine/backup := engine/base engine/kv engine/blob engine/index engine/mime engine/mail
 SEES_engine/search := engine/base engine/index engine/mime engine/mail
 SEES_access/net    :=
 SEES_access/conf   :=

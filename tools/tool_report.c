@@ -219,3 +219,39 @@ tool_limit_text(uint64_t bytes, char *buf, size_t len)
 	}
 	return shelf_size_text(bytes, buf, len);
 }
+
+/* "Name <local@host>, ..." decoded. */
+static void
+add_addresses(struct shelf_buf *out, const struct mime_address *a)
+{
+	for (; a != NULL; a = a->next) {
+		if (a->host.data == NULL) /* begin and end of a group */
+			continue;
+		if (out->len > 0)
+			shelf_buf_add_str(out, ", ");
+		if (a->name.len > 0) {
+			struct shelf_buf name = {0};
+
+			mime_header_utf8(a->name, &name);
+			shelf_buf_add_span(out, shelf_buf_span(&name));
+			shelf_buf_add_byte(out, ' ');
+			shelf_buf_free(&name);
+		}
+		shelf_buf_add_byte(out, '<');
+		shelf_buf_add_span(out, a->mailbox);
+		if (a->host.len > 0) {
+			shelf_buf_add_byte(out, '@');
+			shelf_buf_add_span(out, a->host);
+		}
+		shelf_buf_add_byte(out, '>');
+	}
+}
+
+void
+tool_envelope_text(const struct mime_part *root, struct shelf_buf *from, struct shelf_buf *subject)
+{
+	if (root == NULL || root->envelope == NULL)
+		return;
+	add_addresses(from, root->envelope->from);
+	mime_header_utf8(root->envelope->subject, subject);
+}

@@ -108,33 +108,6 @@ load_message(struct undelete *u, uint64_t blob, struct shelf_arena *arena, struc
 	return rc;
 }
 
-/* "Name <local@host>, ..." decoded. */
-static void
-add_addresses(struct shelf_buf *out, const struct mime_address *a)
-{
-	for (; a != NULL; a = a->next) {
-		if (a->host.data == NULL) /* begin and end of a group */
-			continue;
-		if (out->len > 0)
-			shelf_buf_add_str(out, ", ");
-		if (a->name.len > 0) {
-			struct shelf_buf name = {0};
-
-			mime_header_utf8(a->name, &name);
-			shelf_buf_add_span(out, shelf_buf_span(&name));
-			shelf_buf_add_byte(out, ' ');
-			shelf_buf_free(&name);
-		}
-		shelf_buf_add_byte(out, '<');
-		shelf_buf_add_span(out, a->mailbox);
-		if (a->host.len > 0) {
-			shelf_buf_add_byte(out, '@');
-			shelf_buf_add_span(out, a->host);
-		}
-		shelf_buf_add_byte(out, '>');
-	}
-}
-
 static void
 show_item(struct undelete *u, const struct item *it, struct shelf_buf *from, struct shelf_buf *subject)
 {
@@ -174,10 +147,7 @@ choose(struct undelete *u, const struct item *it)
 	if (u->from == NULL && u->subject == NULL && !u->dry_run)
 		return 1;
 	rc = load_message(u, it->blob, &arena, &root);
-	if (rc == 0 && root->envelope != NULL) {
-		add_addresses(&from, root->envelope->from);
-		mime_header_utf8(root->envelope->subject, &subject);
-	}
+	tool_envelope_text(rc == 0 ? root : NULL, &from, &subject);
 	if (rc == SHELF_ECORRUPT) /* one damaged message must not stop the rescue of the others */
 		tool_say(u->t, "uid %u: its bytes are damaged: no sender, no subject", it->uid);
 	if (rc == 0 || rc == SHELF_ECORRUPT)

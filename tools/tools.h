@@ -143,6 +143,8 @@ void tool_table_json(const struct tool_table *table, struct shelf_buf *b);
 /* The first line, a value below the other; as fields of the object being written, with its name if it has one. */
 void tool_table_list_first(const struct tool_table *table);
 void tool_table_json_first(const struct tool_table *table, struct shelf_buf *b);
+/* From and Subject of a message, decoded; nothing for NULL. */
+void tool_envelope_text(const struct mime_part *root, struct shelf_buf *from, struct shelf_buf *subject);
 
 /* ---- Passwords (tool_password.c) ----------------------------------------------------------- */
 

@@ -86,6 +86,10 @@ SHELF_CHECK int blob_unref(struct kv_txn *txn, uint64_t blob);
  * blob if that was not done yet. */
 SHELF_CHECK int blob_note(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost_out);
 
+/* One more to a blob that is believed to hold this message. SHELF_EMISSING: it does not, or is being removed. */
+SHELF_CHECK int blob_ref_if(struct kv_txn *txn, uint64_t blob, const uint8_t *hash, uint64_t size,
+			    struct blob_cost *cost_out);
+
 /* ---- Reading -------------------------------------------------------------------------------------- */
 
 /* SHELF_EMISSING when there is no such blob or nothing refers to it any more. ROW lives like the view. */
@@ -177,6 +181,14 @@ SHELF_CHECK int blob_sums_next(struct kv_view *view, uint64_t from, uint64_t *ra
 /* Of a range as kept, and as its rows say (some ten milliseconds): for proofs. */
 SHELF_CHECK int blob_sums_range(struct kv_view *view, uint64_t range, struct blob_sums *out);
 SHELF_CHECK int blob_sums_recount(struct kv_view *view, uint64_t range, struct blob_sums *out);
+
+/* ---- Frames of other bytes ------------------------------------------------------------------- */
+
+/* One frame with its size and a checksum, appended to OUT: for files beside a store. Needs nothing of a store to be
+ * read again. */
+SHELF_CHECK int blob_frame_pack(struct shelf_span raw, struct shelf_buf *out);
+/* SHELF_ECORRUPT; also when it holds more than SIZE_MAX bytes. Appended to OUT. */
+SHELF_CHECK int blob_frame_unpack(struct shelf_span packed, size_t size_max, struct shelf_buf *out);
 
 /* ---- Removal --------------------------------------------------------------------------------------- */
 

@@ -87,12 +87,11 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct b
 
 	SHELF_ASSERT(form != NULL);
 	if (id != 0) {
-		rc = blob_row_get(kv_txn_view(txn), id, &row);
-		if (rc == 0 && row.refs > 0 && row.size == d->size &&
-		    memcmp(row.hash, d->hash, BLOB_HASH_BYTES) == 0) {
+		if ((rc = blob_ref_if(txn, id, d->hash, d->size, cost)) != SHELF_EMISSING) {
 			*blob_out = id;
-			return blob_ref(txn, id, cost);
+			return rc;
 		}
+		rc = blob_row_get(kv_txn_view(txn), id, &row);
 		if (rc != 0 && rc != SHELF_EMISSING)
 			return rc;
 	}
@@ -164,6 +163,17 @@ int
 blob_ref(struct kv_txn *txn, uint64_t blob, struct blob_cost *cost)
 {
 	return change_refs(txn, blob, 1, cost);
+}
+
+int
+blob_ref_if(struct kv_txn *txn, uint64_t blob, const uint8_t *hash, uint64_t size, struct blob_cost *cost)
+{
+	struct blob_row row;
+	int rc = blob_get(kv_txn_view(txn), blob, &row);
+
+	if (rc == 0 && (row.size != size || memcmp(row.hash, hash, BLOB_HASH_BYTES) != 0))
+		rc = SHELF_EMISSING;
+	return rc != 0 ? rc : blob_ref(txn, blob, cost);
 }
 
 int

@@ -27,6 +27,18 @@ const char *const kv_name_of[KV_TABLES] = {
 #undef KV_TABLE
 };
 
+bool
+kv_table_of_account(enum kv_table table)
+{
+	return kv_scope_of[table] == KV_SCOPE_ACCOUNT;
+}
+
+const char *
+kv_table_name(enum kv_table table)
+{
+	return kv_name_of[table];
+}
+
 int
 kv_fault_at(enum kv_point point)
 {

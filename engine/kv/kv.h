@@ -31,6 +31,10 @@ enum kv_table {
 	KV_TABLES
 };
 
+/* For who copies an account row by row: is this a table of accounts, and its name, which outlives its number. */
+bool kv_table_of_account(enum kv_table table);
+const char *kv_table_name(enum kv_table table);
+
 struct kv_db;
 struct kv_view;
 struct kv_txn;

@@ -9,7 +9,8 @@
  *   - Bytes, quota and sums move in mail_insert and mail_remove, with the message row; in what follows
  *     them below (sums) when a mailbox goes as a whole or a held row for good.
  *   - Domain and partition move in mail_change_end, by what the account's row differs from mail_change_begin.
- *   - Every change takes at most one modseq, the account's next.
+ *   - Every change that writes a row of the account takes one modseq, the account's next, and no more: who
+ *     copies an account in slices knows by it that nothing changed in between.
  */
 #include <stdlib.h>
 
@@ -45,11 +46,29 @@ mail_change_end(struct mail_change *c)
 	struct shelf_totals now;
 	int rc = mail_guard_end(c);
 
-	if (rc != 0 || !c->dirty)
+	if (rc != 0)
 		return rc;
+	if (c->dirty || kv_txn_writes(c->txn) > 0)
+		mail_change_modseq(c);
+	if (!c->dirty)
+		return 0;
 	mail_totals_of(&c->acct, &now);
 	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
 	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);
+}
+
+int
+mail_change_version(struct kv_txn *txn)
+{
+	struct mail_acct a;
+	int rc;
+
+	if (kv_txn_writes(txn) == 0)
+		return 0;
+	if ((rc = mail_acct_get(kv_txn_view(txn), &a)) != 0)
+		return rc;
+	a.modseq++;
+	return mail_acct_put(txn, &a);
 }
 
 int

@@ -349,7 +349,7 @@ move_dates(struct kv_txn *txn, void *arg)
 		if ((rc = mail_due_del(txn, &x->due[i])) != 0 || (rc = mail_due_put(txn, &later)) != 0)
 			return rc;
 	}
-	return 0;
+	return mail_change_version(txn);
 }
 
 static int
@@ -374,9 +374,8 @@ settle(struct kv_txn *txn, void *arg)
 	if (rc != 1)
 		return rc;
 	e.flags &= (uint8_t)~PENDING;
-	if ((e.flags & CLEARED) != 0 || e.until_s <= shelf_now_s())
-		return del_event(txn, &e);
-	return put_event(txn, &e);
+	rc = (e.flags & CLEARED) != 0 || e.until_s <= shelf_now_s() ? del_event(txn, &e) : put_event(txn, &e);
+	return rc != 0 ? rc : mail_change_version(txn);
 }
 
 /* The rows of one event. 1: time is up. */
@@ -500,7 +499,7 @@ clear(struct kv_txn *txn, void *arg)
 	}
 	if (rc == 0)
 		rc = kv_del(txn, KV_GUARD, shelf_span(NULL, 0));
-	return rc == SHELF_EMISSING ? 0 : rc;
+	return rc == 0 || rc == SHELF_EMISSING ? mail_change_version(txn) : rc;
 }
 
 int

@@ -154,14 +154,17 @@ SHELF_CHECK int mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t ui
 SHELF_CHECK int mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid,
 			     const struct mail_msg *m);
 SHELF_CHECK int mail_msg_decode(struct shelf_span value, struct mail_msg *out);
+void mail_msg_encode(struct shelf_buf *b, const struct mail_msg *m);
 SHELF_CHECK int mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid,
 			      struct mail_gone *out);
 SHELF_CHECK int mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid,
 			      const struct mail_gone *g);
 SHELF_CHECK int mail_gone_decode(struct shelf_span value, struct mail_gone *out);
+void mail_gone_encode(struct shelf_buf *b, const struct mail_gone *g);
 SHELF_CHECK int mail_name_get(struct kv_view *view, struct shelf_span name, struct mail_name *out);
 SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out);
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
+SHELF_CHECK int mail_user_decode(struct shelf_span value, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
 
 /* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
@@ -266,6 +269,8 @@ SHELF_CHECK int mail_change_begin(struct mail_change *c, struct shelf_store *sto
 /* The number of this change; the first call takes it. */
 uint64_t mail_change_modseq(struct mail_change *c);
 SHELF_CHECK int mail_change_end(struct mail_change *c);
+/* The end of a closure that writes rows of the account and is no change of mail: the account's modseq moves, too. */
+SHELF_CHECK int mail_change_version(struct kv_txn *txn);
 
 /* SHELF_ENOMAILBOX also for one that was deleted. Always followed by mail_close. */
 SHELF_CHECK int mail_open(struct mail_change *c, uint32_t mailbox, struct mail_open *o);
@@ -384,6 +389,7 @@ bool login_verify(struct shelf_span password, const char *hash);
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 
 /* Fills a public struct from a row. */
+void mail_msg_out(const struct mail_msg *row, uint32_t uid, struct shelf_msg *out);
 void mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out);
 void mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out);
 

@@ -505,10 +505,10 @@ claim(struct kv_txn *txn, void *arg)
 		rc = mail_open_flush(&c, &o);
 	}
 	mail_close(&o);
-	return rc;
+	return rc != 0 ? rc : mail_change_end(&c);
 }
 
-/* No modseq: nobody else's picture of the mailbox changes. */
+/* No modseq of the mailbox, and nobody is told: nobody else's picture of it changes. */
 int
 shelf_mailbox_claim_recent(struct shelf_store *store, uint32_t account, uint32_t id,
 			   uint32_t *from_out, uint32_t *to_out)

@@ -176,10 +176,7 @@ purge_due(struct kv_txn *txn, void *arg)
 			return rc;
 		left -= left > 0;
 	}
-	if (rc < 0)
-		return rc;
-	c.dirty = true;
-	return mail_change_end(&c);
+	return rc < 0 ? rc : mail_change_end(&c);
 }
 
 /* 1: more is due, 0: nothing. */

@@ -375,13 +375,19 @@ mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_m
 	return rc != 0 ? rc : mail_msg_decode(value, m);
 }
 
+void
+mail_msg_encode(struct shelf_buf *b, const struct mail_msg *m)
+{
+	base_add_le(b, m->noted ? FORMAT_SUMS : FORMAT, 1);
+	add_msg(b, m);
+}
+
 int
 mail_msg_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_msg *m)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, m->noted ? FORMAT_SUMS : FORMAT, 1);
-	add_msg(&b, m);
+	mail_msg_encode(&b, m);
 	return put(txn, KV_MSG, mail_key2(mailbox, uid), &b);
 }
 
@@ -412,18 +418,24 @@ mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_
 	return rc != 0 ? rc : mail_gone_decode(value, g);
 }
 
+void
+mail_gone_encode(struct shelf_buf *b, const struct mail_gone *g)
+{
+	base_add_le(b, g->msg.noted ? FORMAT_SUMS : FORMAT, 1);
+	base_add_le(b, (uint64_t)g->gone_s, 8);
+	base_add_le(b, g->modseq, 8);
+	base_add_le(b, g->flags, 4);
+	for (int i = 0; i < 4; i++)
+		base_add_le(b, g->keywords[i], 8);
+	add_msg(b, &g->msg);
+}
+
 int
 mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct mail_gone *g)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, g->msg.noted ? FORMAT_SUMS : FORMAT, 1);
-	base_add_le(&b, (uint64_t)g->gone_s, 8);
-	base_add_le(&b, g->modseq, 8);
-	base_add_le(&b, g->flags, 4);
-	for (int i = 0; i < 4; i++)
-		base_add_le(&b, g->keywords[i], 8);
-	add_msg(&b, &g->msg);
+	mail_gone_encode(&b, g);
 	return put(txn, KV_GONE, mail_key2(mailbox, uid), &b);
 }
 
@@ -433,10 +445,18 @@ int
 mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *u)
 {
 	struct shelf_span value;
-	struct base_reader r;
 	int rc = get(view, KV_USER, mail_key1(id), SHELF_ENOACCOUNT, &value);
 
-	if (rc != 0 || (rc = begin(value, &r)) != 0)
+	return rc != 0 ? rc : mail_user_decode(value, u);
+}
+
+int
+mail_user_decode(struct shelf_span value, struct mail_user *u)
+{
+	struct base_reader r;
+	int rc = begin(value, &r);
+
+	if (rc != 0)
 		return rc;
 	u->services = (uint32_t)base_get_le(&r, 4);
 	u->disabled = base_get_le(&r, 1) != 0;

@@ -229,6 +229,13 @@ row_out(const struct mail_msg *row, struct shelf_msg *out)
 }
 
 void
+mail_msg_out(const struct mail_msg *row, uint32_t uid, struct shelf_msg *out)
+{
+	*out = (struct shelf_msg){.uid = uid};
+	row_out(row, out);
+}
+
+void
 mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out)
 {
 	*out = (struct shelf_msg){

@@ -12,6 +12,7 @@
  *              guard.h   mass deletions that were noticed
  *              partition.h where partitions lie, compaction
  *              settings.h what can be set in use; how full the disks are
+ *   backup     backup.h  the store in a file, and back
  *   session    view.h    message numbers; news.h   "it changed"
  *   content    mime.h    part tree, envelope; query.h  search
  */
@@ -21,6 +22,7 @@
 #include <mailshelf/account.h>
 #include <mailshelf/dict.h>
 #include <mailshelf/guard.h>
+#include <mailshelf/backup.h>
 #include <mailshelf/import.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mailbox.h>

@@ -1,0 +1,66 @@
+/*
+ * carry.h (private) - an account as bytes: out of a store as of one version of it, and into one
+ *
+ * Shape     An account is its rows in all tables of accounts, as they are, but for the blob a message row names
+ *           and what it costs: it is 0, and the message's bytes are meant by size and SHA-256 (the email id) instead. So rows and
+ *           bodies may come in any order and go anywhere.
+ * Out       Read in slices, a snapshot of well under two seconds each. The account's modseq moves with each change
+ *           of any of its rows (change.c): when it is the same in the first and in the last slice, the rows are
+ *           those of one version. An account that does not rest is tried again, then read in one snapshot.
+ * In        The account's name is published by the caller, last; until then a job row says that what is there
+ *           of the account may be removed (when it has lain there for a day).
+ */
+#ifndef ENGINE_MAIL_CARRY_H
+#define ENGINE_MAIL_CARRY_H
+
+#include "mail.h"
+
+struct shelf_draft;
+
+struct carry_row {
+	enum kv_table table;
+	struct shelf_span key, value;
+	bool has_body; /* MSG and GONE */
+	uint64_t blob; /* where it comes from; 0: unknown */
+	uint64_t size;
+	uint8_t hash[BLOB_HASH_BYTES];
+};
+
+struct carry_out {
+	/* Another attempt begins: rows that came before do not count. */
+	void (*begin)(void *arg);
+	/* In a snapshot: must not wait for anything. ROW dies with the call. */
+	int (*row)(void *arg, const struct carry_row *row);
+	/* Between two snapshots, and at the end: the time to copy bodies. SHELF_EMISSING: one has gone, so the
+	 * account must have changed. */
+	int (*pause)(void *arg);
+};
+/*
+ * mail_carry_out(store, account, out, arg, acct_out)
+ *   returns  0; SHELF_ENOACCOUNT; SHELF_EBUSY the account does not rest and is too large for one snapshot;
+ *            what a callback returned
+ */
+SHELF_CHECK int mail_carry_out(struct shelf_store *store, uint32_t account, const struct carry_out *out,
+			       void *arg, struct mail_acct *acct_out);
+/* Takes the blob out of a MSG or GONE row (other rows: left alone). BUF holds the new value. SHELF_ECORRUPT. */
+SHELF_CHECK int mail_carry_unbind(struct carry_row *row, struct shelf_buf *buf);
+
+/* Where the bytes of a message row are to come from. */
+struct carry_body {
+	uint64_t blob;		   /* one of the shard that is believed to hold them; 0: none */
+	struct shelf_draft *draft; /* finished; NULL: only BLOB may be used */
+	bool wanted;		   /* set by mail_carry_put: BLOB does not hold them (any more) */
+};
+/* The account's place and the job that stays until mail_carry_done; what is there of an earlier try is removed. */
+SHELF_CHECK int mail_carry_in(struct shelf_store *store, uint32_t account, uint32_t *shard_out);
+/*
+ * mail_carry_put(store, account, shard, rows, bodies, n)
+ *   In one transaction. bodies[i].blob becomes the row's blob.
+ *   returns  0; SHELF_EMISSING: nothing was put, bodies[i].wanted says which need a draft; SHELF_EFULL; SHELF_ECORRUPT
+ */
+SHELF_CHECK int mail_carry_put(struct shelf_store *store, uint32_t account, uint32_t shard,
+			       const struct carry_row *rows, struct carry_body *bodies, size_t n);
+/* The rows are all there: the job goes. The account still has no name. */
+SHELF_CHECK int mail_carry_done(struct shelf_store *store, uint32_t account, uint32_t shard);
+
+#endif
