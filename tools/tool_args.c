@@ -45,6 +45,31 @@ tool_duration(const char *s, uint32_t *seconds_out)
 	return false;
 }
 
+bool
+tool_since(const char *s, int64_t *out)
+{
+	unsigned month, day, hour = 0, minute = 0, second = 0, m, d;
+	int year, y, at = 0, end = 0;
+	uint32_t ago;
+
+	if (tool_duration(s, &ago)) {
+		*out = shelf_now_s() - ago;
+		return ago != UINT32_MAX;
+	}
+	if (sscanf(s, "%4d-%2u-%2u%n", &year, &month, &day, &at) != 3 || at != 10)
+		return false;
+	if (s[at] == ' ' || s[at] == 'T') {
+		if (sscanf(s + at + 1, "%2u:%2u%n:%2u%n", &hour, &minute, &end, &second, &end) < 2)
+			return false;
+		at += 1 + end;
+	}
+	*out = shelf_days_from_civil(year, month, day) * 86400;
+	shelf_civil_from_days(*out / 86400, &y, &m, &d);
+	*out += hour * 3600 + minute * 60 + second;
+	return s[at] == '\0' && year >= 1970 && y == year && m == month && d == day && hour < 24 &&
+	    minute < 60 && second < 60;
+}
+
 static const struct {
 	const char *name;
 	unsigned bit;

@@ -5,8 +5,8 @@
  */
 #include "tools.h"
 
-static int
-fail_file(struct tool *t, const char *path, int rc)
+int
+tool_backup_fail(struct tool *t, const char *path, int rc)
 {
 	if (rc == SHELF_ESYNTAX)
 		tool_say(t, "%s: not a backup", path);
@@ -111,7 +111,7 @@ tool_backup(struct tool *t)
 		return EX_TEMPFAIL;
 	}
 	if (rc != 0)
-		return fail_file(t, t->argv[0], rc);
+		return tool_backup_fail(t, t->argv[0], rc);
 	show_saved(t, &done);
 	return done.damaged > 0 ? EX_DATAERR : done.late > 0 ? EX_TEMPFAIL : EX_OK;
 }
@@ -210,7 +210,7 @@ verify(struct tool *t, struct shelf_backup *backup, bool progress)
 	}
 	shelf_buf_free(&v.json);
 	if (rc != 0)
-		return fail_file(t, t->argv[0], rc);
+		return tool_backup_fail(t, t->argv[0], rc);
 	return v.problems == 0 ? EX_OK : EX_DATAERR;
 }
 
@@ -227,7 +227,7 @@ tool_backup_verify(struct tool *t)
 	if (rc != 0)
 		return rc;
 	if ((rc = shelf_backup_open(t->argv[0], generation.value, &backup)) != 0)
-		return fail_file(t, t->argv[0], rc);
+		return tool_backup_fail(t, t->argv[0], rc);
 	rc = verify(t, backup, progress);
 	shelf_backup_close(&backup);
 	return rc;
@@ -321,11 +321,7 @@ list_message(void *arg, const struct shelf_msg *msg, const struct mime_part *roo
 		    shelf_buf_cstr(&from), shelf_buf_cstr(&subject));
 	} else {
 		b = next_object(l);
-		tool_json_u64(b, "uid", msg->uid);
-		tool_json_str(b, "date", shelf_span_str(when));
-		tool_json_u64(b, "bytes", msg->size);
-		tool_json_str(b, "from", shelf_buf_span(&from));
-		tool_json_str(b, "subject", shelf_buf_span(&subject));
+		tool_json_message(b, msg, shelf_buf_span(&from), shelf_buf_span(&subject));
 		shelf_buf_add_byte(b, '}');
 	}
 	shelf_buf_free(&from);
@@ -353,7 +349,7 @@ list(struct listing *l, struct shelf_backup *backup, bool generations)
 	if (rc == SHELF_ENOMAILBOX || rc == SHELF_ENAME)
 		return tool_fail(t, t->argv[2], rc);
 	if (rc != 0)
-		return fail_file(t, t->argv[0], rc);
+		return tool_backup_fail(t, t->argv[0], rc);
 	if (t->json) {
 		shelf_buf_add_byte(&b, '[');
 		shelf_buf_add_span(&b, shelf_buf_span(&l->json));
@@ -379,7 +375,7 @@ tool_backup_ls(struct tool *t)
 	if (generations && (generation.given || t->argc > 1))
 		return tool_usage(t, "--generations: stands alone");
 	if ((rc = shelf_backup_open(t->argv[0], generation.value, &backup)) != 0)
-		return fail_file(t, t->argv[0], rc);
+		return tool_backup_fail(t, t->argv[0], rc);
 	tool_catch_interrupts();
 	rc = list(&l, backup, generations);
 	shelf_backup_close(&backup);

@@ -255,3 +255,16 @@ tool_envelope_text(const struct mime_part *root, struct shelf_buf *from, struct 
 	add_addresses(from, root->envelope->from);
 	mime_header_utf8(root->envelope->subject, subject);
 }
+
+void
+tool_json_message(struct shelf_buf *b, const struct shelf_msg *msg, struct shelf_span from,
+    struct shelf_span subject)
+{
+	char when[32];
+
+	tool_json_u64(b, "uid", msg->uid);
+	tool_json_str(b, "date", shelf_span_str(tool_time_text(msg->internaldate_s, when)));
+	tool_json_u64(b, "bytes", msg->size);
+	tool_json_str(b, "from", from);
+	tool_json_str(b, "subject", subject);
+}

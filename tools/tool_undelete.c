@@ -457,32 +457,6 @@ restore_mailbox(struct undelete *u)
 
 /* ---- Arguments ------------------------------------------------------------------------------------------ */
 
-/* "2h", "3d": that long ago; "2026-11-21", "2026-11-21 10:00", "2026-11-21T10:00:05": UTC. */
-static bool
-parse_since(const char *s, int64_t *out)
-{
-	unsigned month, day, hour = 0, minute = 0, second = 0, m, d;
-	int year, y, at = 0, end = 0;
-	uint32_t ago;
-
-	if (tool_duration(s, &ago)) {
-		*out = shelf_now_s() - ago;
-		return ago != UINT32_MAX;
-	}
-	if (sscanf(s, "%4d-%2u-%2u%n", &year, &month, &day, &at) != 3 || at != 10)
-		return false;
-	if (s[at] == ' ' || s[at] == 'T') {
-		if (sscanf(s + at + 1, "%2u:%2u%n:%2u%n", &hour, &minute, &end, &second, &end) < 2)
-			return false;
-		at += 1 + end;
-	}
-	*out = shelf_days_from_civil(year, month, day) * 86400;
-	shelf_civil_from_days(*out / 86400, &y, &m, &d);
-	*out += hour * 3600 + minute * 60 + second;
-	return s[at] == '\0' && year >= 1970 && y == year && m == month && d == day && hour < 24 &&
-	    minute < 60 && second < 60;
-}
-
 static int
 read_options(struct undelete *u)
 {
@@ -501,7 +475,7 @@ read_options(struct undelete *u)
 		return tool_usage(u->t, "--list-mailboxes: stands alone");
 	if (u->whole != NULL && chooses)
 		return tool_usage(u->t, "--whole-mailbox: takes all of it, nothing can be chosen");
-	if (u->since != NULL && !parse_since(u->since, &u->since_s))
+	if (u->since != NULL && !tool_since(u->since, &u->since_s))
 		return tool_usage(u->t, "--since %s: neither a time ago (2h, 3d) nor a date (2026-11-21, "
 		                        "2026-11-21 10:00)", u->since);
 	if (only != NULL && shelf_mailbox_canonical(shelf_span_str(only), &u->only) != 0)

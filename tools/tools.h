@@ -78,6 +78,8 @@ struct tool_option {
 SHELF_CHECK int tool_args(struct tool *t, const struct tool_option *options, int min, int max);
 /* "14d", "36h", "90m", "10s", "none" (UINT32_MAX): seconds. */
 bool tool_duration(const char *s, uint32_t *seconds_out);
+/* "2h", "3d": that long ago; "2026-11-21", "2026-11-21 10:00", "2026-11-21T10:00:05": UTC. */
+bool tool_since(const char *s, int64_t *out);
 /* "10M"; "none" and "-" are 0. */
 bool tool_size(const char *s, uint64_t *bytes_out);
 /* "Sent", "\Sent" (RFC 6154 2) in any case: its bit. */
@@ -145,6 +147,12 @@ void tool_table_list_first(const struct tool_table *table);
 void tool_table_json_first(const struct tool_table *table, struct shelf_buf *b);
 /* From and Subject of a message, decoded; nothing for NULL. */
 void tool_envelope_text(const struct mime_part *root, struct shelf_buf *from, struct shelf_buf *subject);
+
+/* uid, date, bytes, from, subject: fields of the object being written. */
+void tool_json_message(struct shelf_buf *b, const struct shelf_msg *msg, struct shelf_span from,
+    struct shelf_span subject);
+/* Says what is wrong with a backup file. */
+int tool_backup_fail(struct tool *t, const char *path, int err);
 
 /* ---- Passwords (tool_password.c) ----------------------------------------------------------- */
 

@@ -12,7 +12,9 @@
  *   backup_generation.c the section that ends a generation
  *   backup_list.c      what is in it, for people
  *   backup_verify.c    everything read once
- *   backup_restore.c   back into a store
+ *   backup_load.c      an account into a store, whole
+ *   backup_restore.c   a store, an account
+ *   backup_put.c       messages into a mailbox
  *
  * Trust     A file comes from anywhere: sizes are bounded before memory is taken, nothing is believed that a
  *           checksum does not cover, and what the checksums cover is decoded like input.
@@ -187,6 +189,11 @@ void backup_found_free(struct backup_found *f);
 typedef int backup_piece_fn(void *arg, struct shelf_span piece);
 SHELF_CHECK int backup_each_piece(struct shelf_backup *b, const uint8_t *hash, uint64_t size, backup_piece_fn *fn,
 				  void *arg);
+struct shelf_arena;
+struct mime_part;
+/* The MIME scan of its first piece, which holds the header, into ARENA. As backup_each_piece. */
+SHELF_CHECK int backup_scan_start(struct shelf_backup *b, const uint8_t *hash, uint64_t size,
+				  struct shelf_arena *arena, struct mime_part **root_out);
 /* KV_TABLES: a table this release does not know. */
 unsigned backup_table(const char *name);
 

@@ -131,21 +131,30 @@ static int
 scan_piece(void *arg, struct shelf_span piece)
 {
 	mime_scan_feed(arg, piece.data, piece.len);
-	return 1; /* the header is in the first 256 KiB */
+	return 1;
+}
+
+int
+backup_scan_start(struct shelf_backup *b, const uint8_t *hash, uint64_t size, struct shelf_arena *arena,
+		  struct mime_part **root_out)
+{
+	struct mime_scan *scan = mime_scan_new(arena);
+	int rc = backup_each_piece(b, hash, size, scan_piece, scan);
+
+	*root_out = mime_scan_end(&scan);
+	return rc < 0 ? rc : 0;
 }
 
 static int
 list_message(struct messages *m, const struct shelf_msg *msg)
 {
 	struct shelf_arena arena = {0};
-	struct mime_scan *scan = mime_scan_new(&arena);
 	struct mime_part *root;
-	int rc = backup_each_piece(m->b, msg->email_id, msg->size, scan_piece, scan);
+	int rc = backup_scan_start(m->b, msg->email_id, msg->size, &arena, &root);
 
-	root = mime_scan_end(&scan);
 	/* A damaged body is shown as a message without sender and subject. */
-	if (rc >= 0 || rc == SHELF_EMISSING || rc == SHELF_ECORRUPT)
-		rc = m->fn(m->arg, msg, rc == 1 ? root : NULL);
+	if (rc == 0 || rc == SHELF_EMISSING || rc == SHELF_ECORRUPT)
+		rc = m->fn(m->arg, msg, rc == 0 ? root : NULL);
 	shelf_arena_free(&arena);
 	return rc;
 }
@@ -173,7 +182,8 @@ take_message_row(void *arg, const char *table, struct shelf_span key, struct she
 		return SHELF_ECORRUPT;
 	if (m->mailbox == 0 || base_get_be32(key.data) != m->mailbox)
 		return 0;
-	mail_msg_out(&row, base_get_be32(key.data + 4), &msg);
+	msg = (struct shelf_msg){.uid = base_get_be32(key.data + 4)};
+	mail_msg_fill(&row, &msg);
 	return list_message(m, &msg);
 }
 

@@ -105,6 +105,8 @@ void index_page_remove(struct index_page *p, unsigned n);
 /* An empty page when there is none. SHELF_ECORRUPT. */
 SHELF_CHECK int index_page_get(struct kv_view *view, uint32_t mailbox, uint32_t page,
 			       struct index_page *out);
+/* The same of a page's rows laid end to end, from anywhere. SHELF_ECORRUPT, SHELF_EVERSION. */
+SHELF_CHECK int index_page_decode(struct shelf_span whole, uint32_t page, struct index_page *out);
 /* An empty page is removed. */
 SHELF_CHECK int index_page_put(struct kv_txn *txn, uint32_t mailbox, const struct index_page *p);
 

@@ -287,6 +287,13 @@ decode(struct shelf_span value, struct index_page *p)
 }
 
 int
+index_page_decode(struct shelf_span whole, uint32_t page, struct index_page *p)
+{
+	index_page_clear(p, page);
+	return whole.len < HEAD_BYTES ? SHELF_ECORRUPT : decode(whole, p);
+}
+
+int
 index_page_get(struct kv_view *view, uint32_t mailbox, uint32_t page, struct index_page *p)
 {
 	struct shelf_buf whole = {0};

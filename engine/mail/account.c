@@ -129,6 +129,38 @@ take_ids(struct kv_txn *txn, void *arg)
 	return kv_put(txn, KV_GLOBAL, next_account_name, shelf_span(bytes, 4));
 }
 
+int
+mail_account_take_ids(struct shelf_store *store, uint32_t n, uint32_t *first_out)
+{
+	struct add_batch b = {.ids = n};
+	int rc = kv_update(store->kv, KV_CATALOG, KV_ADDS, take_ids, &b);
+
+	*first_out = b.first_id;
+	return rc;
+}
+
+static int
+reserve_ids(struct kv_txn *txn, void *arg)
+{
+	const uint32_t next = *(uint32_t *)arg;
+	struct shelf_span value;
+	uint8_t bytes[4];
+	int rc = kv_get(kv_txn_view(txn), KV_GLOBAL, next_account_name, &value);
+
+	if (rc == 0 && value.len == 4 && base_get_be32(value.data) >= next)
+		return 0;
+	if (rc != 0 && rc != SHELF_EMISSING)
+		return rc;
+	base_put_be32(bytes, next);
+	return kv_put(txn, KV_GLOBAL, next_account_name, shelf_span(bytes, 4));
+}
+
+int
+mail_account_reserve_ids(struct shelf_store *store, uint32_t next)
+{
+	return kv_update(store->kv, KV_CATALOG, KV_ADDS, reserve_ids, &next);
+}
+
 /* The account's rows: counters, limits, INBOX. */
 static int
 make_rows(struct kv_txn *txn, void *arg)
@@ -197,6 +229,34 @@ publish(struct kv_txn *txn, void *arg)
 			return rc;
 	}
 	return 0;
+}
+
+struct publishing {
+	uint32_t id;
+	const struct mail_user *user;
+};
+
+static int
+publish_one(struct kv_txn *txn, void *arg)
+{
+	const struct publishing *p = arg;
+	struct shelf_span value;
+	uint8_t id[4];
+	int rc = kv_get(kv_txn_view(txn), KV_ADDR, p->user->name, &value);
+
+	if (rc != SHELF_EMISSING)
+		return rc == 0 ? SHELF_EEXISTS : rc;
+	base_put_be32(id, p->id);
+	rc = kv_put(txn, KV_ADDR, p->user->name, shelf_span(id, 4));
+	return rc != 0 ? rc : mail_user_put(txn, p->id, p->user);
+}
+
+int
+mail_account_publish(struct shelf_store *store, uint32_t id, const struct mail_user *u)
+{
+	struct publishing p = {id, u};
+
+	return kv_update(store->kv, KV_CATALOG, KV_ADDS, publish_one, &p);
 }
 
 /* Ids, rows, names of those that nothing speaks against. */

@@ -1,14 +1,14 @@
 /*
  * carry.h (private) - an account as bytes: out of a store as of one version of it, and into one
  *
- * Shape     An account is its rows in all tables of accounts, as they are, but for the blob a message row names
- *           and what it costs: it is 0, and the message's bytes are meant by size and SHA-256 (the email id) instead. So rows and
- *           bodies may come in any order and go anywhere.
+ * Shape     An account is its rows in all tables of accounts, as they are, but for the blob a message row names and
+ *           what it costs: the blob is 0, and the message's bytes are meant by size and SHA-256 (the email id). So
+ *           rows and bodies may come in any order and go anywhere.
  * Out       Read in slices, a snapshot of well under two seconds each. The account's modseq moves with each change
  *           of any of its rows (change.c): when it is the same in the first and in the last slice, the rows are
  *           those of one version. An account that does not rest is tried again, then read in one snapshot.
  * In        The account's name is published by the caller, last; until then a job row says that what is there
- *           of the account may be removed (when it has lain there for a day).
+ *           of the account may be removed, when nobody can reach it and it has lain there for a day (purge.c).
  */
 #ifndef ENGINE_MAIL_CARRY_H
 #define ENGINE_MAIL_CARRY_H
@@ -50,17 +50,22 @@ struct carry_body {
 	uint64_t blob;		   /* one of the shard that is believed to hold them; 0: none */
 	struct shelf_draft *draft; /* finished; NULL: only BLOB may be used */
 	bool wanted;		   /* set by mail_carry_put: BLOB does not hold them (any more) */
+	uint64_t linked;	   /* set by mail_carry_put: the row's blob, and what it costs */
+	struct blob_cost cost;
 };
-/* The account's place and the job that stays until mail_carry_done; what is there of an earlier try is removed. */
-SHELF_CHECK int mail_carry_in(struct shelf_store *store, uint32_t account, uint32_t *shard_out);
+/* The job that stays until mail_carry_done. What is in SHARD of an earlier try is removed. */
+SHELF_CHECK int mail_carry_in(struct shelf_store *store, uint32_t account, uint32_t shard);
 /*
  * mail_carry_put(store, account, shard, rows, bodies, n)
- *   In one transaction. bodies[i].blob becomes the row's blob.
+ *   In one transaction.
  *   returns  0; SHELF_EMISSING: nothing was put, bodies[i].wanted says which need a draft; SHELF_EFULL; SHELF_ECORRUPT
  */
 SHELF_CHECK int mail_carry_put(struct shelf_store *store, uint32_t account, uint32_t shard,
 			       const struct carry_row *rows, struct carry_body *bodies, size_t n);
-/* The rows are all there: the job goes. The account still has no name. */
+/* Its ACCT row is there, not counted: the account, which is to have NAME, enters the totals. */
+SHELF_CHECK int mail_carry_enter(struct shelf_store *store, uint32_t account, uint32_t shard,
+				 struct shelf_span name);
+/* The account can be reached: the job goes. */
 SHELF_CHECK int mail_carry_done(struct shelf_store *store, uint32_t account, uint32_t shard);
 
 #endif

@@ -143,6 +143,9 @@ struct mail_key mail_key3(uint32_t a, uint32_t b, uint32_t c);
 struct mail_key mail_name_key(struct shelf_span name);
 
 SHELF_CHECK int mail_acct_get(struct kv_view *view, struct mail_acct *out); /* SHELF_ENOACCOUNT */
+SHELF_CHECK int mail_acct_decode(struct shelf_span value, struct mail_acct *out);
+void mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a);
+void mail_mbox_encode(struct shelf_buf *b, const struct mail_mbox *m);
 /* Within a change mail_change_end() puts the row: totals move with it. */
 SHELF_CHECK int mail_acct_put(struct kv_txn *txn, const struct mail_acct *a);
 /* SHELF_ENOMAILBOX; a deleted mailbox is returned: callers look at flags. name lives like the value. */
@@ -389,7 +392,8 @@ bool login_verify(struct shelf_span password, const char *hash);
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 
 /* Fills a public struct from a row. */
-void mail_msg_out(const struct mail_msg *row, uint32_t uid, struct shelf_msg *out);
+void mail_flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out); /* the rest: zeros */
+void mail_msg_fill(const struct mail_msg *row, struct shelf_msg *out);
 void mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out);
 void mail_mailbox_out(const struct mail_mbox *row, bool subscribed, struct shelf_mailbox *out);
 
@@ -402,6 +406,16 @@ bool mail_pass_over(int rc, uint32_t shard, uint32_t account, int *damage);
 SHELF_CHECK int mail_janitor_start(struct shelf_store *store);
 void mail_janitor_stop(struct shelf_store *store);
 
-enum { MAIL_JOB_ACCOUNT = 'A' };
+enum { MAIL_JOB_ACCOUNT = 'A', MAIL_JOB_LOADING = 'L' };
+/* Removes all rows of an account in a shard, with their references. It has no name, or lives elsewhere. */
+SHELF_CHECK int mail_clear_rows(struct shelf_store *store, uint32_t account, uint32_t shard);
+
+/* ---- New accounts, by other ways than shelf_account_add ------------------------------------------------ */
+
+SHELF_CHECK int mail_account_take_ids(struct shelf_store *store, uint32_t n, uint32_t *first_out);
+/* Ids below NEXT are not given any more. */
+SHELF_CHECK int mail_account_reserve_ids(struct shelf_store *store, uint32_t next);
+/* Its rows are there: from now on it has its name, u->name. SHELF_EEXISTS: another one has. */
+SHELF_CHECK int mail_account_publish(struct shelf_store *store, uint32_t id, const struct mail_user *u);
 
 #endif

@@ -11,14 +11,16 @@
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
+#include "carry.h"
 #include "mail.h"
 
 enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000,
-       CATCH_UP_EVERY_S = 3600 };
+       CATCH_UP_EVERY_S = 3600, LOADING_KEPT_S = 24 * 3600 };
 
 struct purge {
 	struct shelf_store *store;
 	uint32_t account;
+	uint8_t job; /* kind of the job that goes with an account's last row; 0: none */
 	bool more;
 };
 
@@ -210,7 +212,7 @@ clear_account(struct kv_txn *txn, void *arg)
 	struct purge *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
-	uint8_t job[5] = {MAIL_JOB_ACCOUNT};
+	uint8_t job[5] = {p->job};
 	int rc;
 
 	kv_txn_set_account(txn, p->account);
@@ -227,8 +229,62 @@ clear_account(struct kv_txn *txn, void *arg)
 			return rc < 0 ? rc : 0;
 	p->more = false;
 	base_put_be32(job + 1, p->account);
-	rc = kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
+	rc = p->job == 0 ? 0 : kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
 	return rc == SHELF_EMISSING ? 0 : rc; /* another process was faster */
+}
+
+int
+mail_clear_rows(struct shelf_store *store, uint32_t account, uint32_t shard)
+{
+	struct purge p = {.store = store, .account = account, .more = true};
+	int rc = 0;
+
+	while (rc == 0 && p.more)
+		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
+	return rc;
+}
+
+/* The first account of a shard that began to come in (carry_in.c) more than a day ago: 1 found. */
+static int
+first_old_load(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
+{
+	static const uint8_t kind = MAIL_JOB_LOADING;
+	struct kv_view *view = NULL;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
+		return rc;
+	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) == 0) {
+		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+			if (key.len != 5 || value.len != 8) {
+				rc = SHELF_ECORRUPT;
+				break;
+			}
+			*account_out = base_get_be32(key.data + 1);
+			if ((int64_t)base_get_be64(value.data) + LOADING_KEPT_S <= shelf_now_s())
+				break;
+		}
+		kv_scan_close(&scan);
+	}
+	kv_view_end(&view);
+	return rc;
+}
+
+/* What came in and is reached lives, only its job had been left; all else goes. 1: there may be more. */
+static int
+settle_load(struct shelf_store *store, uint32_t shard, uint32_t id)
+{
+	struct purge p = {.store = store, .account = id, .job = MAIL_JOB_LOADING};
+	struct shelf_account account;
+	int rc = shelf_account_get(store, id, &account);
+
+	if (rc == 0 && account.partition == shard)
+		rc = mail_carry_done(store, id, shard);
+	else if (rc == 0 || rc == SHELF_ENOACCOUNT)
+		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
+	return rc != 0 ? rc : 1;
 }
 
 /* The first deleted account of a shard: 1 found. One that still has its name lives: its deletion stopped
@@ -265,7 +321,8 @@ first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_o
 static int
 purge_shard_step(struct shelf_store *store, uint32_t shard)
 {
-	struct purge p = {.store = store};
+	struct purge p = {.store = store, .job = MAIL_JOB_ACCOUNT};
+	uint32_t loading;
 	int rc = first_account_job(store, shard, &p.account);
 
 	if (rc < 0)
@@ -274,6 +331,9 @@ purge_shard_step(struct shelf_store *store, uint32_t shard)
 		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
 		return rc != 0 ? rc : 1;
 	}
+	rc = first_old_load(store, shard, &loading);
+	if (rc != 0)
+		return rc < 0 ? rc : settle_load(store, shard, loading);
 	return blob_purge_step(store->kv, shard);
 }
 

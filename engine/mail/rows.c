@@ -139,12 +139,21 @@ put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_b
 int
 mail_acct_get(struct kv_view *view, struct mail_acct *a)
 {
-	struct shelf_span value, domain;
-	struct base_reader r;
-	bool has_sums;
+	struct shelf_span value;
 	int rc = get(view, KV_ACCT, (struct mail_key){.len = 0}, SHELF_ENOACCOUNT, &value);
 
-	if (rc != 0 || (rc = begin_sums(value, &r, &has_sums)) != 0)
+	return rc != 0 ? rc : mail_acct_decode(value, a);
+}
+
+int
+mail_acct_decode(struct shelf_span value, struct mail_acct *a)
+{
+	struct shelf_span domain;
+	struct base_reader r;
+	bool has_sums;
+	int rc = begin_sums(value, &r, &has_sums);
+
+	if (rc != 0)
 		return rc;
 	*a = (struct mail_acct){0};
 	a->modseq = base_get_le(&r, 8);
@@ -171,28 +180,34 @@ mail_acct_get(struct kv_view *view, struct mail_acct *a)
 	return 0;
 }
 
+void
+mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
+{
+	base_add_le(b, FORMAT_SUMS, 1);
+	base_add_le(b, a->modseq, 8);
+	base_add_le(b, a->next_mailbox, 4);
+	base_add_le(b, a->last_uidvalidity, 4);
+	base_add_le(b, a->mailboxes, 4);
+	base_add_le(b, a->quota.limit_bytes, 8);
+	base_add_le(b, a->quota.limit_messages, 8);
+	base_add_le(b, a->quota.used_bytes, 8);
+	base_add_le(b, a->quota.used_messages, 8);
+	base_add_le(b, a->quota.held_bytes, 8);
+	base_add_le(b, a->quota.held_messages, 8);
+	base_add_le(b, a->loose, 4);
+	add_sums(b, &a->used);
+	add_sums(b, &a->held);
+	base_add_le(b, a->noted, 8);
+	base_add_le(b, a->counted, 1);
+	base_add_text(b, shelf_span_str(a->domain));
+}
+
 int
 mail_acct_put(struct kv_txn *txn, const struct mail_acct *a)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT_SUMS, 1);
-	base_add_le(&b, a->modseq, 8);
-	base_add_le(&b, a->next_mailbox, 4);
-	base_add_le(&b, a->last_uidvalidity, 4);
-	base_add_le(&b, a->mailboxes, 4);
-	base_add_le(&b, a->quota.limit_bytes, 8);
-	base_add_le(&b, a->quota.limit_messages, 8);
-	base_add_le(&b, a->quota.used_bytes, 8);
-	base_add_le(&b, a->quota.used_messages, 8);
-	base_add_le(&b, a->quota.held_bytes, 8);
-	base_add_le(&b, a->quota.held_messages, 8);
-	base_add_le(&b, a->loose, 4);
-	add_sums(&b, &a->used);
-	add_sums(&b, &a->held);
-	base_add_le(&b, a->noted, 8);
-	base_add_le(&b, a->counted, 1);
-	base_add_text(&b, shelf_span_str(a->domain));
+	mail_acct_encode(&b, a);
 	return put(txn, KV_ACCT, (struct mail_key){.len = 0}, &b);
 }
 
@@ -238,27 +253,33 @@ mail_mbox_get(struct kv_view *view, uint32_t id, struct mail_mbox *m)
 	return rc != 0 ? rc : mail_mbox_decode(value, m);
 }
 
+void
+mail_mbox_encode(struct shelf_buf *b, const struct mail_mbox *m)
+{
+	base_add_le(b, FORMAT_SUMS, 1);
+	base_add_le(b, m->flags, 4);
+	base_add_le(b, m->uidvalidity, 4);
+	base_add_le(b, m->uidnext, 4);
+	base_add_le(b, m->highestmodseq, 8);
+	base_add_le(b, m->exists, 4);
+	base_add_le(b, m->unseen, 4);
+	base_add_le(b, m->deleted, 4);
+	base_add_le(b, m->bytes, 8);
+	base_add_le(b, m->deleted_bytes, 8);
+	base_add_le(b, m->recent_from, 4);
+	base_add_le(b, m->special_use, 4);
+	base_add_le(b, m->keywords, 4);
+	base_add_le(b, (uint64_t)m->created_s, 8);
+	base_add_text(b, m->name);
+	add_sums(b, &m->sums);
+}
+
 int
 mail_mbox_put(struct kv_txn *txn, const struct mail_mbox *m)
 {
 	struct shelf_buf b = {0};
 
-	base_add_le(&b, FORMAT_SUMS, 1);
-	base_add_le(&b, m->flags, 4);
-	base_add_le(&b, m->uidvalidity, 4);
-	base_add_le(&b, m->uidnext, 4);
-	base_add_le(&b, m->highestmodseq, 8);
-	base_add_le(&b, m->exists, 4);
-	base_add_le(&b, m->unseen, 4);
-	base_add_le(&b, m->deleted, 4);
-	base_add_le(&b, m->bytes, 8);
-	base_add_le(&b, m->deleted_bytes, 8);
-	base_add_le(&b, m->recent_from, 4);
-	base_add_le(&b, m->special_use, 4);
-	base_add_le(&b, m->keywords, 4);
-	base_add_le(&b, (uint64_t)m->created_s, 8);
-	base_add_text(&b, m->name);
-	add_sums(&b, &m->sums);
+	mail_mbox_encode(&b, m);
 	return put(txn, KV_MBOX, mail_key1(m->id), &b);
 }
 

@@ -200,8 +200,8 @@ mail_rd_page(struct shelf_rd *rd, uint32_t mailbox, uint32_t page, const struct 
 	return 0;
 }
 
-static void
-flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
+void
+mail_flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
 {
 	unsigned n = uid % INDEX_PAGE_UIDS;
 
@@ -217,8 +217,8 @@ flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
 	}
 }
 
-static void
-row_out(const struct mail_msg *row, struct shelf_msg *out)
+void
+mail_msg_fill(const struct mail_msg *row, struct shelf_msg *out)
 {
 	out->internaldate_s = row->internaldate_s;
 	out->zone_min = row->zone_min;
@@ -229,19 +229,12 @@ row_out(const struct mail_msg *row, struct shelf_msg *out)
 }
 
 void
-mail_msg_out(const struct mail_msg *row, uint32_t uid, struct shelf_msg *out)
-{
-	*out = (struct shelf_msg){.uid = uid};
-	row_out(row, out);
-}
-
-void
 mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out)
 {
 	*out = (struct shelf_msg){
 	    .uid = uid, .gone = true, .flags = gone->flags, .modseq = gone->modseq};
 	memcpy(out->keywords, gone->keywords, sizeof(out->keywords));
-	row_out(&gone->msg, out);
+	mail_msg_fill(&gone->msg, out);
 }
 
 int
@@ -255,10 +248,10 @@ shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_
 	if (rc != 0)
 		return rc;
 	if (index_bit(&p->exists, uid % INDEX_PAGE_UIDS)) {
-		flags_out(p, uid, out);
+		mail_flags_out(p, uid, out);
 		if ((rc = mail_msg_get(rd->view, mailbox, uid, &row)) != 0)
 			return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
-		row_out(&row, out);
+		mail_msg_fill(&row, out);
 		return 0;
 	}
 	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
@@ -300,12 +293,12 @@ shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_m
 		n = 0;
 	}
 	uid = page << INDEX_PAGE_SHIFT | n;
-	flags_out(p, uid, out);
+	mail_flags_out(p, uid, out);
 	if (what == SHELF_MSG_FLAGS)
 		return 0;
 	if ((rc = mail_msg_get(rd->view, mailbox, uid, &row)) != 0)
 		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
-	row_out(&row, out);
+	mail_msg_fill(&row, out);
 	return 0;
 }
 

@@ -99,4 +99,58 @@ SHELF_CHECK int shelf_backup_messages(struct shelf_backup *backup, const char *a
 SHELF_CHECK int shelf_backup_verify(struct shelf_backup *backup, shelf_progress_fn *progress,
     shelf_backup_problem_fn *problem, void *arg);
 
+/* ---- Back into a store ---------------------------------------------------------------------------- */
+
+struct shelf_restore_done {
+	uint64_t accounts, accounts_total;
+	uint64_t failed;	     /* accounts that are damaged in the file: told, not restored */
+	uint64_t messages;	     /* restored, held mail included */
+	uint64_t bytes;		     /* of them; shelf_backup_restore_messages only */
+	uint64_t bodies, body_bytes; /* of these, written: not in the store before */
+	uint64_t there;		     /* shelf_backup_restore_messages: left out, as they are in the target */
+};
+/* Not 0: stop, with SHELF_ECANCELLED. */
+typedef int shelf_restore_progress_fn(void *arg, const struct shelf_restore_done *so_far);
+
+/*
+ * shelf_backup_restore_store(backup, dir, progress, problem, arg, done_out)
+ *   Makes the store DIR as it was: accounts with their ids, mailboxes with uids, UIDVALIDITY and modseqs, flags,
+ *   held mail. No other process can open it before it is whole. A run that was cut off is gone on with by the next.
+ *   returns  0 (done_out->failed accounts left out); SHELF_EEXISTS DIR holds a store or other files; SHELF_EFULL
+ */
+SHELF_CHECK int shelf_backup_restore_store(struct shelf_backup *backup, const char *dir,
+    shelf_restore_progress_fn *progress, shelf_backup_problem_fn *problem, void *arg,
+    struct shelf_restore_done *done_out);
+/*
+ * shelf_backup_restore_account(backup, account, store, as, progress, arg, done_out)
+ *   ACCOUNT of the file becomes a new account of STORE, under its name or AS, with password, limits and mail as they
+ *   were. It is seen when all of it is there.
+ *   returns  0; SHELF_ENOACCOUNT; SHELF_EEXISTS STORE has an account of that name; SHELF_ENAME;
+ *            SHELF_ENOMESSAGE a message's bytes could not be read when the backup was made
+ */
+SHELF_CHECK int shelf_backup_restore_account(struct shelf_backup *backup, const char *account,
+    struct shelf_store *store, const char *as, shelf_restore_progress_fn *progress, void *arg,
+    struct shelf_restore_done *done_out);
+
+struct shelf_restore_request {
+	uint32_t account;     /* that gets the messages */
+	struct shelf_span to; /* mailbox, canonical; made when it is not there */
+	const struct shelf_uidset *uids; /* in the file; NULL: all */
+	bool (*choose)(void *arg, const struct shelf_msg *msg, const struct mime_part *root); /* NULL: all */
+	void *arg;
+	bool envelopes; /* CHOOSE wants ROOT, of the message's start; else it is NULL */
+	bool dry_run;	/* done_out says what would be done */
+};
+/*
+ * shelf_backup_restore_messages(backup, account, mailbox, store, request, progress, problem, arg, done_out)
+ *   Messages of a mailbox of the file go behind those of a mailbox of STORE, with new uids, their dates, flags but
+ *   \Deleted, and keywords. What is there (same email id) is not put a second time, so it may be done again.
+ *   returns  0 (done_out->failed messages left out, told: damaged in the file); SHELF_ENOACCOUNT, SHELF_ENOMAILBOX
+ *            of the file; SHELF_EQUOTA (nothing was put); SHELF_EFULL; SHELF_ELIMIT
+ */
+SHELF_CHECK int shelf_backup_restore_messages(struct shelf_backup *backup, const char *account,
+    struct shelf_span mailbox, struct shelf_store *store, const struct shelf_restore_request *request,
+    shelf_restore_progress_fn *progress, shelf_backup_problem_fn *problem, void *arg,
+    struct shelf_restore_done *done_out);
+
 #endif
