@@ -5,16 +5,22 @@
 
 #include "verb_rig.h"
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 24 };
 
 char verb_out[64 * 1024];
 
 int
 verb_run(struct rig *r, tool_run_fn *run, bool json, const char *words)
 {
+	return verb_run_on(r, r->path, run, json, words);
+}
+
+int
+verb_run_on(struct rig *r, const char *store, tool_run_fn *run, bool json, const char *words)
+{
 	static const struct tool_verb verb = {"verb", NULL, "", "", ""};
-	char buf[512], path[4300], *argv[WORDS_MAX], *save = NULL;
-	struct tool t = {.verb = &verb, .store_dir = r->path, .json = json, .argv = argv};
+	char buf[5000], path[4300], *argv[WORDS_MAX], *save = NULL;
+	struct tool t = {.verb = &verb, .store_dir = store, .json = json, .argv = argv};
 	FILE *f;
 	int rc;
 
