@@ -66,6 +66,7 @@ show(struct restore *r, const struct shelf_restore_done *d)
 	tool_json_u64(&b, "bytes", d->bytes);
 	tool_json_u64(&b, "there", d->there);
 	tool_json_u64(&b, "failed", d->failed);
+	tool_json_u64(&b, "lost", d->lost);
 	if (r->dry_run && r->mailbox != NULL) {
 		tool_json_key(&b, "list");
 		shelf_buf_add_byte(&b, '[');
@@ -85,17 +86,15 @@ end(struct restore *r, const char *what, int rc, const struct shelf_restore_done
 		tool_say(r->t, "%s: interrupted; the same command goes on", what);
 		return EX_TEMPFAIL;
 	}
-	if (rc == SHELF_ENOMESSAGE) {
-		tool_say(r->t, "%s: a message was damaged when the backup was made; restore its mailboxes one by one",
-		    what);
-		return EX_DATAERR;
-	}
 	if (rc != 0)
 		return rc == SHELF_ECORRUPT || rc == SHELF_EVERSION || rc == SHELF_ESYNTAX
 		           ? tool_backup_fail(r->t, r->file, rc)
 		           : tool_fail(r->t, what, rc);
 	show(r, d);
-	return d->failed > 0 ? EX_DATAERR : EX_OK;
+	if (d->lost > 0)
+		tool_say(r->t, "%s: %llu messages were damaged; they came back with a note in the place of their text",
+		    what, (unsigned long long)d->lost);
+	return d->failed > 0 || d->lost > 0 ? EX_DATAERR : EX_OK;
 }
 
 /* ---- A whole store ------------------------------------------------------------------------------------- */

@@ -9,6 +9,9 @@
  * What mail costs is another thing in another partition: it is added up anew, so the rows of mailboxes and of
  * the account, which hold sums, come last.
  *
+ * A message whose bytes are not in the file, or damaged there, keeps its uid, date and flags, and a note takes the
+ * place of its bytes: one of them must not keep an account from coming back.
+ *
  * A body is stored once in a partition: which blob holds it is known from the partition's rows and from what was
  * loaded before. That is only a hint, looked at in the transaction that uses it.
  */
@@ -105,7 +108,67 @@ forget_batch(struct backup_load *l)
 			shelf_draft_free(&l->body[i].draft);
 	l->n = 0;
 	l->cost = 0;
+	shelf_arena_free(&l->notes);
 	shelf_buf_clear(&l->bytes);
+}
+
+static struct backup_load_lost *
+new_lost(struct backup_load *l)
+{
+	if (l->nlost == l->lost_cap) {
+		l->lost_cap = l->lost_cap == 0 ? 16 : l->lost_cap * 2;
+		l->lost = shelf_realloc(l->lost, l->lost_cap * sizeof(*l->lost));
+	}
+	l->notes_put++;
+	return &l->lost[l->nlost++];
+}
+
+/* The row as that of another body. */
+static int
+change_body(struct backup_load *l, struct carry_row *row, const struct shelf_draft *draft)
+{
+	struct mail_gone g;
+	int rc = row->table == KV_MSG ? mail_msg_decode(row->value, &g.msg) : mail_gone_decode(row->value, &g);
+
+	if (rc != 0)
+		return rc;
+	row->size = g.msg.size = shelf_draft_size(draft);
+	memcpy(row->hash, shelf_draft_email_id(draft), sizeof(row->hash));
+	memcpy(g.msg.email_id, row->hash, sizeof(row->hash));
+	shelf_buf_clear(&l->value);
+	if (row->table == KV_MSG)
+		mail_msg_encode(&l->value, &g.msg);
+	else
+		mail_gone_encode(&l->value, &g);
+	row->value = shelf_arena_dup(&l->notes, shelf_buf_span(&l->value));
+	return 0;
+}
+
+static int
+put_note(struct backup_load *l, size_t i)
+{
+	struct carry_row *row = &l->row[i];
+	struct shelf_draft **draft = &l->body[i].draft;
+	struct backup_load_lost *lost;
+	struct shelf_buf text = {0};
+	int rc = row->key.len == 8 ? 0 : SHELF_ECORRUPT;
+
+	shelf_buf_printf(&text,
+			 "From: mailshelf\r\nSubject: [a message of %llu bytes is lost]\r\n\r\nIts bytes were "
+			 "damaged in the store, or in the backup that it was restored from.\r\n",
+			 (unsigned long long)row->size);
+	if (rc == 0 && (rc = shelf_draft_new(l->store, draft)) == 0 &&
+	    (rc = shelf_draft_write(*draft, text.data, text.len)) == 0 &&
+	    (rc = shelf_draft_finish(*draft)) == 0) {
+		lost = new_lost(l);
+		*lost = (struct backup_load_lost){.gone = row->table == KV_GONE,
+						  .mailbox = base_get_be32(row->key.data),
+						  .uid = base_get_be32(row->key.data + 4),
+						  .bytes_by = (int64_t)text.len - (int64_t)row->size};
+		rc = change_body(l, row, *draft);
+	}
+	shelf_buf_free(&text);
+	return rc;
 }
 
 /* The draft of row I: one made for an equal body of the batch, or a new one. */
@@ -126,7 +189,7 @@ draft_of(struct backup_load *l, size_t i)
 	l->bodies++;
 	l->body_bytes += row->size;
 	rc = backup_make_draft(l->b, l->store, row->hash, row->size, &l->body[i].draft);
-	return rc == SHELF_EMISSING ? SHELF_ENOMESSAGE : rc;
+	return rc == SHELF_EMISSING || rc == SHELF_ECORRUPT ? put_note(l, i) : rc;
 }
 
 /* Keys and values lie in l->bytes, which moves while it grows: spans are set when the batch is whole. */
@@ -298,6 +361,49 @@ take_row(void *arg, const char *table, struct shelf_span key, struct shelf_span 
 	return rc != 0 ? rc : add_row(l, &row);
 }
 
+/* Counters go with the size of the note. Its rows are in the store by now. */
+static int
+count_note(struct backup_load *l, struct kv_view *view, const struct backup_load_lost *lost)
+{
+	struct mail_key key = mail_key2(lost->mailbox, lost->uid);
+	struct backup_load_box *box = find_box(l, mail_key_span(&key));
+	struct index_page *page;
+	int rc;
+
+	if (lost->gone || (box != NULL && box->deleted))
+		l->acct.quota.held_bytes += (uint64_t)lost->bytes_by;
+	else
+		l->acct.quota.used_bytes += (uint64_t)lost->bytes_by;
+	if (lost->gone)
+		return 0;
+	if (box == NULL)
+		return SHELF_ECORRUPT;
+	page = shelf_alloc(sizeof(*page));
+	rc = index_page_get(view, lost->mailbox, lost->uid >> INDEX_PAGE_SHIFT, page);
+	if (rc == 0 && index_page_has(page, INDEX_FLAG_DELETED, lost->uid % INDEX_PAGE_UIDS))
+		box->deleted_bytes_by += lost->bytes_by;
+	box->bytes_by += lost->bytes_by;
+	free(page);
+	return rc;
+}
+
+static int
+count_notes(struct backup_load *l)
+{
+	struct kv_view *view = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < l->nlost && rc == 0; i++) {
+		if ((rc = kv_view_begin_shard(l->store->kv, l->shard, &view)) != 0)
+			break;
+		kv_view_account(view, l->account);
+		rc = count_note(l, view, &l->lost[i]);
+		kv_view_end(&view);
+	}
+	l->nlost = 0;
+	return rc;
+}
+
 /* Mailboxes and the account, with their sums. */
 static int
 put_sums(struct backup_load *l)
@@ -307,11 +413,15 @@ put_sums(struct backup_load *l)
 	struct mail_key key;
 	int rc = flush(l);
 
+	if (rc == 0)
+		rc = count_notes(l);
 	for (size_t i = 0; i < l->nboxes && rc == 0; i++) {
 		const struct backup_load_box *box = &l->box[i];
 
 		rc = mail_mbox_decode(shelf_span(l->boxes_bytes.data + box->at, box->len), &m);
 		m.sums = box->sums;
+		m.bytes += (uint64_t)box->bytes_by;
+		m.deleted_bytes += (uint64_t)box->deleted_bytes_by;
 		key = mail_key1(box->id);
 		row.key = mail_key_span(&key);
 		shelf_buf_clear(&l->value);
@@ -337,6 +447,7 @@ backup_load_account(struct backup_load *l, const struct backup_account *a, uint3
 
 	l->account = id;
 	l->nboxes = 0;
+	l->nlost = 0;
 	l->has_acct = false;
 	shelf_buf_clear(&l->boxes_bytes);
 	if ((rc = kv_place(l->store->kv, id, 1)) != 0 ||
@@ -357,5 +468,6 @@ backup_load_free(struct backup_load *l)
 	shelf_buf_free(&l->bytes);
 	shelf_buf_free(&l->boxes_bytes);
 	free(l->box);
+	free(l->lost);
 	shelf_buf_free(&l->value);
 }

@@ -2,6 +2,8 @@
 #ifndef ENGINE_BACKUP_LOAD_H
 #define ENGINE_BACKUP_LOAD_H
 
+#include <mailshelf/arena.h>
+
 #include "backup.h"
 
 enum { BACKUP_LOAD_ROWS = 300 };
@@ -10,7 +12,14 @@ struct backup_load_box { /* a mailbox: its row waits until it is known what its 
 	uint32_t id;
 	bool deleted;
 	struct mail_sums sums;
-	size_t at, len; /* value in l->boxes_bytes */
+	int64_t bytes_by, deleted_bytes_by; /* notes in the place of lost messages are of another size */
+	size_t at, len;			    /* value in l->boxes_bytes */
+};
+
+struct backup_load_lost { /* a message whose bytes cannot be had: a note took its place */
+	bool gone;
+	uint32_t mailbox, uid;
+	int64_t bytes_by;
 };
 
 struct backup_load {
@@ -19,12 +28,15 @@ struct backup_load {
 	int (*step)(void *arg, const struct backup_load *l); /* after each transaction; not 0: stop. NULL: none */
 	void *arg;
 	uint64_t messages, bodies, body_bytes; /* loaded; bodies that were not there */
+	uint64_t notes_put;		       /* of the messages: in the place of lost ones */
 	/* Of the account being loaded. */
 	uint32_t account, shard;
 	struct backup_index *blobs[KV_SHARDS_MAX]; /* body -> blob id in the shard; NULL: not read yet */
 	struct backup_load_box *box; /* ascending by id */
 	size_t nboxes, boxes_cap;
 	struct shelf_buf boxes_bytes;
+	struct backup_load_lost *lost;
+	size_t nlost, lost_cap;
 	struct mail_acct acct; /* sums are added up here */
 	bool has_acct;
 	/* The next transaction. */
@@ -34,6 +46,7 @@ struct backup_load {
 	size_t n;
 	uint64_t cost;	       /* rows it will write, guessed */
 	struct shelf_buf bytes; /* keys and values */
+	struct shelf_arena notes; /* values of rows with a note */
 	struct shelf_buf value;
 };
 /* All rows of account A, as account ID, which has no name yet. The name and mail_carry_done are the caller's. */

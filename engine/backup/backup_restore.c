@@ -46,6 +46,7 @@ step(void *arg, const struct backup_load *l)
 	struct restoring *rs = arg;
 
 	rs->done.messages = l->messages;
+	rs->done.lost = l->notes_put;
 	rs->done.bodies = l->bodies;
 	rs->done.body_bytes = l->body_bytes;
 	return rs->progress != NULL && rs->progress(rs->arg, &rs->done) != 0 ? SHELF_ECANCELLED : 0;
@@ -118,15 +119,14 @@ shelf_backup_restore_account(struct shelf_backup *b, const char *account, struct
 static bool
 may_go_on(int rc)
 {
-	return rc == SHELF_ENOMESSAGE || rc == SHELF_ENAME || rc == SHELF_EVERSION ||
-	       shelf_err_class_of(rc) == SHELF_CLASS_CORRUPT;
+	return rc == SHELF_ENAME || rc == SHELF_EVERSION || shelf_err_class_of(rc) == SHELF_CLASS_CORRUPT;
 }
 
 static int
 restore_one(void *arg, const struct backup_account *a)
 {
 	struct restoring *rs = arg;
-	char name[SHELF_ACCOUNT_NAME_MAX + 1];
+	char name[SHELF_ACCOUNT_NAME_MAX + 1] = "an account";
 	struct shelf_account there;
 	struct mail_user u;
 	int rc = mail_user_decode(a->user, &u);
@@ -144,8 +144,7 @@ restore_one(void *arg, const struct backup_account *a)
 	if (!may_go_on(rc))
 		return rc;
 	rs->done.failed++;
-	tell(rs, shelf_span_str(name), rc == SHELF_ENOMESSAGE ? "a message's bytes are not in the backup"
-							      : shelf_err_text(rc));
+	tell(rs, shelf_span_str(name), shelf_err_text(rc));
 	return 0;
 }
 

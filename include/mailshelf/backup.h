@@ -105,6 +105,7 @@ struct shelf_restore_done {
 	uint64_t accounts, accounts_total;
 	uint64_t failed;	     /* accounts that are damaged in the file: told, not restored */
 	uint64_t messages;	     /* restored, held mail included */
+	uint64_t lost;		     /* of them: bytes not in the file or damaged, a note is in their place */
 	uint64_t bytes;		     /* of them; shelf_backup_restore_messages only */
 	uint64_t bodies, body_bytes; /* of these, written: not in the store before */
 	uint64_t there;		     /* shelf_backup_restore_messages: left out, as they are in the target */
@@ -125,8 +126,7 @@ SHELF_CHECK int shelf_backup_restore_store(struct shelf_backup *backup, const ch
  * shelf_backup_restore_account(backup, account, store, as, progress, arg, done_out)
  *   ACCOUNT of the file becomes a new account of STORE, under its name or AS, with password, limits and mail as they
  *   were. It is seen when all of it is there.
- *   returns  0; SHELF_ENOACCOUNT; SHELF_EEXISTS STORE has an account of that name; SHELF_ENAME;
- *            SHELF_ENOMESSAGE a message's bytes could not be read when the backup was made
+ *   returns  0; SHELF_ENOACCOUNT; SHELF_EEXISTS STORE has an account of that name; SHELF_ENAME
  */
 SHELF_CHECK int shelf_backup_restore_account(struct shelf_backup *backup, const char *account,
     struct shelf_store *store, const char *as, shelf_restore_progress_fn *progress, void *arg,

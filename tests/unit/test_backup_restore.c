@@ -335,6 +335,101 @@ START_TEST(half_an_account_goes)
 }
 END_TEST
 
+static int
+put_junk(struct kv_txn *txn, void *arg)
+{
+	return kv_put(txn, KV_CHUNK, shelf_span(arg, 12), shelf_span_str("junk"));
+}
+
+static void
+damage(uint32_t uid)
+{
+	struct shelf_msg msg;
+	uint8_t key[12] = {0};
+	uint32_t shard;
+
+	ck_assert_int_eq(rig_msg(&r, r.joe, r.inbox, uid, &msg), 0);
+	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
+	base_put_be64(key, msg.blob);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, put_junk, key), 0);
+}
+
+/* One damaged message, present, deleted or held, does not keep the account from coming back. */
+START_TEST(damaged_messages)
+{
+	struct shelf_restore_done done;
+	struct shelf_uidset *two = rig_set(2, 2);
+	struct shelf_backup_done saved;
+	struct rig there = {0};
+	struct shelf_msg msg;
+
+	for (unsigned i = 0; i < 4; i++) {
+		char text[2] = {(char)('a' + i)};
+
+		rig_append(&r, r.joe, r.inbox, text, i == 2 ? SHELF_DELETED : SHELF_SEEN);
+	}
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, two, 0, NULL), 0);
+	shelf_uidset_free(&two);
+	for (uint32_t uid = 1; uid <= 3; uid++)
+		damage(uid);
+	ck_assert_int_eq(shelf_backup_run(r.store, file, NULL, NULL, NULL, &saved), 0);
+	ck_assert_uint_eq(saved.damaged, 3);
+	ck_assert_int_eq(restore_store(NULL, NULL, &done), 0);
+	ck_assert_uint_eq(done.lost, 3);
+	ck_assert_uint_eq(done.failed, 0);
+	ck_assert_int_eq(shelf_store_open(other, 0, &there.store), 0);
+	ck_assert_uint_eq(rig_findings(&there), 0);
+	for (uint32_t uid = 1; uid <= 4; uid++) {
+		ck_assert_int_eq(rig_msg(&there, r.joe, r.inbox, uid, &msg), 0);
+		ck_assert_uint_eq(msg.flags, uid == 3 ? SHELF_DELETED : SHELF_SEEN);
+		ck_assert(msg.gone == (uid == 2));
+	}
+	shelf_store_close(&there.store);
+	ck_assert_int_eq(shelf_account_delete(r.store, r.joe), 0);
+	while (shelf_store_purge(r.store, 1000) == 1)
+		;
+}
+END_TEST
+
+static int
+die_while_saving(void *arg, const struct shelf_backup_done *so_far)
+{
+	if (--*(int *)arg < 0)
+		_exit(0);
+	return 0;
+}
+
+/* A run killed anywhere: the next one cuts off what it left, and what is restored is the store. */
+START_TEST(backup_killed_anywhere)
+{
+	bool died = true;
+
+	furnish();
+	shelf_store_close(&r.store);
+	for (int n = 0; died; n += 3) {
+		struct shelf_backup_done saved;
+		struct shelf_store *store;
+		pid_t pid = fork();
+		int status, left = n;
+
+		ck_assert_int_ge(pid, 0);
+		if (pid == 0)
+			_exit(shelf_store_open(r.path, 0, &store) == 0 &&
+			                  shelf_backup_run(store, file, die_while_saving, NULL, &left, &saved) == 0
+			              ? 7
+			              : 1);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert(WIFEXITED(status));
+		ck_assert_int_ne(WEXITSTATUS(status), 1);
+		died = WEXITSTATUS(status) == 0;
+		ck_assert_int_lt(n, 300);
+	}
+	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
+	ck_assert_int_eq(restore_store(NULL, NULL, &(struct shelf_restore_done){0}), 0);
+	must_equal(other);
+}
+END_TEST
+
 /* ---- Messages ---------------------------------------------------------------------------------------- */
 
 static int
@@ -483,6 +578,8 @@ suite_backup_restore(void)
 	tcase_add_test(t, a_golden_store);
 	tcase_add_test(t, an_account_comes_back);
 	tcase_add_test(t, half_an_account_goes);
+	tcase_add_test(t, damaged_messages);
+	tcase_add_test(t, backup_killed_anywhere);
 	tcase_add_test(t, messages_come_back);
 	tcase_add_test(t, messages_ask_the_quota);
 	tcase_add_test(t, one_version);
