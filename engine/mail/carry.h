@@ -4,9 +4,9 @@
  * Shape     An account is its rows in all tables of accounts, as they are, but for the blob a message row names and
  *           what it costs: the blob is 0, and the message's bytes are meant by size and SHA-256 (the email id). So
  *           rows and bodies may come in any order and go anywhere.
- * Out       Read in slices, a snapshot of well under two seconds each. The account's modseq moves with each change
- *           of any of its rows (change.c): when it is the same in the first and in the last slice, the rows are
- *           those of one version. An account that does not rest is tried again, then read in one snapshot.
+ * Out       Read in slices, a snapshot of well under two seconds each. Each change of any of its rows changes its
+ *           ACCT row (change.c): when that is the same in the first and in the last slice, the rows are those
+ *           of one version. An account that does not rest is tried again, then read in one snapshot.
  * In        The account's name is published by the caller, last; until then a job row says that what is there
  *           of the account may be removed, when nobody can reach it and it has lain there for a day (purge.c).
  */

@@ -9,8 +9,9 @@
  *   - Bytes, quota and sums move in mail_insert and mail_remove, with the message row; in what follows
  *     them below (sums) when a mailbox goes as a whole or a held row for good.
  *   - Domain and partition move in mail_change_end, by what the account's row differs from mail_change_begin.
- *   - Every change that writes a row of the account takes one modseq, the account's next, and no more: who
- *     copies an account in slices knows by it that nothing changed in between.
+ *   - Every change that writes a row of the account changes its ACCT row, too: it takes one modseq, the account's
+ *     next, or other numbers there move (limits, sums). Who copies an account in slices knows by it that
+ *     nothing changed in between.
  */
 #include <stdlib.h>
 
@@ -48,7 +49,7 @@ mail_change_end(struct mail_change *c)
 
 	if (rc != 0)
 		return rc;
-	if (c->dirty || kv_txn_writes(c->txn) > 0)
+	if (!c->dirty && kv_txn_writes(c->txn) > 0)
 		mail_change_modseq(c);
 	if (!c->dirty)
 		return 0;

@@ -314,7 +314,7 @@ START_TEST(large)
 }
 END_TEST
 
-/* Whatever changes a row of an account moves its modseq: slices are proved by it. */
+/* Whatever changes a row of an account changes its ACCT row, by the modseq if by nothing else: it proves slices. */
 START_TEST(version)
 {
 	uint64_t before;
@@ -327,9 +327,8 @@ START_TEST(version)
 	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, r.inbox, &from, &to), 0);
 	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 1);
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1 << 20, 0), 0);
-	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 2);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("a"), true), 0);
-	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 3);
+	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 2);
 }
 END_TEST
 
