@@ -178,6 +178,7 @@ END_TEST
 
 START_TEST(old_mail_gets_the_new_one)
 {
+	struct shelf_partition_stats was, is;
 	struct shelf_dict_pass pass;
 	struct seen s;
 	unsigned before;
@@ -187,7 +188,14 @@ START_TEST(old_mail_gets_the_new_one)
 	letters(300);
 	train(8192);
 	letters(5);
+	ck_assert_int_eq(shelf_stats_partition(r.store, 0, &was), 0);
 	pass = recompress();
+	ck_assert_int_eq(shelf_stats_partition(r.store, 0, &is), 0);
+	/* What is stored shrinks; what it took when it came does not. */
+	ck_assert_uint_ge(was.physical_bytes - is.physical_bytes, pass.before - pass.after);
+	ck_assert_uint_eq(was.gross_bytes - is.gross_bytes, was.physical_bytes - is.physical_bytes);
+	ck_assert_uint_eq(was.totals.stored_bytes, was.gross_bytes);
+	ck_assert_uint_eq(is.totals.stored_bytes, was.totals.stored_bytes);
 	ck_assert_uint_eq(pass.blobs, 300);
 	ck_assert_uint_lt(pass.after, pass.before);
 	ck_assert_uint_eq(look().current_blobs, 305);
