@@ -20,7 +20,7 @@
 #include "mail.h"
 #include "support.h"
 
-enum { BEGIN_S = 1767614400 /* 2026-01-05 12:00 UTC */, HOLD_LONG_S = 2000000000, DAY_S = 86400 };
+enum { BEGIN_S = 1767614400 /* 2026-01-05 12:00 UTC */, HOLD_LONG_S = 2000000000, DAY_S = 86400, LESSONS = 130 };
 
 static int64_t now_s = BEGIN_S;
 
@@ -369,6 +369,25 @@ make_bodies(void)
 	tick(1);
 }
 
+/* Mail compressed with a dictionary of its own partition, and mail without. */
+static void
+make_dictionary(void)
+{
+	const struct shelf_dict_params params = {.bytes = 1024, .sample = 60};
+	uint32_t box = create(ANN, "Learning", 0);
+	struct shelf_dict_report report;
+	struct shelf_account ann;
+
+	for (unsigned i = 0; i < LESSONS; i++)
+		append_letter(ANN, box, 100 + i, 6);
+	must(shelf_account_get(store, ANN, &ann), "account");
+	must(shelf_dict_train(store, ann.partition, &params, &report), "dictionary");
+	if (report.kind[SHELF_DICT_BODY].id == 0)
+		support_fatal("too little mail for a dictionary");
+	for (unsigned i = 0; i < 5; i++)
+		append_letter(ANN, box, 100 + LESSONS + i, 6);
+}
+
 static int
 stage(struct kv_txn *txn, void *arg)
 {
@@ -421,6 +440,7 @@ make(const char *dir)
 	make_mailboxes(trash);
 	make_high_uids();
 	make_bodies();
+	make_dictionary();
 	make_work_left();
 	shelf_store_close(&store);
 }
