@@ -7,12 +7,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <mailshelf/mem.h>
 
 #include "salvage.h"
 
 /* ---- Which table has rows of this shape? ----------------------------------------------------------------- */
+
+enum { GENERATIONS_MAX = 4096 }; /* looked for, where the one in use is not there */
 
 static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 
@@ -198,6 +201,38 @@ read_partition(struct salvage *s, const char *file, const char *label)
 	return rc;
 }
 
+/* The data file of a shard; when the one in use is not there, or nobody knows which that is, the newest
+ * generation there is. */
+static bool
+find_file(const struct salvage *s, const char *kv_dir, uint32_t shard, struct shelf_buf *path)
+{
+	char base[64];
+
+	if (kv_data_file(kv_dir, shard, path) == 0 && access(shelf_buf_cstr(path), F_OK) == 0)
+		return true;
+	snprintf(base, sizeof(base), shard == KV_SHARDS_MAX ? "catalog" : "part-%02u", shard);
+	for (unsigned generation = GENERATIONS_MAX; generation > 0; generation--) {
+		struct shelf_buf try = {0};
+		bool there;
+
+		shelf_buf_printf(&try, "%s/%s", kv_dir, base);
+		if (generation > 1)
+			shelf_buf_printf(&try, ".%u", generation);
+		shelf_buf_add_str(&try, "/data.mdb");
+		there = access(shelf_buf_cstr(&try), F_OK) == 0;
+		if (there) {
+			note(s, shelf_buf_cstr(path), "is not there, generation %u is read",
+			     generation);
+			shelf_buf_clear(path);
+			shelf_buf_add_span(path, shelf_buf_span(&try));
+		}
+		shelf_buf_free(&try);
+		if (there)
+			return true;
+	}
+	return false;
+}
+
 static int
 each_partition(struct salvage *s, const char *kv_dir, unsigned *count)
 {
@@ -206,7 +241,7 @@ each_partition(struct salvage *s, const char *kv_dir, unsigned *count)
 	int rc = 0;
 
 	for (uint32_t shard = 0; rc == 0 && shard < KV_SHARDS_MAX; shard++) {
-		if (kv_data_file(kv_dir, shard, &path) == SHELF_EMISSING)
+		if (!find_file(s, kv_dir, shard, &path))
 			continue;
 		snprintf(label, sizeof label, "part-%02u", shard);
 		++*count;
@@ -225,7 +260,7 @@ shelf_salvage(const char *dir, const struct shelf_salvage_sink *sink)
 	int rc;
 
 	shelf_buf_printf(&kv_dir, "%s/kv", dir);
-	if (kv_data_file(shelf_buf_cstr(&kv_dir), KV_SHARDS_MAX, &path) == SHELF_EMISSING)
+	if (!find_file(&s, shelf_buf_cstr(&kv_dir), KV_SHARDS_MAX, &path))
 		note(&s, shelf_buf_cstr(&path), "no catalog: accounts have numbers instead of names");
 	else
 		read_names(&s, shelf_buf_cstr(&path));

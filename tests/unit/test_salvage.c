@@ -420,6 +420,33 @@ START_TEST(a_lost_row_is_told)
 }
 END_TEST
 
+/* The generation in use is read; which one that is can be found out without the text, too. */
+START_TEST(a_compacted_partition)
+{
+	struct outcome o = {.names = true};
+	const struct shelf_salvage_sink sink = {take, count_lost, count_note, &o};
+	struct kv_compacted done;
+	char text[4400];
+
+	fill();
+	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
+	ck_assert_int_eq(kv_compact(r.store->kv, 0, NULL, NULL, &done), 0);
+	shelf_store_close(&r.store);
+	ck_assert_int_ne(access(part, F_OK), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(shelf_salvage(r.path, &sink), 0);
+		ck_assert_uint_eq(missed(true), 0);
+		ck_assert_uint_eq(o.lost, 0);
+		ck_assert_uint_eq(o.notes, i);
+		snprintf(text, sizeof text, "%s/kv/part-00.generation", r.path);
+		ck_assert(unlink(text) == 0 || i == 1);
+		for (size_t k = 0; k < nstored; k++)
+			stored[k].out = false;
+	}
+	support_rmtree(r.dir);
+}
+END_TEST
+
 START_TEST(no_store_is_an_error)
 {
 	struct outcome o = {0};
@@ -440,6 +467,7 @@ suite_salvage(void)
 	tcase_add_loop_test(tc, what_is_whole_comes_out, 0, TESTS);
 	tcase_add_test(tc, no_branch_is_needed);
 	tcase_add_test(tc, a_lost_row_is_told);
+	tcase_add_test(tc, a_compacted_partition);
 	tcase_add_test(tc, no_store_is_an_error);
 	suite_add_tcase(s, tc);
 	return s;
