@@ -267,6 +267,38 @@ print_disks(const struct tool *t, const struct shelf_disk *disks, uint32_t n, st
 	shelf_buf_add_byte(json, ']');
 }
 
+/* Snapshots that keep freed pages from being used; one older than two seconds is a mistake of somebody's. */
+static int
+print_readers(const struct tool *t, uint32_t n, struct shelf_buf *json)
+{
+	enum { WATCH_MS = 2100 };
+	struct shelf_reader r;
+	char held[32];
+	int rc = 0;
+
+	tool_json_key(json, "readers_behind");
+	shelf_buf_add_byte(json, '[');
+	for (uint32_t i = 0; i < n && rc >= 0; i++) {
+		if ((rc = shelf_stats_reader(t->store, i, WATCH_MS, &r)) != 1)
+			continue;
+		if (!t->json)
+			tool_print("  partition %-3u process %d reads what was %llu commits ago, for %.1f s or "
+			    "more; %s wait for it", i, r.pid, (unsigned long long)r.commits,
+			    (double)r.age_ms / 1000, shelf_size_text(r.held_bytes, held, sizeof held));
+		if (json->data[json->len - 1] != '[')
+			shelf_buf_add_byte(json, ',');
+		shelf_buf_add_byte(json, '{');
+		tool_json_u64(json, "partition", i);
+		tool_json_u64(json, "pid", (uint64_t)r.pid);
+		tool_json_u64(json, "commits", r.commits);
+		tool_json_u64(json, "held_bytes", r.held_bytes);
+		tool_json_u64(json, "age_ms", (uint64_t)r.age_ms);
+		shelf_buf_add_byte(json, '}');
+	}
+	shelf_buf_add_byte(json, ']');
+	return rc < 0 ? rc : 0;
+}
+
 static int
 print_store(struct tool *t, const struct gather *g)
 {
@@ -287,11 +319,12 @@ print_store(struct tool *t, const struct gather *g)
 	tool_table_json_first(g->table, &b);
 	tool_json_u64(&b, "partitions", n);
 	print_disks(t, disks, n, &b);
+	rc = print_readers(t, n, &b);
 	shelf_buf_add_byte(&b, '}');
-	if (t->json)
+	if (t->json && rc == 0)
 		tool_print_buf(&b);
 	shelf_buf_free(&b);
-	return 0;
+	return rc;
 }
 
 /* ---- The verb ------------------------------------------------------------------------------------ */

@@ -177,6 +177,15 @@ struct kv_stats {
 	uint32_t slow_views; /* of this process, ended after more than KV_VIEW_MAX_MS */
 };
 SHELF_CHECK int kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out); /* KV_SHARDS_MAX: catalog */
+/* A snapshot of any process that keeps pages from being used again. */
+struct kv_reader {
+	int pid;
+	uint64_t commits;    /* since it was taken */
+	uint64_t held_bytes; /* pages freed by them */
+	int64_t age_ms;      /* at least: it was watched for so long */
+};
+/* The oldest one, looked at for up to WATCH_MS: 1 there is one that is behind, 0 none, or an error. */
+SHELF_CHECK int kv_oldest_reader(struct kv_db *db, uint32_t shard, unsigned watch_ms, struct kv_reader *out);
 /* Clears what killed processes left in the reader table. Also done by kv_open, when there is no room, and each
  * minute (a number for tests) by every committer that has begun to work. */
 void kv_clear_readers(struct kv_db *db);

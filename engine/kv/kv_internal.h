@@ -318,6 +318,14 @@ struct kv_lmdb_info {
 	uint32_t readers;
 };
 void kv_lmdb_info(struct kv_file *file, struct kv_lmdb_info *out);
+struct kv_lmdb_reader {
+	int pid;
+	uint64_t txnid;      /* of its snapshot; UINT64_MAX: nobody reads */
+	uint64_t behind;     /* commits since */
+	uint64_t held_pages; /* freed since, and not to be used before it ends */
+};
+/* Of all processes. */
+int kv_lmdb_oldest_reader(struct kv_file *file, struct kv_lmdb_reader *out);
 /* Free pages of the file; USABLE: those the next write transaction may take already. */
 int kv_lmdb_free_pages(struct kv_file *file, uint64_t *usable_out, uint64_t *total_out);
 void kv_lmdb_clear_readers(struct kv_file *file);

@@ -506,21 +506,21 @@ kv_lmdb_info(struct kv_file *file, struct kv_lmdb_info *out)
 	out->readers = info.me_numreaders;
 }
 
+/* Pages freed by the transactions FROM .. TO - 1. */
+struct freed {
+	uint64_t from, to, pages;
+};
+
 /* The free list is table 0: key the transaction that freed, value a count and that many pages. LMDB
- * lets only read transactions look at it. What the last commit freed waits for one more commit. */
-int
-kv_lmdb_free_pages(struct kv_file *file, uint64_t *usable_out, uint64_t *total_out)
+ * lets only read transactions look at it. */
+static int
+sum_freed(struct kv_file *file, MDB_txn *txn, struct freed *sum, size_t n)
 {
-	MDB_txn *txn = NULL;
 	MDB_cursor *cursor = NULL;
 	MDB_val k, v;
 	size_t freed_by, count;
-	int mrc, rc = kv_lmdb_read_begin(file, &txn);
+	int mrc = mdb_cursor_open(txn, 0, &cursor);
 
-	*usable_out = *total_out = 0;
-	if (rc != 0)
-		return rc;
-	mrc = mdb_cursor_open(txn, 0, &cursor);
 	while (mrc == 0 && (mrc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
 		if (k.mv_size != sizeof freed_by || v.mv_size < sizeof count) {
 			mrc = MDB_CORRUPTED;
@@ -528,14 +528,65 @@ kv_lmdb_free_pages(struct kv_file *file, uint64_t *usable_out, uint64_t *total_o
 		}
 		memcpy(&freed_by, k.mv_data, sizeof freed_by);
 		memcpy(&count, v.mv_data, sizeof count);
-		*total_out += count;
-		if (freed_by < mdb_txn_id(txn))
-			*usable_out += count;
+		for (size_t i = 0; i < n; i++)
+			if (freed_by >= sum[i].from && freed_by < sum[i].to)
+				sum[i].pages += count;
 	}
 	if (cursor != NULL)
 		mdb_cursor_close(cursor);
-	mdb_txn_abort(txn);
 	return mrc == MDB_NOTFOUND ? 0 : translate(file, mrc, "free list");
+}
+
+/* What the last commit freed waits for one more commit. */
+int
+kv_lmdb_free_pages(struct kv_file *file, uint64_t *usable_out, uint64_t *total_out)
+{
+	struct freed sum[2] = {{.to = 0}, {.to = UINT64_MAX}};
+	MDB_txn *txn = NULL;
+	int rc = kv_lmdb_read_begin(file, &txn);
+
+	if (rc == 0) {
+		sum[0].to = mdb_txn_id(txn);
+		rc = sum_freed(file, txn, sum, 2);
+		mdb_txn_abort(txn);
+	}
+	*usable_out = sum[0].pages;
+	*total_out = sum[1].pages;
+	return rc;
+}
+
+/* "pid thread transaction", or "-" when it reads nothing just now. */
+static int
+read_reader(const char *line, void *arg)
+{
+	struct kv_lmdb_reader *oldest = arg;
+	size_t thread, txnid;
+	int pid;
+
+	if (sscanf(line, "%d %zx %zu", &pid, &thread, &txnid) == 3 && txnid < oldest->txnid)
+		*oldest = (struct kv_lmdb_reader){.pid = pid, .txnid = txnid};
+	return 0;
+}
+
+int
+kv_lmdb_oldest_reader(struct kv_file *file, struct kv_lmdb_reader *out)
+{
+	struct freed held = {0};
+	MDB_txn *txn = NULL;
+	int rc = kv_lmdb_read_begin(file, &txn);
+
+	*out = (struct kv_lmdb_reader){.txnid = UINT64_MAX};
+	if (rc != 0)
+		return rc;
+	mdb_reader_list(file->mdb, read_reader, out);
+	held.from = out->txnid;
+	held.to = mdb_txn_id(txn);
+	if (held.from < held.to)
+		rc = sum_freed(file, txn, &held, 1);
+	out->behind = held.from < held.to ? held.to - held.from : 0;
+	out->held_pages = held.pages;
+	mdb_txn_abort(txn);
+	return rc;
 }
 
 void

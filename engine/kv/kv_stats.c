@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include "kv_internal.h"
 
 void
@@ -97,6 +98,37 @@ kv_where(struct kv_db *db, uint32_t shard, struct shelf_buf *path_out, uint64_t 
 		return kv_system_error("stat", env->home);
 	*device_out = st.st_dev;
 	return 0;
+}
+
+enum { WATCH_EVERY_MS = 20 };
+
+int
+kv_oldest_reader(struct kv_db *db, uint32_t shard, unsigned watch_ms, struct kv_reader *out)
+{
+	struct kv_env *env = kv_env_of(db, shard);
+	struct kv_lmdb_reader first, now;
+	struct kv_file *file;
+	int64_t begun_ms = kv_coarse_ms(), age_ms = 0;
+	int rc;
+
+	*out = (struct kv_reader){0};
+	if (env == NULL)
+		return SHELF_EINVALID;
+	file = kv_file_take(env);
+	rc = kv_lmdb_oldest_reader(file, &first);
+	now = first;
+	/* The reader table has no times: a snapshot is as old as we have seen it. */
+	while (rc == 0 && now.behind > 0 && now.pid == first.pid && now.txnid == first.txnid &&
+	    (age_ms = kv_coarse_ms() - begun_ms) < watch_ms) {
+		nanosleep(&(struct timespec){0, WATCH_EVERY_MS * 1000000}, NULL);
+		rc = kv_lmdb_oldest_reader(file, &now);
+	}
+	if (rc == 0 && now.behind > 0)
+		*out = (struct kv_reader){.pid = now.pid, .commits = now.behind,
+		    .held_bytes = now.held_pages * file->page_bytes,
+		    .age_ms = now.pid == first.pid && now.txnid == first.txnid ? age_ms : 0};
+	kv_file_release(file);
+	return rc != 0 ? rc : out->commits > 0;
 }
 
 void

@@ -202,6 +202,21 @@ shelf_stats_partition(struct shelf_store *store, uint32_t partition,
 }
 
 int
+shelf_stats_reader(struct shelf_store *store, uint32_t partition, unsigned watch_ms,
+		   struct shelf_reader *out)
+{
+	struct kv_reader r;
+	int rc;
+
+	*out = (struct shelf_reader){0};
+	if (partition >= kv_shards(store->kv))
+		return SHELF_EINVALID;
+	if ((rc = kv_oldest_reader(store->kv, partition, watch_ms, &r)) == 1)
+		*out = (struct shelf_reader){r.pid, r.commits, r.held_bytes, r.age_ms};
+	return rc;
+}
+
+int
 shelf_stats_store(struct shelf_store *store, struct shelf_partition_stats *out)
 {
 	struct shelf_partition_stats p, sum = {.disk_free_bytes = UINT64_MAX};

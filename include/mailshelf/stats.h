@@ -100,6 +100,18 @@ SHELF_CHECK int shelf_stats_history(struct shelf_store *store, uint32_t partitio
 /* Looks, where NOW's day has none. Runs by itself with SHELF_OPEN_SERVE. A full partition is passed over. */
 SHELF_CHECK int shelf_stats_note(struct shelf_store *store, int64_t now_s);
 
+/* A snapshot, of any process, that is behind: pages freed since it was taken wait for its end. */
+struct shelf_reader {
+	int pid;
+	uint64_t commits;    /* since it was taken */
+	uint64_t held_bytes; /* freed by these */
+	int64_t age_ms;	     /* at least; it was watched for so long */
+};
+/* The oldest of a partition, watched for up to WATCH_MS (blocks while there is one): 1 found, 0 none is behind, or
+ * an error; SHELF_EINVALID: no such partition. */
+SHELF_CHECK int shelf_stats_reader(struct shelf_store *store, uint32_t partition, unsigned watch_ms,
+				   struct shelf_reader *out);
+
 /*
  * shelf_stats_catch_up(store, budget_ms)
  *   Counts what an older release stored, in small transactions, for about BUDGET_MS. Runs by itself with

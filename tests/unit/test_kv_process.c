@@ -386,6 +386,7 @@ churn(unsigned commits)
 START_TEST(pages_of_a_killed_reader_come_back)
 {
 	uint64_t before, held, after;
+	struct kv_reader r;
 	struct kv_stats st;
 	struct kvt_child c;
 	uint32_t shard;
@@ -398,6 +399,11 @@ START_TEST(pages_of_a_killed_reader_come_back)
 	ck_assert_int_eq(kv_shard_of(t.db, 1, &shard), 0);
 	before = churn(5);
 	held = churn(100);
+	ck_assert_int_eq(kv_oldest_reader(t.db, shard, 150, &r), 1);
+	ck_assert_int_eq(r.pid, c.pid);
+	ck_assert_uint_ge(r.commits, 104);
+	ck_assert_uint_ge(r.held_bytes, 100 * 4096);
+	ck_assert_int_ge(r.age_ms, 140);
 	ck_assert_uint_gt(held, before + 100 * 4096);
 	ck_assert_int_eq(kill(c.pid, SIGKILL), 0);
 	ck_assert_int_eq(kvt_reap(&c), -SIGKILL);
@@ -414,6 +420,7 @@ START_TEST(pages_of_a_killed_reader_come_back)
 	ck_assert_uint_eq(st.stale_readers_cleared, 1);
 	after = churn(5);
 	ck_assert_uint_le(churn(300), after);
+	ck_assert_int_eq(kv_oldest_reader(t.db, shard, 2000, &r), 0);
 }
 END_TEST
 
