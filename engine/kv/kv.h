@@ -131,6 +131,7 @@ typedef void kv_done_fn(void *arg, int rc);
 
 enum {
 	KV_ADDS = 1,  /* takes room: refused with SHELF_EFULL while only the reserve is left */
+	KV_KEEPS = 4, /* keeps something of what it removes: refused while less than half the reserve is left */
 	KV_QUIET = 2, /* tells no listener (kv_set_listener) */
 };
 /* Blocks until the commit is on disk. */

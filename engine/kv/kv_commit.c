@@ -151,16 +151,16 @@ turn(struct kv_txn *txn)
 static enum outcome
 admit(struct kv_txn *txn, struct kv_job *job)
 {
-	int rc = 0;
+	unsigned kind = (job->flags & KV_ADDS) != 0 ? KV_ADDS : job->flags & KV_KEEPS;
+	int rc = kind == 0 ? 0 : kv_room_check(txn, kind);
 
-	if ((job->flags & KV_ADDS) != 0)
-		rc = kv_room_check(txn);
-	if (rc == KV_ROOM_TURN && txn->writes > 0)
+	/* What is refused behind others was measured by what they may have taken: it loses more by it. */
+	if ((rc == KV_ROOM_TURN || (rc == SHELF_EFULL && kind == KV_KEEPS)) && txn->writes > 0)
 		return ALONE;
 	if (rc == KV_ROOM_TURN) {
 		rc = turn(txn);
 		if (rc == 0)
-			rc = kv_room_check(txn);
+			rc = kv_room_check(txn, kind);
 	}
 	job->rc = rc;
 	return DONE;
@@ -179,6 +179,7 @@ run_job(struct kv_txn *txn, struct kv_job *job)
 		return txn->failed != 0 ? DIRTY : DONE;
 	txn->job = job;
 	txn->job_writes = 0;
+	txn->job_pages = txn->pages;
 	txn->view.account = job->account;
 	begun_ms = kv_coarse_ms();
 	job->rc = job->fn(txn, job->arg);

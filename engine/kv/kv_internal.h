@@ -161,14 +161,16 @@ struct kv_txn {
 	struct kv_env *env;
 	const struct kv_job *job; /* the closure that runs */
 	unsigned job_writes;
+	uint64_t job_pages;       /* pages taken before it */
 	int failed;               /* a write failed: the transaction can only be aborted */
 	unsigned writes;          /* of all closures */
 	uint64_t bytes;
 	uint64_t pages;           /* estimate of the pages taken */
 	bool logging;             /* a compaction wants to know the keys written */
 	bool turned;              /* begun behind a commit made for room: not again */
-	bool room_known;
+	unsigned room_known;      /* for which of KV_ADDS and KV_KEEPS */
 	uint64_t room_pages;      /* that updates with KV_ADDS may take in this transaction */
+	uint64_t spare_pages;     /* that updates with KV_KEEPS may take */
 	struct shelf_buf touched; /* uint32_t accounts to tell the listener, with repetitions */
 	uint8_t value[KV_VALUE_MAX];
 };
@@ -206,8 +208,10 @@ void kv_file_clear_readers(struct kv_env *env);
 
 /* ---- kv_room.c ---- */
 enum { KV_ROOM_TURN = 1 }; /* freed pages become usable after one more commit */
-/* Before an update with KV_ADDS: 0, KV_ROOM_TURN, SHELF_EFULL. */
-int kv_room_check(struct kv_txn *txn);
+/* Before an update with one of KV_ADDS and KV_KEEPS: 0, KV_ROOM_TURN, SHELF_EFULL. */
+int kv_room_check(struct kv_txn *txn, unsigned kind);
+/* May the closure that runs take COST pages more? */
+bool kv_room_has(const struct kv_txn *txn, uint64_t cost);
 /* Of the map, what updates with KV_ADDS must leave. */
 uint64_t kv_room_keep_pages(const struct kv_file *file);
 /* What a write of LEN value bytes may take, in pages. */

@@ -11,7 +11,9 @@
  *          a disk that something else has filled. While that fails, the blocks there are and the free
  *          pages of the file are what adding may use, but for the reserve.
  *
- * What must stay true: an update without KV_ADDS is never refused here, and never pays for counting.
+ * Updates with KV_KEEPS, which remove and keep a trace that may be larger, stop at half of that.
+ *
+ * What must stay true: an update without either is never refused here, and never pays for counting.
  * Runs on the committer's thread, inside its write transaction: the numbers do not move meanwhile.
  */
 #include <errno.h>
@@ -28,6 +30,7 @@ enum {
 	STEP_MAX_BYTES = 16 << 20,
 	STEP_MIN_BYTES = 256 << 10,
 	PROBE_MS = 1000,
+	ROWS_A_PAGE = 4,            /* of updates with KV_KEEPS */
 };
 
 uint64_t
@@ -112,24 +115,28 @@ reserve_blocks(struct kv_file *file, uint64_t from, uint64_t end)
 
 /* LEFT: pages that can still be had behind the file's end; KEEP: how many of them adding must leave. */
 static int
-check_pages(struct kv_txn *txn, uint64_t left, uint64_t keep)
+check_pages(struct kv_txn *txn, unsigned kind, uint64_t left, uint64_t keep)
 {
-	uint64_t usable, total;
+	uint64_t usable, total, limit;
 	bool room;
 	int rc;
 
 	if (left > keep + FAR_BYTES / txn->view.file->page_bytes) {
-		txn->room_pages = UINT64_MAX;
+		txn->room_pages = txn->spare_pages = UINT64_MAX;
 		return 0;
 	}
 	rc = kv_lmdb_free_pages(txn->view.file, &usable, &total);
 	if (rc != 0)
 		return rc;
 	txn->room_pages = left + usable > keep ? left + usable - keep : 0;
-	room = txn->pages < txn->room_pages;
+	txn->spare_pages = left + usable > keep / 2 ? left + usable - keep / 2 : 0;
+	limit = kind == KV_ADDS ? txn->room_pages : txn->spare_pages;
+	room = txn->pages < limit;
+	if (kind == KV_KEEPS)
+		keep /= 2;
 	if (txn->turned)
 		return room ? 0 : SHELF_EFULL;
-	if (total >= usable + GAIN_PAGES && txn->room_pages < txn->pages + COMFORT_PAGES)
+	if (total >= usable + GAIN_PAGES && limit < txn->pages + COMFORT_PAGES)
 		return KV_ROOM_TURN;
 	if (room)
 		return 0;
@@ -137,7 +144,7 @@ check_pages(struct kv_txn *txn, uint64_t left, uint64_t keep)
 }
 
 static int
-check(struct kv_txn *txn)
+check(struct kv_txn *txn, unsigned kind)
 {
 	struct kv_file *file = txn->view.file;
 	struct kv_lmdb_info info;
@@ -155,21 +162,33 @@ check(struct kv_txn *txn)
 			keep = disk_step(file->env) / file->page_bytes + MARGIN_PAGES;
 		}
 	}
-	return check_pages(txn, left, keep);
+	return check_pages(txn, kind, left, keep);
+}
+
+bool
+kv_room_has(const struct kv_txn *txn, uint64_t cost)
+{
+	if ((txn->job->flags & KV_ADDS) != 0)
+		return txn->pages + cost <= txn->room_pages;
+	/* What removes and keeps goes from row to row, so that many share a page: the estimate of single
+	 * writes would refuse it where there is room for ten times as much. */
+	if ((txn->job->flags & KV_KEEPS) != 0)
+		return txn->job_pages + txn->job_writes / ROWS_A_PAGE + cost <= txn->spare_pages;
+	return true;
 }
 
 int
-kv_room_check(struct kv_txn *txn)
+kv_room_check(struct kv_txn *txn, unsigned kind)
 {
 	int rc = 0;
 
-	if (!txn->room_known) {
-		rc = check(txn);
-		txn->room_known = rc == 0;
-	} else if (txn->pages >= txn->room_pages) {
+	if ((txn->room_known & kind) == 0) {
+		rc = check(txn, kind);
+		txn->room_known |= rc == 0 ? kind : 0;
+	} else if (txn->pages >= (kind == KV_ADDS ? txn->room_pages : txn->spare_pages)) {
 		rc = SHELF_EFULL;
 	}
-	if (rc <= 0)
+	if (rc <= 0 && kind == KV_ADDS)
 		atomic_store_explicit(&txn->env->full, rc == SHELF_EFULL, memory_order_relaxed);
 	return rc;
 }

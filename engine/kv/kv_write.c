@@ -96,7 +96,7 @@ kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key, struct sh
 	value.data = txn->value;
 	kv_view_release(&txn->view);
 	rc = kv_fault_at(KV_AT_PUT);
-	if (rc == 0 && (txn->job->flags & KV_ADDS) != 0 && txn->pages + cost > txn->room_pages)
+	if (rc == 0 && !kv_room_has(txn, cost))
 		rc = SHELF_EFULL;
 	if (rc == 0)
 		rc = kv_lmdb_put(txn->view.file, txn->view.mdb, table, shelf_span(full.bytes, full.len), value);

@@ -168,6 +168,31 @@ START_TEST(the_map_to_its_last_page)
 }
 END_TEST
 
+/* What keeps a trace of what it removes stops at half of the reserve; what only removes goes on behind it, and
+ * the other way round in one group. */
+START_TEST(keeping_leaves_half_of_the_reserve)
+{
+	struct kv_stats st;
+	char buf[16];
+	int count, kept = 0, rc = 0;
+
+	kvt_begin(&t, 1, TINY_MAP, TINY_RESERVE);
+	count = fill(0);
+	for (; rc == 0 && kept < ROWS_MAX; kept += rc == 0)
+		rc = kvt_put(t.db, 1, KV_KEEPS, KV_CHUNK, row_key(count + kept, buf, sizeof buf), row_value());
+	ck_assert_int_eq(rc, SHELF_EFULL);
+	ck_assert_int_gt(kept, TINY_RESERVE / 4096 / 4);
+	ck_assert_int_eq(kv_stats(t.db, 0, &st), 0);
+	ck_assert_uint_ge(st.map_bytes - st.file_bytes + st.free_bytes, TINY_RESERVE / 2);
+	ck_assert_int_eq(kvt_put(t.db, 1, KV_ADDS, KV_CHUNK, kvt_s("a"), row_value()), SHELF_EFULL);
+	for (int i = 0; i < 50; i++)
+		ck_assert_int_eq(kvt_put(t.db, 1, 0, KV_FPAGE, kvt_s("flags"), shelf_span(&i, 4)), 0);
+	empty(count + kept);
+	ck_assert_int_eq(kvt_put(t.db, 1, KV_KEEPS, KV_CHUNK, kvt_s("a"), row_value()), 0);
+	ck_assert_int_gt(fill(0), 200);
+}
+END_TEST
+
 /* ---- Groups on a full map ------------------------------------------------------------------------ */
 
 enum { GROUP = 40 };
@@ -416,6 +441,7 @@ suite_kv_full(void)
 	tcase_add_test(tc, removed_room_is_there_at_once);
 	tcase_add_test(tc, one_update_does_not_eat_the_reserve);
 	tcase_add_test(tc, the_map_to_its_last_page);
+	tcase_add_test(tc, keeping_leaves_half_of_the_reserve);
 	tcase_add_test(tc, removing_gets_through_beside_refused_adding);
 	tcase_add_test(tc, a_full_disk_refuses_adding_and_lets_remove);
 	tcase_add_test(tc, a_disk_to_its_last_block);
