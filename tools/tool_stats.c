@@ -238,12 +238,21 @@ static void
 print_disks(const struct tool *t, const struct shelf_disk *disks, uint32_t n, struct shelf_buf *json)
 {
 	enum shelf_disk_state worst = SHELF_DISK_OK;
+	uint64_t messages = 0, bytes = 0;
 	char disk[32], map[32];
 
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		worst = disks[i].state > worst ? disks[i].state : worst;
-	if (!t->json)
+		messages += disks[i].early_messages;
+		bytes += disks[i].early_bytes;
+	}
+	if (!t->json) {
+		tool_print("%-28s %llu messages, %s", "held, let go early", (unsigned long long)messages,
+		    shelf_size_text(bytes, disk, sizeof disk));
 		tool_print("%-28s %s", "disk state", shelf_disk_state_text(worst));
+	}
+	tool_json_u64(json, "early_messages", messages);
+	tool_json_u64(json, "early_bytes", bytes);
 	tool_json_str(json, "disk_state", shelf_span_str(shelf_disk_state_text(worst)));
 	tool_json_key(json, "partitions_low");
 	shelf_buf_add_byte(json, '[');

@@ -366,7 +366,7 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned h
 		return rc;
 	if (how != 0 && (rc = mail_guard_count(c, 1, msg.size, how)) != 0)
 		return rc;
-	rc = how != 0 && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
+	rc = how != 0 && !c->let_go && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
 		 ? hold(c, o, uid, &msg)
 		 : blob_unref(c->txn, msg.blob);
 	index_page_remove(o->page, n);

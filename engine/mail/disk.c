@@ -105,9 +105,17 @@ mail_disk_look(struct shelf_store *s, uint32_t shard, struct shelf_disk *d)
 int
 shelf_store_disk(struct shelf_store *s, uint32_t partition, struct shelf_disk *out)
 {
+	struct kv_view *view = NULL;
+	int rc;
+
 	if (partition >= kv_shards(s->kv))
 		return SHELF_EINVALID;
-	return mail_disk_look(s, partition, out);
+	if ((rc = mail_disk_look(s, partition, out)) != 0 ||
+	    (rc = kv_view_begin_shard(s->kv, partition, &view)) != 0)
+		return rc;
+	rc = mail_early_count(view, &out->early_messages, &out->early_bytes);
+	kv_view_end(&view);
+	return rc;
 }
 
 void

@@ -2,20 +2,27 @@
  * expunge.c - messages leave a mailbox for good (and are held for a while)
  *
  * In slices, as a transaction that frees more than some 500 pages is slow; POP3's QUIT asks for one
- * transaction and gets it. Without KV_ADDS: removing must work in a full store, from its reserve.
+ * transaction and gets it.
+ *
+ * What must stay true: removing works in a full store, from its reserve. Holding writes more than it removes, so it
+ * may use half of that (KV_KEEPS); behind it, what is removed is let go at once and counted as gone early.
  */
 #include <mailshelf/guard.h>
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
 #include "mail.h"
 
-enum { SLICE_MESSAGES = 512, SLICE_PAGES = 256 };
+enum { SLICE_MESSAGES = 512, SLICE_LEAST = 8, SLICE_PAGES = 256 };
 
 struct expunging {
 	struct shelf_store *store;
 	uint32_t mailbox;
 	const struct shelf_uidset *uids; /* NULL: all */
 	unsigned flags;
+	unsigned slice;		   /* messages */
+	bool let_go;		   /* no room to hold anything */
+	uint64_t gone_bytes;	   /* in this slice */
 	uint32_t from, next;	   /* next 0: done */
 	struct shelf_uidset *gone; /* in this slice */
 	bool fired;		   /* the guard, in this slice */
@@ -90,7 +97,7 @@ static int
 expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 {
 	bool atomic = (e->flags & SHELF_EXPUNGE_ATOMIC) != 0;
-	unsigned left = atomic ? UINT32_MAX : SLICE_MESSAGES, pages = 0;
+	unsigned left = atomic ? UINT32_MAX : e->slice, pages = 0;
 	uint32_t uid = e->from;
 	int rc;
 
@@ -110,21 +117,31 @@ expunge_slice(struct mail_change *c, struct mail_open *o, struct expunging *e)
 }
 
 static int
+count_let_go(struct mail_change *c, struct expunging *e, uint64_t used)
+{
+	e->gone_bytes = used - c->acct.quota.used_bytes;
+	return e->let_go ? mail_early_add(c->txn, shelf_uidset_count(e->gone), e->gone_bytes) : 0;
+}
+
+static int
 expunge(struct kv_txn *txn, void *arg)
 {
 	struct expunging *e = arg;
 	struct mail_change c;
 	struct mail_open o;
+	uint64_t used;
 	int rc;
 
 	shelf_uidset_clear(e->gone);
 	if ((rc = mail_change_begin(&c, e->store, txn)) != 0)
 		return rc;
+	c.let_go = e->let_go;
+	used = c.acct.quota.used_bytes;
 	if ((rc = mail_open(&c, e->mailbox, &o)) == 0 && o.row.exists > 0 &&
 	    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 || o.row.deleted > 0)) {
 		if ((rc = expunge_slice(&c, &o, e)) == 0 && shelf_uidset_count(e->gone) > 0 &&
 		    (rc = mail_log_vanished(&c, e->mailbox, e->gone)) == 0 &&
-		    (rc = mail_open_flush(&c, &o)) == 0)
+		    (rc = mail_open_flush(&c, &o)) == 0 && (rc = count_let_go(&c, e, used)) == 0)
 			rc = mail_change_end(&c);
 		e->fired = c.guard.fired;
 		if (c.guard.open)
@@ -156,14 +173,30 @@ nothing_to_do(struct shelf_store *store, uint32_t account, uint32_t mailbox, uns
 	return m.exists == 0 || ((flags & SHELF_EXPUNGE_DELETED) != 0 && m.deleted == 0);
 }
 
+/* There was no room for a slice: a smaller one may do, or one that holds nothing. False: neither is left. */
+static bool
+try_less(struct expunging *e)
+{
+	bool least = e->slice == SLICE_LEAST || (e->flags & SHELF_EXPUNGE_ATOMIC) != 0;
+
+	if (least && e->let_go)
+		return false;
+	e->slice = least ? SLICE_MESSAGES / 8 : e->slice / 8;
+	e->let_go = e->let_go || least;
+	e->next = e->from;
+	return true;
+}
+
 int
 shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 		  const struct shelf_uidset *uids, unsigned flags,
 		  struct shelf_uidset *expunged_out)
 {
 	struct expunging e = {
-	    .store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .next = 1};
+	    .store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .slice = SLICE_MESSAGES,
+	    .next = 1};
 	int rc = nothing_to_do(store, account, mailbox, flags);
+	uint64_t lost = 0, lost_bytes = 0;
 	bool fired = false;
 
 	if (rc != 0)
@@ -171,13 +204,25 @@ shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	e.gone = shelf_uidset_new();
 	while (rc == 0 && e.next != 0) {
 		e.from = e.next;
-		rc = kv_update(store->kv, account, 0, expunge, &e);
+		rc = kv_update(store->kv, account, e.let_go ? 0 : KV_KEEPS, expunge, &e);
+		if (rc == SHELF_EFULL && try_less(&e)) {
+			rc = 0;
+			continue;
+		}
 		if (rc == 0 && expunged_out != NULL)
 			shelf_uidset_or(expunged_out, e.gone);
+		if (rc == 0 && e.let_go) {
+			lost += shelf_uidset_count(e.gone);
+			lost_bytes += e.gone_bytes;
+		}
 		fired = fired || (rc == 0 && e.fired);
 	}
 	if (fired)
 		mail_guard_tell(store, account, &e.event);
+	if (lost > 0)
+		shelf_log(SHELF_LOG_WARN, "removed without hold, the store is full", "account", "%u", account,
+			  "messages", "%llu", (unsigned long long)lost, "bytes", "%llu",
+			  (unsigned long long)lost_bytes, NULL);
 	shelf_uidset_free(&e.gone);
 	return rc;
 }

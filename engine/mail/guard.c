@@ -314,7 +314,7 @@ covered(void *arg, struct kv_view *view, const struct mail_due *due)
 	struct mail_gone gone;
 	int rc;
 
-	if (due->at >= x->event.until_s || due->guarded)
+	if (due->guarded)
 		return 0;
 	if (gone_s == 0 && due->uid != 0) {
 		rc = mail_gone_get(view, due->mailbox, due->uid, &gone);
@@ -344,7 +344,9 @@ move_dates(struct kv_txn *txn, void *arg)
 				return rc;
 			continue;
 		}
-		later.at = x->event.until_s;
+		/* Never to an earlier time; the mark alone says that it is the last to go. */
+		if (later.at < x->event.until_s)
+			later.at = x->event.until_s;
 		later.guarded = true;
 		if ((rc = mail_due_del(txn, &x->due[i])) != 0 || (rc = mail_due_put(txn, &later)) != 0)
 			return rc;

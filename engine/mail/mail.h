@@ -57,6 +57,9 @@ struct shelf_store {
 	struct mail_disk {
 		atomic_int state; /* enum shelf_disk_state */
 		atomic_llong looked_ms; /* 0: never */
+		/* The janitor's own: what went early and was not told yet, when to tell and to try again. */
+		uint64_t early_messages, early_bytes;
+		int64_t early_told_ms, early_rest_ms;
 	} disk[KV_SHARDS_MAX];
 	pthread_t janitor;
 	bool serving; /* set before the janitor and the first caller */
@@ -248,6 +251,7 @@ struct mail_change {
 	struct shelf_totals before; /* of the account */
 	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
 	bool dirty;
+	bool let_go; /* what is removed is not held: there is no room for it */
 	int64_t now_s;
 	struct mail_guard guard;
 };
@@ -332,6 +336,30 @@ SHELF_CHECK int mail_name_put(struct mail_change *c, const struct mail_name *n);
 /* A new mailbox row and name. NAME is canonical. */
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);
+
+/* ---- Held mail that goes for good (purge.c, early.c) --------------------------------------------------- */
+
+struct mail_purge {
+	struct shelf_store *store;
+	uint32_t account;
+	uint32_t by;	   /* what has a date up to here */
+	bool pass_guarded; /* but not what the guard keeps */
+	bool early;	   /* before its date: counted as such */
+	bool more;	   /* there is more of it */
+	uint64_t messages, bytes; /* went in this slice */
+};
+/* The first date from *FROM on that P lets go; *FROM is moved behind it. 1 found, 0 none. */
+SHELF_CHECK int mail_purge_next(struct kv_view *view, const struct mail_purge *p,
+				struct mail_key *from, struct mail_due *out);
+/* A few hundred rows, in one transaction; sets more, messages, bytes. */
+SHELF_CHECK int mail_purge_slice(struct mail_purge *p);
+/* Deleted accounts, bodies without references. 1: there may be more. */
+SHELF_CHECK int mail_purge_shard_step(struct shelf_store *store, uint32_t shard);
+/* Lets held mail go until the partition has left its warn mark. 1: time is up. */
+SHELF_CHECK int mail_early_run(struct shelf_store *store, uint32_t shard, unsigned budget_ms);
+/* Of a shard, ever: what went before its date. */
+SHELF_CHECK int mail_early_count(struct kv_view *view, uint64_t *messages, uint64_t *bytes);
+SHELF_CHECK int mail_early_add(struct kv_txn *txn, uint64_t messages, uint64_t bytes);
 
 /* ---- Snapshots ---------------------------------------------------------------------------------------- */
 

@@ -17,8 +17,7 @@
 enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000,
        CATCH_UP_EVERY_S = 3600, LOADING_KEPT_S = 24 * 3600 };
 
-struct purge {
-	struct shelf_store *store;
+struct removal {
 	uint32_t account;
 	uint8_t job; /* kind of the job that goes with an account's last row; 0: none */
 	bool more;
@@ -132,73 +131,114 @@ drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct mail_acct *
 	return blob_unref(txn, g.msg.blob);
 }
 
-/* 1: KEY is due now. */
-static int
-first_due(struct kv_view *view, struct mail_key *key)
-{
-	int rc = first_key(view, KV_DUE, shelf_span(NULL, 0), key);
+struct looking {
+	const struct mail_purge *p;
+	struct mail_due *out;
+};
 
-	if (rc != 1)
-		return rc;
-	if (key->len != 12)
-		return SHELF_ECORRUPT;
-	return base_get_be32(key->bytes) <= (uint64_t)shelf_now_s();
+enum { FOUND = 1, NONE = 2 };
+
+static int
+may_go(void *arg, struct kv_view *view, const struct mail_due *due)
+{
+	struct looking *l = arg;
+
+	if (due->at > l->p->by)
+		return NONE;
+	if (l->p->pass_guarded && due->guarded)
+		return 0;
+	*l->out = *due;
+	return FOUND;
+}
+
+int
+mail_purge_next(struct kv_view *view, const struct mail_purge *p, struct mail_key *from,
+		struct mail_due *out)
+{
+	struct looking l = {p, out};
+	bool more;
+	int rc = mail_due_each(view, from, UINT32_MAX, &more, may_go, &l);
+
+	return rc == NONE ? 0 : rc;
+}
+
+/* Held rows by their date, up to SLICE_ROWS rows. */
+static int
+drop_due(struct mail_change *c, struct mail_purge *p)
+{
+	struct mail_key from = {.len = 0};
+	unsigned left = SLICE_ROWS;
+	struct mail_due due;
+	int rc;
+
+	while ((rc = mail_purge_next(kv_txn_view(c->txn), p, &from, &due)) == 1) {
+		if (left < 4) {
+			p->more = true;
+			return 0;
+		}
+		if (due.uid == 0) {
+			rc = clear_mailbox(c->txn, due.mailbox, &left, &c->acct);
+			if (rc == 1) {
+				p->more = true;
+				return 0;
+			}
+		} else {
+			left -= 3;
+			rc = drop_held(c->txn, due.mailbox, due.uid, &c->acct);
+		}
+		if (rc != 0 || (rc = mail_due_del(c->txn, &due)) != 0)
+			return rc;
+		left -= left > 0;
+	}
+	return rc;
 }
 
 static int
 purge_due(struct kv_txn *txn, void *arg)
 {
-	struct purge *p = arg;
-	unsigned left = SLICE_ROWS;
+	struct mail_purge *p = arg;
 	struct mail_change c;
-	struct mail_key key;
+	uint64_t messages, bytes;
 	int rc;
 
 	p->more = false;
 	if ((rc = mail_change_begin(&c, p->store, txn)) != 0)
 		return rc;
-	while ((rc = first_due(kv_txn_view(txn), &key)) == 1) {
-		uint32_t mailbox = base_get_be32(key.bytes + 4), uid = base_get_be32(key.bytes + 8);
+	messages = c.acct.quota.held_messages;
+	bytes = c.acct.quota.held_bytes;
+	if ((rc = drop_due(&c, p)) != 0)
+		return rc;
+	p->messages = messages - c.acct.quota.held_messages;
+	p->bytes = bytes - c.acct.quota.held_bytes;
+	if (p->early && (rc = mail_early_add(txn, p->messages, p->bytes)) != 0)
+		return rc;
+	return mail_change_end(&c);
+}
 
-		if (left < 4) {
-			p->more = true;
-			break;
-		}
-		if (uid == 0) {
-			rc = clear_mailbox(txn, mailbox, &left, &c.acct);
-			if (rc == 1) {
-				p->more = true;
-				break;
-			}
-		} else {
-			left -= 3;
-			rc = drop_held(txn, mailbox, uid, &c.acct);
-		}
-		if (rc != 0 || (rc = kv_del(txn, KV_DUE, mail_key_span(&key))) != 0)
-			return rc;
-		left -= left > 0;
-	}
-	return rc < 0 ? rc : mail_change_end(&c);
+int
+mail_purge_slice(struct mail_purge *p)
+{
+	return kv_update(p->store->kv, p->account, KV_QUIET, purge_due, p);
 }
 
 /* 1: more is due, 0: nothing. */
 static int
 purge_account_step(struct shelf_store *store, uint32_t account, int64_t until)
 {
-	struct purge p = {.store = store, .account = account};
+	struct mail_purge p = {.store = store, .account = account, .by = (uint32_t)shelf_now_s()};
 	struct kv_view *view = NULL;
-	struct mail_key key;
+	struct mail_due due;
 	int rc;
 
 	/* Before anything goes: some of it may have to stay longer. */
 	if ((rc = mail_guard_step(store, account, until)) != 0 ||
 	    (rc = kv_view_begin(store->kv, account, &view)) != 0)
 		return rc;
-	rc = first_due(view, &key);
+	rc = mail_purge_next(view, &p, &(struct mail_key){.len = 0}, &due);
 	kv_view_end(&view);
 	if (rc != 1)
 		return rc;
-	rc = kv_update(store->kv, account, KV_QUIET, purge_due, &p);
+	rc = mail_purge_slice(&p);
 	return rc != 0 ? rc : p.more;
 }
 
@@ -209,7 +249,7 @@ clear_account(struct kv_txn *txn, void *arg)
 {
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
 					      KV_GUARD, KV_IMPORT, KV_MNAME, KV_MBOX,  KV_ACCT};
-	struct purge *p = arg;
+	struct removal *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
 	uint8_t job[5] = {p->job};
@@ -236,7 +276,7 @@ clear_account(struct kv_txn *txn, void *arg)
 int
 mail_clear_rows(struct shelf_store *store, uint32_t account, uint32_t shard)
 {
-	struct purge p = {.store = store, .account = account, .more = true};
+	struct removal p = {.account = account, .more = true};
 	int rc = 0;
 
 	while (rc == 0 && p.more)
@@ -276,7 +316,7 @@ first_old_load(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
 static int
 settle_load(struct shelf_store *store, uint32_t shard, uint32_t id)
 {
-	struct purge p = {.store = store, .account = id, .job = MAIL_JOB_LOADING};
+	struct removal p = {.account = id, .job = MAIL_JOB_LOADING};
 	struct shelf_account account;
 	int rc = shelf_account_get(store, id, &account);
 
@@ -318,10 +358,10 @@ first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_o
 	return rc;
 }
 
-static int
-purge_shard_step(struct shelf_store *store, uint32_t shard)
+int
+mail_purge_shard_step(struct shelf_store *store, uint32_t shard)
 {
-	struct purge p = {.store = store, .job = MAIL_JOB_ACCOUNT};
+	struct removal p = {.job = MAIL_JOB_ACCOUNT};
 	uint32_t loading;
 	int rc = first_account_job(store, shard, &p.account);
 
@@ -444,7 +484,7 @@ shelf_store_purge(struct shelf_store *store, unsigned budget_ms)
 	set_position(store, 0);
 	set_pass_time(store);
 	for (uint32_t shard = 0; shard < kv_shards(store->kv); shard++) {
-		while ((rc = purge_shard_step(store, shard)) == 1)
+		while ((rc = mail_purge_shard_step(store, shard)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
 		if (!mail_pass_over(rc, shard, 0, &damage))
@@ -482,6 +522,23 @@ note_day(struct shelf_store *s)
 		shelf_log(SHELF_LOG_WARN, "the day was not noted", "error", "%s", shelf_err_text(rc), NULL);
 }
 
+/* Where a disk runs low. Faster where mail is refused already. */
+static void
+shrink_holds(struct shelf_store *s)
+{
+	for (uint32_t shard = 0; shard < kv_shards(s->kv); shard++) {
+		int state = atomic_load(&s->disk[shard].state), rc;
+
+		if (state < SHELF_DISK_WARN)
+			continue;
+		rc = mail_early_run(s, shard, state >= SHELF_DISK_REFUSE ? 10 * JANITOR_BUDGET_MS
+									 : JANITOR_BUDGET_MS);
+		if (rc < 0)
+			shelf_log(SHELF_LOG_WARN, "hold not shortened", "partition", "%u", shard,
+				  "error", "%s", shelf_err_text(rc), NULL);
+	}
+}
+
 static void *
 janitor(void *arg)
 {
@@ -495,6 +552,7 @@ janitor(void *arg)
 
 		mail_settings_refresh(s);
 		mail_disk_look_all(s);
+		shrink_holds(s);
 		pthread_mutex_lock(&s->lock);
 		pass_s = s->purge_pass_s;
 		pthread_mutex_unlock(&s->lock);

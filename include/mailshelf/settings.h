@@ -58,6 +58,7 @@ struct shelf_disk {
 	enum shelf_disk_state state;
 	uint64_t disk_bytes, disk_free_bytes; /* of the file system; free pages of the file are free */
 	uint64_t map_bytes, map_free_bytes;   /* without what is reserved for removing */
+	uint64_t early_messages, early_bytes; /* held mail that went before its date, ever */
 };
 /* Looks now. */
 SHELF_CHECK int shelf_store_disk(struct shelf_store *store, uint32_t partition,
