@@ -178,6 +178,22 @@ auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
 	net_conn_work(conn, check, login, checked);
 }
 
+bool
+auth_still(struct auth *auth, uint32_t account, enum shelf_service service, uint64_t *seen)
+{
+	uint64_t version = shelf_accounts_version(auth->store);
+	struct shelf_account a;
+	int rc;
+
+	if (version == *seen)
+		return true;
+	rc = shelf_account_get(auth->store, account, &a);
+	if (rc == 0)
+		*seen = version;
+	/* Trouble of the store is told by what the session does next. */
+	return rc == 0 ? !a.disabled && (a.services & service) != 0 : rc != SHELF_ENOACCOUNT;
+}
+
 void
 auth_logout(struct auth *auth, uint32_t account, enum shelf_service service)
 {

@@ -36,6 +36,13 @@ bool auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn);
 void auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
     struct shelf_span name, struct shelf_span password,
     void (*done)(void *session, int rc, const struct shelf_account *account));
+/*
+ * auth_still(auth, account, service, seen)
+ *   May a session that has logged in go on, or was its account deleted, disabled, the service switched off?
+ *   Costs nanoseconds while no account changes.
+ *   seen   the session's own, 0 at its start
+ */
+bool auth_still(struct auth *auth, uint32_t account, enum shelf_service service, uint64_t *seen);
 void auth_logout(struct auth *auth, uint32_t account, enum shelf_service service);
 
 /* ---- SASL, server side ----------------------------------------------------------------------- */

@@ -65,6 +65,8 @@ idle_run(struct imap_cmd *c)
 	enum imap_step step = IMAP_DONE;
 
 	do {
+		if (!imap_account_still(s))
+			return IMAP_WANT_INPUT;
 		step = imap_sync(c, true);
 		if (step != IMAP_DONE)
 			return step;

@@ -60,6 +60,7 @@ struct imap_session {
 	struct net_conn *conn;
 	enum imap_state state;
 	uint32_t account;          /* 0 before login */
+	uint64_t accounts_seen;    /* auth_still() */
 	char account_name[SHELF_ACCOUNT_NAME_MAX + 1];
 
 	/* The selected mailbox; view is NULL when none is. */
@@ -135,6 +136,7 @@ struct imap_cmd {
 	/* Frees what is not in arena; called once, also when the connection ends. NULL: none. */
 	void (*cleanup)(struct imap_cmd *c);
 	bool wants_news;           /* IDLE: in IMAP_WANT_INPUT also run on news */
+	bool begun;                /* its session may run it */
 	bool news;                 /* news came since the command last looked */
 	void (*after)(struct imap_session *s); /* runs behind the tagged reply. NULL: none */
 	bool discard;              /* read over the rest of the command before the reply (APPEND) */

@@ -13,6 +13,7 @@
  */
 #include <stdlib.h>
 
+#include "auth.h"
 #include "conf.h"
 #include "imap_command.h"
 #include "imap_input.h"
@@ -253,6 +254,16 @@ wait_for(struct imap_session *s, enum imap_step step)
 	return WAIT_NOT;
 }
 
+bool
+imap_account_still(struct imap_session *s)
+{
+	if (s->account == 0 ||
+	    auth_still(s->server->auth, s->account, SHELF_SERVICE_IMAP, &s->accounts_seen))
+		return true;
+	imap_bye(s, "account switched off", "Your account was switched off");
+	return false;
+}
+
 static void
 end_command(struct imap_session *s)
 {
@@ -367,6 +378,9 @@ pump(struct imap_session *s)
 			d->waiting = WAIT_INPUT;
 			break;
 		}
+		if (!s->cmd->begun && !imap_account_still(s))
+			break;
+		s->cmd->begun = true;
 		if (!drive(s))
 			break;
 		commands++;

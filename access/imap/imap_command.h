@@ -20,6 +20,8 @@ size_t imap_line_max(const struct imap_session *s);
 /* "* BYE text", then the end. Within a response the end alone: octets of a literal that the client
  * still waits for must not be ours. */
 void imap_bye(struct imap_session *s, const char *reason, const char *text);
+/* May the session go on? False: it has been said goodbye. */
+bool imap_account_still(struct imap_session *s);
 
 /* imap_reply.c: writes the reply that was set. */
 void imap_reply_write(struct imap_cmd *c);

@@ -100,6 +100,7 @@ struct pop3_session {
 	/* TRANSACTION */
 	char account_name[SHELF_ACCOUNT_NAME_MAX + 1];
 	uint32_t account;         /* 0 before login */
+	uint64_t accounts_seen;   /* auth_still() */
 	uint32_t mailbox;
 	uint32_t uidvalidity;
 	struct shelf_view *view;

@@ -80,6 +80,14 @@ split_args(const struct row *row, struct shelf_span rest, struct pop3_args *args
 	}
 }
 
+/* Nothing is deleted: who may not log in may not remove either. */
+static void
+account_gone(struct pop3_session *s)
+{
+	pop3_err(s, "[AUTH] Your account was switched off");
+	net_conn_close(s->conn, "account switched off");
+}
+
 static void
 run_line(struct pop3_session *s, struct shelf_span line)
 {
@@ -93,6 +101,9 @@ run_line(struct pop3_session *s, struct shelf_span line)
 		pop3_err(s, s->state == POP3_AUTHORIZATION ? "Log in first" : "Already logged in");
 	else if (!split_args(row, line, &args))
 		pop3_err(s, "Wrong number of arguments");
+	else if (s->account != 0 &&
+	    !auth_still(s->server->auth, s->account, SHELF_SERVICE_POP3, &s->accounts_seen))
+		account_gone(s);
 	else
 		row->run(s, &args);
 }

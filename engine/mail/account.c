@@ -530,13 +530,46 @@ change_user(struct kv_txn *txn, void *arg)
 	return mail_user_put(txn, ch->id, &u);
 }
 
+uint64_t
+shelf_accounts_version(struct shelf_store *store)
+{
+	return kv_commits_seen(store->kv, KV_SHARDS_MAX);
+}
+
+static int
+touch(struct kv_txn *txn, void *arg)
+{
+	struct mail_change c;
+	int rc = mail_change_begin(&c, arg, txn);
+
+	if (rc != 0)
+		return rc;
+	mail_change_modseq(&c);
+	return mail_change_end(&c);
+}
+
+/* The catalog tells nobody: its sessions wake by a change of the account, in every process. What fails here has
+ * been done all the same; they see it with their next command. */
+static void
+tell_sessions(struct shelf_store *store, uint32_t id)
+{
+	int rc = kv_update(store->kv, id, 0, touch, store);
+
+	if (rc != 0 && rc != SHELF_ENOACCOUNT)
+		shelf_log(SHELF_LOG_WARN, "sessions not told", "account", "%u", id, "error", "%s",
+			  shelf_err_name(rc), NULL);
+}
+
 int
 shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned services, bool disabled)
 {
 	struct user_change ch = {
 	    .id = id, .set_services = true, .services = services, .disabled = disabled};
+	int rc = kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
 
-	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+	if (rc == 0)
+		tell_sessions(store, id);
+	return rc;
 }
 
 int
@@ -562,9 +595,11 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 
 	if ((rc = shelf_account_get(store, id, &account)) != 0 ||
 	    (rc = kv_update_shard(store->kv, account.partition, KV_QUIET, leave_account_job,
-				  &id)) != 0)
+				  &id)) != 0 ||
+	    (rc = kv_update(store->kv, KV_CATALOG, 0, change_user, &ch)) != 0)
 		return rc;
-	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+	tell_sessions(store, id);
+	return 0;
 }
 
 /* ---- Logging in --------------------------------------------------------------------------------------- */

@@ -61,12 +61,15 @@ SHELF_CHECK int shelf_account_get(struct shelf_store *store, uint32_t id, struct
  * and write the store (the walk holds no snapshot while it runs). */
 typedef int shelf_account_fn(void *arg, const struct shelf_account *account);
 SHELF_CHECK int shelf_account_each(struct shelf_store *store, shelf_account_fn *fn, void *arg);
+/* Another number when any account was added, changed or deleted, by any process; costs nanoseconds. */
+uint64_t shelf_accounts_version(struct shelf_store *store);
+/* Who listens to the account (news.h) is told, as when its mail changes. */
 SHELF_CHECK int shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned services,
     bool disabled);
 /* Hashes with the system's default (yescrypt): tens of milliseconds of CPU. Empty: no login. */
 SHELF_CHECK int shelf_account_set_password(struct shelf_store *store, uint32_t id,
     struct shelf_span password);
-/* The name is free at once, the mail is removed in the background. */
+/* The name is free at once, the mail is removed in the background. Who listens to the account is told. */
 SHELF_CHECK int shelf_account_delete(struct shelf_store *store, uint32_t id);
 
 /*
