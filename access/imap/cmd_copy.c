@@ -56,6 +56,9 @@ worked(struct imap_cmd *c)
 {
 	struct copy *w = c->data;
 
+	/* A large MOVE may have come half way: what it moved is told before the NO (RFC 6851 4.3). */
+	if (w->rc != 0 && w->move && shelf_uidset_count(w->result.to_uids) > 0)
+		imap_untagged(c->s, "OK [%s] Moved", copyuid(c, &w->result));
 	if (w->rc == SHELF_ENOMAILBOX) /* deleted since it was found */
 		return imap_no(c, "TRYCREATE", "There is no such mailbox");
 	if (w->rc != 0)

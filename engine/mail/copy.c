@@ -1,8 +1,10 @@
 /*
  * copy.c - COPY and MOVE: rows are written, bodies are shared
  *
- * One transaction whatever the set, as RFC 9051 6.4.7 wants the target untouched after a failure. What is
- * copied is decided inside the closure: of two sessions moving a message, the second finds it gone.
+ * COPY is one transaction whatever the set, as RFC 9051 6.4.7 wants the target untouched after a failure; so that
+ * it does not keep all others of its partition waiting, the set is bounded (SHELF_COPY_MAX). MOVE goes in slices, each
+ * message in both mailboxes' rows at once (RFC 6851 3.3). What is copied is decided inside the closure: of two
+ * sessions moving a message, the second finds it gone.
  */
 #include <stdlib.h>
 
@@ -10,12 +12,17 @@
 
 #include "mail.h"
 
+enum { SLICE_MESSAGES = 512 };
+
 struct copying {
 	struct shelf_store *store;
 	uint32_t from, to;
 	const struct shelf_uidset *uids;
 	bool move;
-	struct shelf_copy_result *result;
+	struct shelf_copy_result *result; /* of this slice */
+	uint32_t first, next; /* this slice begins at FIRST; the next one at NEXT, 0: done */
+	uint32_t end;	      /* UIDNEXT of FROM in the first slice */
+	uint32_t present;
 	/* Keyword numbers of FROM to those of TO; UINT32_MAX: not looked up yet. */
 	uint32_t keyword[SHELF_KEYWORDS_MAX];
 };
@@ -100,20 +107,57 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 }
 
 static int
-copy_all(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp)
+add_present(void *arg, const struct index_head *head)
 {
-	uint32_t end = from->row.uidnext; /* copies into the same mailbox do not copy themselves */
+	struct copying *cp = arg;
+	struct index_bits both = index_bits_of(cp->uids, head->page);
+
+	for (int w = 0; w < 4; w++)
+		both.word[w] &= head->exists.word[w];
+	cp->present += index_bits_count(&both);
+	return 0;
+}
+
+/* Is a COPY small enough for one transaction? */
+static int
+check_size(struct mail_change *c, struct copying *cp)
+{
+	int rc;
+
+	cp->present = 0;
+	if (cp->move || shelf_uidset_count(cp->uids) <= SHELF_COPY_MAX)
+		return 0;
+	rc = index_page_each(kv_txn_view(c->txn), cp->from, 0, UINT32_MAX, add_present, cp);
+	return rc != 0 ? rc : cp->present > SHELF_COPY_MAX ? SHELF_ELIMIT : 0;
+}
+
+static int
+copy_slice(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp)
+{
+	unsigned left = cp->move ? SLICE_MESSAGES : SHELF_COPY_MAX;
 	uint32_t uid;
 	int rc;
 
+	if ((rc = check_size(c, cp)) != 0)
+		return rc;
+	/* Copies into the same mailbox do not copy themselves. */
+	if (cp->first == 1)
+		cp->end = from->row.uidnext;
+	cp->next = 0;
 	cp->result->uidvalidity = to->row.uidvalidity;
-	for (uid = shelf_uidset_next(cp->uids, 1); uid != 0 && uid < end;
+	for (uid = shelf_uidset_next(cp->uids, cp->first); uid != 0 && uid < cp->end;
 	     uid = shelf_uidset_next(cp->uids, uid + 1)) {
+		if (left == 0) {
+			cp->next = uid;
+			break;
+		}
 		if ((rc = mail_open_page(c, from, uid)) != 0)
 			return rc;
-		if (index_bit(&from->page->exists, uid % INDEX_PAGE_UIDS) &&
-		    (rc = copy_one(c, from, to, cp, uid)) != 0)
+		if (!index_bit(&from->page->exists, uid % INDEX_PAGE_UIDS))
+			continue;
+		if ((rc = copy_one(c, from, to, cp, uid)) != 0)
 			return rc;
+		left--;
 	}
 	if (cp->move && shelf_uidset_count(cp->result->from_uids) > 0)
 		return mail_log_vanished(c, cp->from, cp->result->from_uids);
@@ -128,7 +172,7 @@ copy_open(struct mail_change *c, struct copying *cp)
 
 	if (rc == 0 && to == &other)
 		rc = mail_open(c, cp->to, &other);
-	if (rc == 0 && (rc = copy_all(c, &from, to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0 &&
+	if (rc == 0 && (rc = copy_slice(c, &from, to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0 &&
 	    to == &other)
 		rc = mail_open_flush(c, &other);
 	mail_close(&from);
@@ -157,10 +201,24 @@ int
 shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t to,
 	       const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result)
 {
-	struct copying cp = {
-	    .store = store, .from = from, .to = to, .uids = uids, .move = move, .result = result};
-
+	struct shelf_copy_result slice = {
+	    .from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+	struct copying cp = {.store = store, .from = from, .to = to, .uids = uids, .move = move,
+	    .result = &slice, .next = 1};
 	int rc = mail_disk_admit(store, account, move ? SHELF_DISK_READONLY : SHELF_DISK_REFUSE);
 
-	return rc != 0 ? rc : kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp);
+	shelf_uidset_clear(result->from_uids);
+	shelf_uidset_clear(result->to_uids);
+	while (rc == 0 && cp.next != 0) {
+		cp.first = cp.next;
+		if ((rc = kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp)) != 0)
+			break;
+		shelf_uidset_or(result->from_uids, slice.from_uids);
+		shelf_uidset_or(result->to_uids, slice.to_uids);
+		result->uidvalidity = slice.uidvalidity;
+		result->modseq = slice.modseq;
+	}
+	shelf_uidset_free(&slice.from_uids);
+	shelf_uidset_free(&slice.to_uids);
+	return rc;
 }

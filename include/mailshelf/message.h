@@ -212,10 +212,13 @@ struct shelf_copy_result {
 };
 /*
  * shelf_msg_copy(store, account, from, to, uids, move, result)
- *   All or nothing, in one transaction. Flags, keywords, INTERNALDATE are kept; bodies are shared.
+ *   COPY is all or nothing, in one transaction of at most SHELF_COPY_MAX messages: SHELF_ELIMIT beyond. MOVE
+ *   takes any number, in slices of 512; after an error RESULT has what was moved before it, all else is where it
+ *   was. Flags, keywords, INTERNALDATE are kept; bodies are shared.
  *   MOVE never asks the quota (nothing is added); two sessions moving a message move it once.
  *   returns  0 (also when no uid was there); SHELF_ENOMAILBOX; SHELF_EQUOTA; SHELF_ELIMIT; SHELF_EFULL
  */
+enum { SHELF_COPY_MAX = 200000 };
 SHELF_CHECK int shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from,
     uint32_t to, const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result);
 
