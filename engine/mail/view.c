@@ -19,6 +19,8 @@
 
 #include "view_map.h"
 
+enum { EXPECTED_RANGES = 64 };
+
 struct pending {
 	uint32_t uidnext;
 	uint64_t modseq;
@@ -55,6 +57,9 @@ shelf_view_open(struct shelf_rd *rd, uint32_t mailbox, struct shelf_view **out)
 	v->shown = (struct view_picture){.store = rd->store, .account = rd->account, .mailbox = mailbox,
 	    .uidnext = m.uidnext, .modseq = m.highestmodseq, .kept = shelf_uidset_new()};
 	v->map = SHELF_NEW(struct view_map);
+	/* Ranges without messages are few, but uids may have been used up by millions. */
+	if (m.uidnext >> INDEX_RANGE_SHIFT < EXPECTED_RANGES)
+		view_map_expect(v->map, (m.uidnext >> INDEX_RANGE_SHIFT) + 1);
 	rc = index_summary_each(rd->view, mailbox, 0, add_range, v->map);
 	if (rc == 0 && v->map->count != m.exists)
 		rc = SHELF_ECORRUPT;

@@ -31,14 +31,21 @@ struct view_piece {
 static struct view_piece the_run;
 
 void
+view_map_expect(struct view_map *m, size_t n)
+{
+	if (n <= m->cap)
+		return;
+	m->cap = n;
+	m->range = shelf_realloc(m->range, m->cap * sizeof(*m->range));
+}
+
+void
 view_map_add(struct view_map *m, uint32_t number, uint32_t count)
 {
 	if (count == 0)
 		return;
-	if (m->n == m->cap) {
-		m->cap = m->cap == 0 ? 1 : m->cap + m->cap / 2 + 1;
-		m->range = shelf_realloc(m->range, m->cap * sizeof(*m->range));
-	}
+	if (m->n == m->cap)
+		view_map_expect(m, m->cap + m->cap / 2 + 1);
 	m->range[m->n++] = (struct view_range){.before = m->count, .number = (uint16_t)number};
 	m->count += count;
 }

@@ -31,6 +31,8 @@ struct view_map {
 	int error;	    /* of a load that failed; 0 */
 };
 
+/* Room for N ranges at once. */
+void view_map_expect(struct view_map *m, size_t n);
 /* Behind the last range. COUNT 0 adds nothing. */
 void view_map_add(struct view_map *m, uint32_t number, uint32_t count);
 void view_map_free(struct view_map *m);
