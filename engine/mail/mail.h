@@ -370,6 +370,9 @@ struct shelf_rd {
 	struct mail_acct acct;
 	struct index_page *page; /* last decoded; NULL: none */
 	uint32_t page_mailbox;
+	struct kv_scan rows; /* of a walk in order: open when rows_open */
+	bool rows_open;
+	uint32_t rows_mailbox, rows_uid; /* the message row read last */
 };
 /* Adds the uids FIRST .. LAST that were expunged behind modseq SINCE to SET. */
 SHELF_CHECK int mail_vanished(struct kv_view *view, uint32_t mailbox, uint64_t since, uint32_t first,
