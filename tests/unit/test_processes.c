@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <mailshelf/import.h>
+#include <mailshelf/partition.h>
 
 #include "mail_check.h"
 #include "store_rig.h"
@@ -191,11 +192,25 @@ change_accounts(struct child *c)
 	}
 }
 
+/* One of the partitions or the catalog moves to a new file. */
+static void
+compact(struct child *c)
+{
+	struct shelf_compacted done;
+	uint32_t n = roll(c, 3);
+	int rc = shelf_store_compact(c->store, n == 2 ? SHELF_CATALOG : n, NULL, NULL, &done);
+
+	if (rc != SHELF_EBUSY)
+		expect("compact", rc);
+}
+
 static void
 step(struct child *c)
 {
 	uint32_t account = c->steady[roll(c, 2)];
 
+	if (roll(c, 20) == 0)
+		compact(c);
 	switch (roll(c, 8)) {
 	case 0:
 		change_boxes(c, account);

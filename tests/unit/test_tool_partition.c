@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -86,6 +87,65 @@ START_TEST(list_and_add)
 }
 END_TEST
 
+/* ---- News over a compaction ---------------------------------------------------------------------------- */
+
+static void
+told(void *arg)
+{
+	char c = 't';
+
+	if (write(*(int *)arg, &c, 1) != 1)
+		_exit(3);
+}
+
+/* Says "r" when it listens and "t" for every change of joe's. */
+static int
+listening(int said, int stop)
+{
+	struct shelf_listener *l = NULL;
+	struct shelf_store *store = NULL;
+	char c;
+
+	if (shelf_store_open(r.path, SHELF_OPEN_SERVE, &store) != 0 ||
+	    shelf_listen(store, r.joe, told, &said, &l) != 0 || write(said, "r", 1) != 1)
+		return 1;
+	if (read(stop, &c, 1) != 1)
+		return 2;
+	shelf_unlisten(&l);
+	shelf_store_close(&store);
+	return 0;
+}
+
+/* A daemon with an idle session, and another process that moves the partition and then changes something. */
+START_TEST(listeners_hear_over_a_compaction)
+{
+	int said[2], stop[2], status;
+	char c = 0;
+	pid_t pid;
+
+	rig_open(&r, NULL);
+	shelf_store_close(&r.store);
+	ck_assert(pipe(said) == 0 && pipe(stop) == 0);
+	pid = fork();
+	if (pid == 0) {
+		alarm(50);
+		_exit(listening(said[1], stop[0]));
+	}
+	ck_assert_int_gt(pid, 0);
+	ck_assert(read(said[0], &c, 1) == 1 && c == 'r');
+	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(verb_run(&r, tool_compact, false, ""), EX_OK);
+		rig_append(&r, r.joe, r.inbox, "news", 0);
+		ck_assert(read(said[0], &c, 1) == 1 && c == 't');
+	}
+	ck_assert_int_eq(write(stop[1], "x", 1), 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	rig_close(&r);
+}
+END_TEST
+
 /* init with two directories: partitions take turns, the store opens from anywhere. */
 START_TEST(init_with_directories)
 {
@@ -128,6 +188,7 @@ suite_tool_partition(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, compact_gives_space_back);
 	tcase_add_test(tc, list_and_add);
+	tcase_add_test(tc, listeners_hear_over_a_compaction);
 	tcase_add_test(tc, init_with_directories);
 	suite_add_tcase(s, tc);
 	return s;
