@@ -6,6 +6,7 @@
 #include <check.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "kvt_child.h"
@@ -80,7 +81,7 @@ worker_check(struct worker *w, struct kv_view *view, uint32_t row)
 	    v.data[v.len - 1] == (uint8_t)w->version[row] ? 0 : 1;
 }
 
-static volatile sig_atomic_t stopping;
+static atomic_bool stopping;
 
 static void *
 work(void *arg)
@@ -139,7 +140,7 @@ worker_process(struct kvt_child *c, uint32_t first)
 			return 2;
 	}
 	kvt_wait(c->go[0]);
-	stopping = 1;
+	stopping = true;
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], NULL);
 		if (w[i].rc != 0 || check_worker(&w[i]) != 0)
