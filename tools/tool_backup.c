@@ -110,6 +110,10 @@ tool_backup(struct tool *t)
 		tool_say(t, "%s: interrupted: the file is as before this run", t->argv[0]);
 		return EX_TEMPFAIL;
 	}
+	if (rc == SHELF_EMISSING) { /* the file would be made */
+		tool_say(t, "%s: no such directory", t->argv[0]);
+		return EX_CANTCREAT;
+	}
 	if (rc != 0)
 		return tool_backup_fail(t, t->argv[0], rc);
 	show_saved(t, &done);

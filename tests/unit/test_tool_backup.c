@@ -84,6 +84,9 @@ START_TEST(damage_is_told)
 	ck_assert_int_eq(verb(tool_backup_verify, NULL, false, ""), EX_DATAERR);
 	ck_assert_int_eq(truncate(file, 70), 0);
 	ck_assert_int_eq(verb(tool_backup_verify, NULL, false, ""), EX_NOINPUT);
+	snprintf(file, sizeof file, "%s/nothing/backup", r.dir);
+	ck_assert_int_eq(verb(tool_backup, r.path, false, ""), EX_CANTCREAT);
+	snprintf(file, sizeof file, "%s/backup", r.dir);
 	ck_assert_int_eq(truncate(file, 0), 0);
 	ck_assert_int_eq(verb(tool_backup_ls, NULL, false, ""), EX_DATAERR);
 	ck_assert_int_eq(verb(tool_restore, other, false, ""), EX_DATAERR);
