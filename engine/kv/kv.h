@@ -9,7 +9,8 @@
  *           Kept by every engine: SHELF_ETOOBIG.
  * Errors    SHELF_EMISSING for a key that is not there; SHELF_EFULL when map or disk is full (nothing
  *           of the update happened, the store stays usable); SHELF_EIO; SHELF_EUNKNOWN when a commit may or
- *           may not be on disk: then that shard answers SHELF_EIO until it is opened again; SHELF_ECORRUPT;
+ *           may not be on disk: then that shard answers SHELF_EIO until nobody uses it, and is then
+ *           opened again; SHELF_ECORRUPT;
  *           SHELF_EINVALID for a table that does not live there (scopes: kv_tables.def).
  * Threads   struct kv_db: any number. A view: one at a time. An update's closure runs on the shard's
  *           committer thread.

@@ -2,6 +2,7 @@
  * kv_file.c - the file that an environment lives in at the moment, and those it has left
  *
  *   present   kv_env.file; handed to whoever asks (kv_file_take)
+ *   dead      a commit's outcome is unknown; opened again when nobody uses it
  *   left      a compaction has moved the environment to another one (kv_move.c); closes with the last of
  *             those that took it before
  *
@@ -12,10 +13,12 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 #include "kv_internal.h"
 
 enum {
+	REVIVE_PAUSE_MS = 1000, /* between two tries */
 	CATCH_UP_SPINS = 50,
 	CATCH_UP_SLEEPS = 200,
 };
@@ -56,14 +59,55 @@ kv_file_free(struct kv_file **file_ptr)
 	free(file);
 }
 
+/*
+ * A commit whose outcome is unknown leaves an environment that LMDB lets nobody use. Opened again it shows what
+ * there is, and a sync makes sure that this is on the disk. Under file_lock; only while nobody uses it: LMDB's locks
+ * belong to the process.
+ */
+static void
+revive(struct kv_file *file)
+{
+	int64_t now_ms = kv_coarse_ms();
+	char *path;
+	int rc;
+
+	if (file->users > 0 || now_ms < file->revive_ms)
+		return;
+	path = kv_move_path(file->env, file->generation);
+	drop_views(file->pool);
+	file->pool = NULL;
+	file->pool_count = 0;
+	kv_lmdb_close(file);
+	rc = kv_lmdb_open(file, path, false);
+	if (rc == 0)
+		rc = kv_lmdb_sync(file);
+	atomic_store(&file->checked, 0);
+	atomic_store(&file->dead, rc != 0);
+	file->revive_ms = now_ms + REVIVE_PAUSE_MS;
+	shelf_log(rc == 0 ? SHELF_LOG_WARN : SHELF_LOG_ERROR, "kv opened again", "shard", "%u", file->env->shard,
+	    "result", "%s", shelf_err_name(rc), NULL);
+	free(path);
+}
+
+/* Under file_lock. */
+static struct kv_file *
+use_present(struct kv_env *env)
+{
+	struct kv_file *file = env->file;
+
+	if (atomic_load_explicit(&file->dead, memory_order_relaxed))
+		revive(file);
+	file->users++;
+	return file;
+}
+
 struct kv_file *
 kv_file_take(struct kv_env *env)
 {
 	struct kv_file *file;
 
 	pthread_mutex_lock(&env->file_lock);
-	file = env->file;
-	file->users++;
+	file = use_present(env);
 	pthread_mutex_unlock(&env->file_lock);
 	return file;
 }
@@ -161,8 +205,7 @@ take_view(struct kv_env *env)
 	struct kv_view *view;
 
 	pthread_mutex_lock(&env->file_lock);
-	file = env->file;
-	file->users++;
+	file = use_present(env);
 	view = file->pool;
 	if (view != NULL) {
 		file->pool = view->next;

@@ -17,7 +17,8 @@
  *
  * Locks, taken left to right and never the other way: the write lock of LMDB -> kv_env.move_lock ->
  * kv_env.file_lock; kv_db.grow_lock -> those two; kv_env.lock -> nothing; kv_db.listener_lock is
- * held around the listener. kv_env.file_lock is held around a few pointer moves.
+ * held around the listener. kv_env.file_lock is held around a few pointer moves,
+ * and while a dead file is opened again.
  */
 #ifndef ENGINE_KV_INTERNAL_H
 #define ENGINE_KV_INTERNAL_H
@@ -56,11 +57,12 @@ struct kv_file {
 	struct kv_leaf leaf[KV_TABLES]; /* the committer's */
 	uint32_t page_bytes;
 	uint64_t base;         /* commit number = base + LMDB's transaction number, modulo 2^64 */
-	atomic_bool dead;      /* a commit's outcome is unknown: nothing works until the process restarts */
+	atomic_bool dead;      /* a commit's outcome is unknown: nothing works until it is opened again */
 	atomic_ullong checked; /* a snapshot of this number was found not to be left */
 
 	/* Under kv_env.file_lock. */
 	unsigned users;
+	int64_t revive_ms;     /* not opened again before */
 	struct kv_view *pool;  /* views with a reset read transaction */
 	unsigned pool_count;
 

@@ -285,7 +285,7 @@ kv_lmdb_commit(struct kv_file *file, MDB_txn *txn)
 	if (probed == 0) {
 		mdb_txn_abort(probe);
 	} else if (probed == MDB_PANIC) {
-		translate(file, probed, "commit, its outcome is unknown: restart the process");
+		translate(file, probed, "commit, its outcome is unknown");
 		rc = SHELF_EUNKNOWN;
 	}
 	return rc;
@@ -498,7 +498,7 @@ kv_lmdb_cursor_close(MDB_cursor *cursor)
 void
 kv_lmdb_info(struct kv_file *file, struct kv_lmdb_info *out)
 {
-	MDB_envinfo info;
+	MDB_envinfo info = {0};
 
 	mdb_env_info(file->mdb, &info);
 	out->pages = info.me_last_pgno + 1;
