@@ -38,6 +38,7 @@ SEES_access/pop3   := access/net access/conf access/auth
 SEES_access/lmtp   := access/net access/conf
 SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
 SEES_tools         :=
+SEES_tools/dict    := engine/base engine/kv engine/blob
 SEES_bench         :=
 SEES_tests/support := $(patsubst %/,%,$(wildcard access/*/)) access $(SEES_engine/mail) engine/mail
 SEES_tests/unit    := $(patsubst %/,%,$(wildcard engine/*/ access/*/)) access tools tests/support tests/golden
@@ -100,6 +101,11 @@ $B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
 	$(link) $(LIBS_access) $(LIBS_engine)
 $(foreach t,fuzz_mime fuzz_record regress_mime regress_record,$B/$t): $B/tests/support/mime_check.o
 
+$B/make_dict: $B/tools/dict/make_dict.o $B/libmailshelf.a
+	$(link) $(LIBS_engine)
+# The default dictionaries are part of this object.
+$B/engine/blob/blob_default.o: engine/blob/default_body.zdict engine/blob/default_derived.zdict
+
 # The one compile rule: dependencies fall out of -MMD; the flags are a dependency too.
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
@@ -140,6 +146,10 @@ clients: ## Only the tests with real mail clients (ARGS="mbsync")
 fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
 	@$(MAKE) MODE=fuzz CC=clang fuzz-programs
 	@$(RUN) SECONDS_EACH=$(SECONDS_EACH) tests/support/fuzz.sh $(or $(NAME),$(FUZZERS))
+dict: ## Make the dictionaries again that new stores begin with (the same bytes with the same zstd)
+	@$(MAKE) --no-print-directory MODE=release $(BUILD)/release/make_dict
+	@tools/dict/make_mail.py tools/dict/mail.txt 4000 | \
+	  $(BUILD)/release/make_dict engine/blob/default_body.zdict engine/blob/default_derived.zdict
 bench: ## Measures what the engine promises, on this disk (DIR=... MESSAGES=1000000 ARGS=--json)
 	@$(MAKE) --no-print-directory MODE=release $(BUILD)/release/bench_engine
 	$(BUILD)/release/bench_engine $(ARGS) $(or $(DIR),$(BUILD)/bench-store) $(or $(MESSAGES),100000)

@@ -151,6 +151,8 @@ SHELF_CHECK int blob_dict_bytes(struct kv_view *view, uint32_t id, struct shelf_
 /* In an update: a new one, current from now on. SHELF_ELIMIT: BLOB_DICTS_MAX are there. */
 SHELF_CHECK int blob_dict_add(struct kv_txn *txn, enum blob_kind kind, uint32_t messages,
 			      struct shelf_span bytes, uint32_t *id_out);
+/* In an update of a new shard: the dictionaries that came with the program. */
+SHELF_CHECK int blob_dict_add_defaults(struct kv_txn *txn, void *ignored);
 /* In an update: removes what no blob names and what is not current. */
 SHELF_CHECK int blob_dicts_prune(struct kv_txn *txn, uint32_t *removed_out);
 

@@ -116,6 +116,10 @@ pack_slice(struct slice *s, struct kv_view *view)
 		r->form = SHELF_NEW(struct blob_form);
 		rc = blob_form_make(view, s->dicts.current, small(&r->row) ? &r->raw : NULL,
 				    shelf_buf_span(&r->derived), r->form);
+		/* Where no dictionary helps, it stays as it is, and a pass that is repeated finds nothing. */
+		if (rc == 0 && r->form->derived_dict == r->row.derived_dict &&
+		    (!small(&r->row) || r->form->dict == r->row.dict))
+			blob_form_free(&r->form);
 	}
 	return rc;
 }
@@ -179,7 +183,8 @@ replace_all(struct kv_txn *txn, void *arg)
 
 	s->blobs = s->before = s->after = 0;
 	for (unsigned i = 0; rc == 0 && i < s->n; i++)
-		rc = replace(txn, s, &s->item[i]);
+		if (s->item[i].form != NULL)
+			rc = replace(txn, s, &s->item[i]);
 	return rc;
 }
 

@@ -89,6 +89,21 @@ mail_dir_is_empty(const char *dir)
 	return empty;
 }
 
+/* The database, and in each shard what mail is compressed with until a dictionary of its own is trained. */
+static int
+make_database(const char *dir, const struct kv_params *params)
+{
+	struct kv_db *kv = NULL;
+	int rc = kv_create(dir, params);
+
+	if (rc != 0 || (rc = kv_open(dir, &kv)) != 0)
+		return rc;
+	for (uint32_t shard = 0; shard < kv_shards(kv) && rc == 0; shard++)
+		rc = kv_update_shard(kv, shard, KV_ADDS | KV_QUIET, blob_dict_add_defaults, NULL);
+	kv_close(&kv);
+	return rc;
+}
+
 int
 shelf_store_create(const char *dir, const struct shelf_store_params *params)
 {
@@ -123,7 +138,7 @@ shelf_store_create(const char *dir, const struct shelf_store_params *params)
 	    (rc = make_dir(dir, "kv")) != 0)
 		goto out;
 	kv_dir = path(dir, "kv");
-	rc = kv_create(kv_dir, &kv);
+	rc = make_database(kv_dir, &kv);
 	free(kv_dir);
 out:
 	for (uint32_t i = 0; i < KV_SHARDS_MAX; i++)

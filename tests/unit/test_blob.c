@@ -157,6 +157,29 @@ expunge_all(void)
 	purge_all();
 }
 
+/* A store begins with the dictionaries of the program, and they are not for ever. */
+START_TEST(the_first_ones_came_with_the_program)
+{
+	struct blob_dicts s;
+
+	rig_open(&r, NULL);
+	s = dicts();
+	ck_assert_uint_eq(s.count, BLOB_KINDS);
+	ck_assert_uint_eq(s.current[BLOB_BODY], 1);
+	ck_assert_uint_eq(s.current[BLOB_DERIVED], 2);
+	rig_close(&r);
+	rig_open(&r, &at_once);
+	store(1);
+	ck_assert_uint_eq(row_of(1).dict, 1);
+	ck_assert_uint_eq(row_of(1).derived_dict, 2);
+	use_dict(BLOB_BODY, "");
+	ck_assert_uint_eq(prune_dicts(), 0);
+	expunge_all();
+	ck_assert_uint_eq(prune_dicts(), 1);
+	rig_close(&r);
+}
+END_TEST
+
 START_TEST(a_dictionary_in_use_stays)
 {
 	uint32_t body, derived, next;
@@ -164,6 +187,7 @@ START_TEST(a_dictionary_in_use_stays)
 	rig_open(&r, &at_once);
 	body = use_dict(BLOB_BODY, "");
 	derived = use_dict(BLOB_DERIVED, "d");
+	ck_assert_uint_eq(prune_dicts(), BLOB_KINDS);
 	store(1);
 	store(2);
 	store(2000);
@@ -198,7 +222,7 @@ START_TEST(a_dictionary_makes_bodies_smaller)
 	before = row_of(1).stored;
 	use_dict(BLOB_BODY, "");
 	store(1);
-	ck_assert_uint_lt(row_of(2).stored + 40, before);
+	ck_assert_uint_lt(row_of(2).stored + 20, before);
 	rig_close(&r);
 }
 END_TEST
@@ -213,6 +237,7 @@ START_TEST(a_dictionary_removed_before_the_link)
 
 	rig_open(&r, &at_once);
 	first = use_dict(BLOB_BODY, "");
+	ck_assert_uint_eq(prune_dicts(), 1); /* the program's */
 	d = message(1);
 	ck_assert_int_eq(blob_draft_prepare(mail_draft_blob(d), 0), 0);
 	second = use_dict(BLOB_BODY, "another one ");
@@ -252,6 +277,23 @@ START_TEST(as_many_dictionaries_as_the_row_holds)
 END_TEST
 
 /* ---- A store of the first release ----------------------------------------------------------------------- */
+
+/* No dictionary is current, as there was none. */
+static int
+use_none(struct kv_txn *txn, void *arg)
+{
+	struct shelf_span value, key = shelf_span_str("dicts");
+	struct shelf_buf b = {0};
+	int rc = kv_get(kv_txn_view(txn), KV_META, key, &value);
+
+	if (rc != 0)
+		return rc;
+	shelf_buf_add_span(&b, value);
+	memset(b.data + 5, 0, 8);
+	rc = kv_put(txn, KV_META, key, shelf_buf_span(&b));
+	shelf_buf_free(&b);
+	return rc;
+}
 
 /* Rows as that one wrote them: format 1, chunks of 4,080 bytes and one for what is left, no dictionaries,
  * and no sums. */
@@ -297,6 +339,7 @@ START_TEST(rows_of_the_first_release_are_read)
 
 	rig_open(&r, &at_once);
 	box = rig_create(&r, r.joe, "box");
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, use_none, NULL), 0);
 	store(200);
 	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, make_old, NULL), 0);
 	ck_assert_uint_eq(row_of(1).derived, 0);
@@ -323,11 +366,11 @@ START_TEST(many_recipients_and_copies_are_one_body)
 	struct shelf_copy_result copied = {
 	    .from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
 	struct shelf_draft *d;
-	uint32_t box;
+	uint32_t body, derived, box;
 
 	rig_open(&r, &at_once);
-	use_dict(BLOB_BODY, "");
-	use_dict(BLOB_DERIVED, "");
+	body = use_dict(BLOB_BODY, "");
+	derived = use_dict(BLOB_DERIVED, "");
 	box = rig_create(&r, r.joe, "box");
 	d = message(_i == 0 ? 3 : 20000); /* the second is written ahead */
 	for (unsigned i = 0; i < 4; i++)
@@ -338,7 +381,7 @@ START_TEST(many_recipients_and_copies_are_one_body)
 	shelf_draft_free(&d);
 	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, box, one, false, &copied), 0);
 	ck_assert_uint_eq(row_of(1).refs, 5);
-	ck_assert_uint_eq(uses_of(_i == 0 ? 1 : 2), 1);
+	ck_assert_uint_eq(uses_of(_i == 0 ? body : derived), 1);
 	ck_assert_uint_eq(rig_findings(&r), 0); /* 4: no other blob has a reference */
 	shelf_uidset_free(&one);
 	shelf_uidset_free(&copied.from_uids);
@@ -414,6 +457,7 @@ suite_blob(void)
 	TCase *tc = tcase_create("blob");
 
 	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, the_first_ones_came_with_the_program);
 	tcase_add_test(tc, a_dictionary_in_use_stays);
 	tcase_add_test(tc, a_dictionary_makes_bodies_smaller);
 	tcase_add_loop_test(tc, a_dictionary_removed_before_the_link, 0, 2);

@@ -334,10 +334,10 @@ flip(struct kv_txn *txn, void *arg)
 }
 
 static const struct damage damages[] = {
-    {KV_DICT, "\0\0\0\1\0\0\0\1", 8, 100}, /* bytes */
-    {KV_DICT, "\0\0\0\1\0\0\0\0", 8, 0},   /* format of the head */
-    {KV_DICT, "\0\0\0\1\0\0\0\0", 8, 16},  /* its length */
-    {KV_DICT, "\0\0\0\1\0\0\0\0", 8, 20},  /* its hash */
+    {KV_DICT, "\0\0\0\3\0\0\0\1", 8, 100}, /* bytes */
+    {KV_DICT, "\0\0\0\3\0\0\0\0", 8, 0},   /* format of the head */
+    {KV_DICT, "\0\0\0\3\0\0\0\0", 8, 16},  /* its length */
+    {KV_DICT, "\0\0\0\3\0\0\0\0", 8, 20},  /* its hash */
     {KV_META, "dicts", 5, 0},		   /* format */
     {KV_META, "dicts", 5, 6},		   /* which is current */
     {KV_META, "dicts", 5, 13},		   /* an id */
