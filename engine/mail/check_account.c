@@ -60,7 +60,7 @@ next_range(struct check_walk *w, struct check_range *r)
 	    {KV_FSUM, 0},
 	};
 	size_t n = w->going || w->sums_only ? 1 : 3;
-	uint32_t from = r->range, number;
+	uint32_t from = r->range, number = 0;
 	bool found = false;
 
 	r->first_uid = 0;

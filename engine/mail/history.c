@@ -78,7 +78,7 @@ static int
 forget(struct kv_txn *txn, uint32_t today)
 {
 	uint8_t bytes[KEY_BYTES];
-	uint32_t day;
+	uint32_t day = 0;
 	int rc = 0;
 
 	for (unsigned n = 0; n < FORGET_MAX; n++) {
