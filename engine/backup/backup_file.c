@@ -135,7 +135,7 @@ write_header(struct backup_file *f)
 static int
 read_header(struct backup_file *f)
 {
-	uint8_t h[HEADER_BYTES], check[BACKUP_HASH_BYTES];
+	uint8_t h[HEADER_BYTES] = {0}, check[BACKUP_HASH_BYTES];
 	struct base_reader r = base_reader(shelf_span(h + 8, 4));
 	int rc = get(f->fd, 0, h, sizeof(h));
 
@@ -353,7 +353,7 @@ int
 backup_section_get(const struct backup_file *f, uint64_t offset, enum backup_kind kind, struct shelf_buf *raw,
 		   uint64_t *next_out)
 {
-	uint8_t head[HEAD_BYTES], check[BACKUP_HASH_BYTES];
+	uint8_t head[HEAD_BYTES] = {0}, check[BACKUP_HASH_BYTES];
 	struct base_reader r = base_reader(shelf_span(head, sizeof(head)));
 	struct shelf_buf stored = {0};
 	uint64_t packing, at, stored_len, raw_len;
