@@ -55,6 +55,7 @@ struct crash {
 	uint32_t shared[CRASH_SHARED]; /* account ids */
 	uint32_t *shared_uid[CRASH_SHARED]; /* by thread * CRASH_SENT_MAX + number; 0: not seen */
 	bool *shared_acked;
+	bool backed_up;                /* the file DIR.backup has a generation */
 	uint32_t archive[CRASH_ARCHIVES]; /* account ids; nobody changes their mail */
 	struct model *contents;        /* of the shared deliveries */
 	bool verbose;
@@ -66,6 +67,7 @@ enum crash_what {
 	CRASH_SENT_BEGIN, /* number: of a delivery */
 	CRASH_SENT_END,
 	CRASH_EXTRA,      /* number: of an account; modseq: what it is now */
+	CRASH_BACKUP,     /* a generation of the backup is done */
 	CRASH_COMPLETE,   /* number: the fault came and was survived */
 	CRASH_WRONG,      /* text: what the engine answered */
 	CRASH_REFUSED,    /* the injected error ended the thread; number: the kv_point */

@@ -60,6 +60,9 @@ crash_hear(struct crash *c, const struct crash_ack *ack)
 			a->nextras = (uint32_t)ack->number + 1;
 		a->extra[ack->number] = (uint8_t)ack->modseq;
 		return true;
+	case CRASH_BACKUP:
+		c->backed_up = true;
+		return true;
 	case CRASH_COMPLETE:
 	case CRASH_REFUSED:
 		return true;

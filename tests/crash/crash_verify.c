@@ -255,6 +255,34 @@ verify_archive(struct crash *c, unsigned which, struct shelf_store *store)
 }
 
 static void
+problem(void *arg, const char *text)
+{
+	printf("backup: %s\n", text);
+	*(bool *)arg = false;
+}
+
+/* A generation that was told of is whole, whatever a later run left behind it. */
+static bool
+verify_backup(struct crash *c)
+{
+	struct shelf_backup *backup = NULL;
+	char path[4300];
+	bool good = true;
+	int rc;
+
+	if (!c->backed_up)
+		return true;
+	snprintf(path, sizeof path, "%s.backup", c->dir);
+	rc = shelf_backup_open(path, 0, &backup);
+	if (rc == 0)
+		rc = shelf_backup_verify(backup, NULL, problem, &good);
+	if (rc != 0)
+		printf("the backup: %s\n", shelf_err_name(rc));
+	shelf_backup_close(&backup);
+	return good && rc == 0;
+}
+
+static void
 finding(void *arg, unsigned invariant, uint32_t account, const char *text)
 {
 	printf("invariant %u, account %u: %s\n", invariant, account, text);
@@ -284,5 +312,5 @@ crash_verify(struct crash *c, bool pending)
 	for (unsigned i = 0; i < CRASH_ARCHIVES; i++)
 		good = verify_archive(c, i, store) && good;
 	shelf_store_close(&store);
-	return good;
+	return verify_backup(c) && good;
 }

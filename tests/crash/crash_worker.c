@@ -176,21 +176,41 @@ change_dictionaries(struct shelf_store *store, uint32_t partition)
 	return rc == 0 ? shelf_dict_prune(store, partition, &removed) : rc;
 }
 
+static int
+back_up(struct worker *w)
+{
+	struct shelf_backup_done done;
+	char path[4300];
+	int rc;
+
+	if (w->plan->record != NULL)
+		return 0; /* the file is none of those recorded */
+	snprintf(path, sizeof path, "%s.backup", w->crash->dir);
+	rc = shelf_backup_run(*w->store, path, NULL, NULL, NULL, &done);
+	if (rc == 0)
+		say(w, (struct crash_ack){.what = CRASH_BACKUP});
+	return rc == SHELF_EBUSY ? 0 : rc;
+}
+
 /* What an administrator does beside all this. */
 static int
 keep_house(struct worker *w, uint64_t turn)
 {
 	struct shelf_store *store = *w->store;
-	uint32_t partition = turn / 3 % CRASH_PARTITIONS;
+	uint32_t partition = turn / 4 % CRASH_PARTITIONS;
 	struct shelf_compacted size;
 	int rc;
 
-	if (turn % 3 == 2) {
+	if (turn % 4 == 1) {
+		rc = back_up(w);
+		return rc != 0 && disk_faulted() ? back_up(w) : rc; /* what the first has left is no harm */
+	}
+	if (turn % 4 == 2) {
 		rc = shelf_store_compact(store, partition, NULL, NULL, &size);
 		/* Another process does the same; or there is no room for a copy. */
 		return rc == SHELF_EBUSY || rc == SHELF_ECANCELLED ? 0 : rc;
 	}
-	if (turn % 3 == 0)
+	if (turn % 4 == 0)
 		return change_dictionaries(store, partition);
 	rc = shelf_store_purge(store, 2);
 	return rc < 0 ? rc : 0;
