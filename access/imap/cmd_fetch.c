@@ -237,6 +237,21 @@ changes_found(struct imap_cmd *c)
 	return vanished(c);
 }
 
+/*
+ * The uids of the set. With CHANGEDSINCE those that changed are few and are looked for in the view
+ * themselves (imap_changes_take): "1:*" must not cost what a whole mailbox costs. PARTIAL counts messages.
+ */
+static bool
+resolve(struct imap_cmd *c, struct fetch_command *fc, struct shelf_span set)
+{
+	if (!c->uid || !fc->has_since || fc->has_partial || memchr(set.data, '$', set.len) != NULL)
+		return imap_set_resolve(c, set, c->uid, fc->fetch.uids);
+	if (imap_set_numbers(set, shelf_view_max_uid(c->s->view), fc->fetch.uids) == 0)
+		return true;
+	imap_bad(c, "bad sequence set");
+	return false;
+}
+
 enum imap_step
 imap_cmd_fetch(struct imap_cmd *c)
 {
@@ -252,7 +267,7 @@ imap_cmd_fetch(struct imap_cmd *c)
 	f->uids = shelf_uidset_new();
 	c->data = fc;
 	c->cleanup = cleanup;
-	if (!imap_set_resolve(c, set, c->uid, f->uids))
+	if (!resolve(c, fc, set))
 		return IMAP_DONE;
 	f->has_uid = imap_fetch_has(&f->items, "UID");
 	f->keywords = SHELF_ARENA_NEW(&c->arena, struct shelf_keywords);

@@ -114,12 +114,12 @@ imap_changes_run(void *arg)
 void
 imap_changes_take(struct imap_session *s, struct imap_changes *ch, const struct shelf_uidset *known)
 {
-	struct shelf_uidset *all = shelf_uidset_new();
+	struct shelf_uidset *still = shelf_uidset_copy(ch->vanished);
 
-	shelf_view_uids(s->view, all);
-	shelf_uidset_and(ch->changed, all);
-	shelf_uidset_andnot(ch->vanished, all);
-	shelf_uidset_free(&all);
+	shelf_view_retain(s->view, still);
+	shelf_uidset_andnot(ch->vanished, still);
+	shelf_uidset_free(&still);
+	shelf_view_retain(s->view, ch->changed);
 	if (known == NULL)
 		return;
 	shelf_uidset_and(ch->changed, known);
