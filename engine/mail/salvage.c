@@ -4,6 +4,7 @@
  * DIR/kv/catalog*   names of accounts; without them accounts have numbers
  * DIR/kv/part-*     a partition each, read by salvage_walk.c
  */
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,6 @@
 #include "salvage.h"
 
 /* ---- Which table has rows of this shape? ----------------------------------------------------------------- */
-
-enum { GENERATIONS_MAX = 4096 }; /* looked for, where the one in use is not there */
 
 static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 
@@ -201,36 +200,50 @@ read_partition(struct salvage *s, const char *file, const char *label)
 	return rc;
 }
 
+/* The newest generation of BASE whose data file is in KV_DIR; 0: none. */
+static unsigned
+newest_generation(const char *kv_dir, const char *base)
+{
+	DIR *dir = opendir(kv_dir);
+	size_t len = strlen(base);
+	unsigned newest = 0;
+	struct dirent *e;
+
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
+		unsigned generation = 1;
+		struct shelf_buf path = {0};
+
+		if (strncmp(e->d_name, base, len) != 0 ||
+		    (e->d_name[len] != '\0' && sscanf(e->d_name + len, ".%u", &generation) != 1))
+			continue;
+		shelf_buf_printf(&path, "%s/%s/data.mdb", kv_dir, e->d_name);
+		if (generation > newest && access(shelf_buf_cstr(&path), F_OK) == 0)
+			newest = generation;
+		shelf_buf_free(&path);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return newest;
+}
+
 /* The data file of a shard; when the one in use is not there, or nobody knows which that is, the newest
  * generation there is. */
 static bool
 find_file(const struct salvage *s, const char *kv_dir, uint32_t shard, struct shelf_buf *path)
 {
 	char base[64];
+	unsigned generation;
 
 	if (kv_data_file(kv_dir, shard, path) == 0 && access(shelf_buf_cstr(path), F_OK) == 0)
 		return true;
 	snprintf(base, sizeof(base), shard == KV_SHARDS_MAX ? "catalog" : "part-%02u", shard);
-	for (unsigned generation = GENERATIONS_MAX; generation > 0; generation--) {
-		struct shelf_buf try = {0};
-		bool there;
-
-		shelf_buf_printf(&try, "%s/%s", kv_dir, base);
-		if (generation > 1)
-			shelf_buf_printf(&try, ".%u", generation);
-		shelf_buf_add_str(&try, "/data.mdb");
-		there = access(shelf_buf_cstr(&try), F_OK) == 0;
-		if (there) {
-			note(s, shelf_buf_cstr(path), "is not there, generation %u is read",
-			     generation);
-			shelf_buf_clear(path);
-			shelf_buf_add_span(path, shelf_buf_span(&try));
-		}
-		shelf_buf_free(&try);
-		if (there)
-			return true;
-	}
-	return false;
+	if ((generation = newest_generation(kv_dir, base)) == 0)
+		return false;
+	note(s, shelf_buf_cstr(path), "is not there, generation %u is read", generation);
+	shelf_buf_clear(path);
+	shelf_buf_printf(path, generation == 1 ? "%s/%s/data.mdb" : "%s/%s.%u/data.mdb", kv_dir, base,
+			 generation);
+	return true;
 }
 
 static int
