@@ -26,7 +26,8 @@ void shelf_buf_add_span(struct shelf_buf *b, struct shelf_span s);
 void shelf_buf_add_str(struct shelf_buf *b, const char *s);
 void shelf_buf_add_byte(struct shelf_buf *b, uint8_t c);
 void shelf_buf_printf(struct shelf_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void shelf_buf_vprintf(struct shelf_buf *b, const char *fmt, va_list ap);
+void shelf_buf_vprintf(struct shelf_buf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 /* Drops the first N bytes, moving the rest down. */
 void shelf_buf_consume(struct shelf_buf *b, size_t n);
 /* A NUL behind the bytes (not counted in len); the buffer as a C string. */
