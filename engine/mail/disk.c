@@ -84,14 +84,17 @@ mail_disk_look(struct shelf_store *s, uint32_t shard, struct shelf_disk *d)
 		return rc;
 	pthread_mutex_lock(&s->disk_lock);
 	was = (enum shelf_disk_state)atomic_load(&kept->state);
+	/* Of its own: a mark for refusing that was set too high by mistake must not cost held mail. */
+	d->low = reached(s, d, SHELF_SETTING_WARN_PERCENT, SHELF_SETTING_WARN_BYTES,
+			 atomic_load(&kept->low));
+	atomic_store(&kept->low, d->low);
 	if (reached(s, d, SHELF_SETTING_READONLY_PERCENT, SHELF_SETTING_READONLY_BYTES,
 		    was >= SHELF_DISK_READONLY))
 		d->state = SHELF_DISK_READONLY;
 	else if (reached(s, d, SHELF_SETTING_REFUSE_PERCENT, SHELF_SETTING_REFUSE_BYTES,
 			 was >= SHELF_DISK_REFUSE))
 		d->state = SHELF_DISK_REFUSE;
-	else if (reached(s, d, SHELF_SETTING_WARN_PERCENT, SHELF_SETTING_WARN_BYTES,
-			 was >= SHELF_DISK_WARN))
+	else if (d->low)
 		d->state = SHELF_DISK_WARN;
 	atomic_store(&kept->state, (int)d->state);
 	atomic_store(&kept->looked_ms, shelf_mono_ms());

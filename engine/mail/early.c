@@ -69,7 +69,7 @@ enough(struct early *e)
 {
 	struct shelf_disk d;
 
-	return mail_disk_look(e->store, e->shard, &d) != 0 || d.state < SHELF_DISK_WARN;
+	return mail_disk_look(e->store, e->shard, &d) != 0 || !d.low;
 }
 
 /* The first account behind AFTER with something that may go by BY. 1 found, with its first date. */

@@ -56,6 +56,7 @@ struct shelf_store {
 	pthread_mutex_t disk_lock; /* held while a state changes */
 	struct mail_disk {
 		atomic_int state; /* enum shelf_disk_state */
+		atomic_bool low;
 		atomic_llong looked_ms; /* 0: never */
 		/* The janitor's own: what went early and was not told yet, when to tell and to try again. */
 		uint64_t early_messages, early_bytes;

@@ -529,7 +529,7 @@ shrink_holds(struct shelf_store *s)
 	for (uint32_t shard = 0; shard < kv_shards(s->kv); shard++) {
 		int state = atomic_load(&s->disk[shard].state), rc;
 
-		if (state < SHELF_DISK_WARN)
+		if (!atomic_load(&s->disk[shard].low))
 			continue;
 		rc = mail_early_run(s, shard, state >= SHELF_DISK_REFUSE ? 10 * JANITOR_BUDGET_MS
 									 : JANITOR_BUDGET_MS);

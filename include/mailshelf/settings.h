@@ -48,7 +48,7 @@ SHELF_CHECK int shelf_setting_set(struct shelf_store *store, enum shelf_setting 
 
 enum shelf_disk_state {
 	SHELF_DISK_OK,
-	SHELF_DISK_WARN,     /* logged; held mail goes before its date */
+	SHELF_DISK_WARN,     /* logged */
 	SHELF_DISK_REFUSE,   /* no new mail: SHELF_EFULL */
 	SHELF_DISK_READONLY, /* flags and mailboxes stay as they are too: SHELF_EREADONLY. Removing
 	                      * goes on, setting \Deleted included */
@@ -56,6 +56,7 @@ enum shelf_disk_state {
 
 struct shelf_disk {
 	enum shelf_disk_state state;
+	bool low; /* the mark for warning is reached, whatever the state: held mail goes before its date */
 	uint64_t disk_bytes, disk_free_bytes; /* of the file system; free pages of the file are free */
 	uint64_t map_bytes, map_free_bytes;   /* without what is reserved for removing */
 	uint64_t early_messages, early_bytes; /* held mail that went before its date, ever */
