@@ -227,9 +227,10 @@ changes_found(struct imap_cmd *c)
 {
 	struct fetch_command *fc = c->data;
 
+	if (fc->changes.rc == 0)
+		imap_changes_take(c->s, &fc->changes, NULL);
 	if (fc->changes.rc != 0)
 		return imap_err(c, fc->changes.rc);
-	imap_changes_take(c->s, &fc->changes, NULL);
 	if (!fc->wants_vanished)
 		return begin(c);
 	shelf_uidset_and(fc->changes.vanished, fc->named);

@@ -68,6 +68,14 @@ finished(struct imap_cmd *c)
 
 /* ---- QRESYNC: what happened since the client was last here -------------------------------------- */
 
+/* RFC 9051 6.3.2: behind a SELECT that failed no mailbox is selected. */
+static enum imap_step
+failed(struct imap_cmd *c, int rc)
+{
+	imap_unselect(c->s);
+	return imap_err(c, rc);
+}
+
 static enum imap_step
 show_changes(struct imap_cmd *c)
 {
@@ -81,7 +89,7 @@ show_changes(struct imap_cmd *c)
 	rc = imap_sync_print_flags(c, &sel->shown);
 	if (rc == 1)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
-	return rc != 0 ? imap_err(c, rc) : finished(c);
+	return rc != 0 ? failed(c, rc) : finished(c);
 }
 
 static enum imap_step
@@ -89,9 +97,10 @@ changes_found(struct imap_cmd *c)
 {
 	struct select *sel = c->data;
 
+	if (sel->changes.rc == 0)
+		imap_changes_take(c->s, &sel->changes, sel->known);
 	if (sel->changes.rc != 0)
-		return imap_err(c, sel->changes.rc);
-	imap_changes_take(c->s, &sel->changes, sel->known);
+		return failed(c, sel->changes.rc);
 	sel->shown = (struct imap_flags_walk){.uids = sel->changes.changed, .next = 1, .all = true};
 	c->run = show_changes;
 	return show_changes(c);

@@ -120,6 +120,7 @@ imap_changes_take(struct imap_session *s, struct imap_changes *ch, const struct 
 	shelf_uidset_andnot(ch->vanished, still);
 	shelf_uidset_free(&still);
 	shelf_view_retain(s->view, ch->changed);
+	ch->rc = shelf_view_error(s->view);
 	if (known == NULL)
 		return;
 	shelf_uidset_and(ch->changed, known);

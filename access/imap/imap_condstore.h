@@ -39,7 +39,7 @@ struct imap_changes {
 };
 void imap_changes_begin(struct imap_session *s, uint64_t since, struct imap_changes *ch);
 void imap_changes_run(void *ch);
-/* KNOWN, uids, or NULL: no others are of interest. */
+/* KNOWN, uids, or NULL: no others are of interest. Sets rc: the view may have to be read for it. */
 void imap_changes_take(struct imap_session *s, struct imap_changes *ch, const struct shelf_uidset *known);
 void imap_changes_end(struct imap_changes *ch);
 /* The message numbers, or with UID the uids, of a set of uids in the view, as a sequence-set in the arena. */
