@@ -12,6 +12,7 @@
  * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 4315 3; RFC 7888.
  */
 #include "conf.h"
+#include "imap_address.h"
 #include "imap_command.h"
 #include "imap_input.h"
 #include "net.h"
@@ -160,7 +161,7 @@ admit(struct imap_cmd *c, uint64_t len)
 		imap_no(c, "TOOBIG", "The message is larger than APPENDLIMIT");
 	else if (w->n == MESSAGES_MAX)
 		imap_no(c, "LIMIT", "At most %d messages can be appended at once", MESSAGES_MAX);
-	else if ((rc = shelf_deliver_probe(s->store, s->account, w->bytes + len)) != 0)
+	else if ((rc = shelf_deliver_probe(s->store, w->account, w->bytes + len)) != 0)
 		imap_err(c, rc);
 	return !c->replied;
 }
@@ -236,28 +237,24 @@ imap_cmd_append(struct imap_cmd *c)
 	struct imap_session *s = c->s;
 	struct append *w = SHELF_ARENA_NEW(&c->arena, struct append);
 	struct shelf_span name = {0};
-	struct shelf_mailbox row = {0};
-	struct shelf_rd *rd = NULL;
+	struct imap_address at = {0};
 	int rc = 0;
 
 	w->store = s->store;
-	w->account = s->account;
 	c->data = w;
 	c->cleanup = cleanup;
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_sp(&c->p)) {
 		imap_parse_failed(c);
 		return refuse(c);
 	}
-	rc = shelf_rd_begin(s->store, s->account, &rd);
-	if (rc == 0)
-		rc = shelf_mailbox_find(rd, name, &row);
-	shelf_rd_end(&rd);
+	rc = imap_address_find(s, name, &at);
 	if (rc == SHELF_ENOMAILBOX)
 		imap_no(c, "TRYCREATE", "There is no such mailbox");
 	else if (rc != 0)
 		imap_err(c, rc);
 	if (rc != 0)
 		return refuse(c);
-	w->mailbox = row.id;
+	w->account = at.place.account;
+	w->mailbox = at.row.id;
 	return message(c);
 }

@@ -6,6 +6,7 @@
  * Sources   RFC 9051 6.4.7, 6.4.8; RFC 4315 3; RFC 6851; RFC 3501 7.1 (TRYCREATE);
  *           RFC 7162 3.2.7 (HIGHESTMODSEQ).
  */
+#include "imap_address.h"
 #include "imap_condstore.h"
 
 struct copy {
@@ -77,22 +78,31 @@ worked(struct imap_cmd *c)
  * are passed over (RFC 9051 6.4.9).
  */
 static int
-find_all(struct imap_cmd *c, struct shelf_rd *rd)
+find_all(struct imap_cmd *c)
 {
 	struct copy *w = c->data;
+	struct shelf_rd *rd = NULL;
 	struct shelf_view *now = NULL;
 	struct shelf_uidset *present = NULL;
 	uint32_t missing = 0;
-	int rc = c->uid ? 0 : shelf_view_open(rd, w->from, &now);
+	int rc;
 
-	if (rc != 0 || c->uid)
-		return rc;
+	if (c->uid)
+		return 0;
+	rc = shelf_rd_begin(w->store, w->account, &rd);
+	if (rc == 0)
+		rc = shelf_view_open(rd, w->from, &now);
+	if (rc != 0)
+		goto out;
 	present = shelf_uidset_copy(w->uids);
 	shelf_view_retain(now, present);
 	missing = shelf_uidset_count(w->uids) - shelf_uidset_count(present);
 	shelf_uidset_free(&present);
+	rc = missing == 0 ? 0 : SHELF_ENOMESSAGE;
+out:
 	shelf_view_close(&now);
-	return missing == 0 ? 0 : SHELF_ENOMESSAGE;
+	shelf_rd_end(&rd);
+	return rc;
 }
 
 static enum imap_step
@@ -101,14 +111,13 @@ start(struct imap_cmd *c, bool move)
 	struct imap_session *s = c->s;
 	struct copy *w = SHELF_ARENA_NEW(&c->arena, struct copy);
 	struct shelf_span set = {0}, name = {0};
-	struct shelf_mailbox row = {0};
-	struct shelf_rd *rd = NULL;
+	struct imap_address to = {0};
 	int rc = 0;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
 	    !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	*w = (struct copy){.store = s->store, .account = s->account, .from = s->mailbox,
+	*w = (struct copy){.store = s->store, .account = s->owner, .from = s->mailbox,
 	    .move = move};
 	w->uids = shelf_uidset_new();
 	w->result.from_uids = shelf_uidset_new();
@@ -117,17 +126,14 @@ start(struct imap_cmd *c, bool move)
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, w->uids))
 		return IMAP_DONE;
-	rc = shelf_rd_begin(s->store, s->account, &rd);
+	rc = imap_address_find(s, name, &to);
 	if (rc == 0)
-		rc = shelf_mailbox_find(rd, name, &row);
-	if (rc == 0)
-		rc = find_all(c, rd);
-	shelf_rd_end(&rd);
+		rc = find_all(c);
 	if (rc == SHELF_ENOMAILBOX)
 		return imap_no(c, "TRYCREATE", "There is no such mailbox");
 	if (rc != 0)
 		return imap_err(c, rc);
-	w->to = row.id;
+	w->to = to.row.id;
 	c->run = worked;
 	return imap_work(c, work, w);
 }

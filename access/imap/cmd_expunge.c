@@ -51,7 +51,7 @@ imap_cmd_expunge(struct imap_cmd *c)
 	struct expunge *e = SHELF_ARENA_NEW(&c->arena, struct expunge);
 	struct shelf_span set = {0};
 
-	*e = (struct expunge){.store = s->store, .account = s->account, .mailbox = s->mailbox};
+	*e = (struct expunge){.store = s->store, .account = s->owner, .mailbox = s->mailbox};
 	c->data = e;
 	c->cleanup = cleanup;
 	if (c->uid) {

@@ -144,7 +144,7 @@ begin_seen(struct imap_cmd *c)
 	struct imap_fetch *f = &fc->fetch;
 
 	f->unseen = shelf_uidset_new();
-	*w = (struct seen_work){.store = c->s->store, .account = c->s->account,
+	*w = (struct seen_work){.store = c->s->store, .account = c->s->owner,
 	    .mailbox = c->s->mailbox, .uids = f->uids, .unseen = f->unseen};
 	if (shelf_uidset_count(f->uids) <= INLINE_MAX) {
 		w->rc = find_unseen(w);

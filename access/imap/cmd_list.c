@@ -225,14 +225,14 @@ print_node(struct imap_session *s, const struct list *l, const struct imap_node 
 static int
 print_status(struct imap_session *s, const struct list *l, const struct imap_node *node)
 {
-	struct shelf_mailbox row = {0};
+	struct imap_address at = {.place.account = s->account, .name = node->name};
 	struct shelf_rd *rd = NULL;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(s->store, at.place.account, &rd);
 
 	if (rc == 0)
-		rc = shelf_mailbox_get(rd, node->id, &row);
+		rc = shelf_mailbox_get(rd, node->id, &at.row);
 	if (rc == 0)
-		rc = imap_status_print(s, rd, &row, l->status);
+		rc = imap_status_print(s, rd, &at, l->status);
 	shelf_rd_end(&rd);
 	return rc == SHELF_ENOMAILBOX ? 0 : rc;
 }

@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 
+#include "imap_address.h"
 #include "imap_command.h"
 #include "imap_list.h"
 #include "imap_objectid.h"
@@ -56,12 +57,12 @@ worked(struct imap_cmd *c)
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
 	if (w->op == OP_CREATE) {
-		imap_mailbox_id(c->s, w->id, id);
+		imap_mailbox_id(w->account, w->id, id);
 		snprintf(code, sizeof code, "MAILBOXID (%s)", id);
 		return imap_ok_code(c, shelf_arena_str(&c->arena, shelf_span_str(code)),
 		    "%s completed", c->name);
 	}
-	if (w->op == OP_DELETE && w->id != 0 && w->id == c->s->mailbox)
+	if (w->op == OP_DELETE && w->id != 0 && w->id == c->s->mailbox && w->account == c->s->owner)
 		imap_unselect(c->s);
 	return imap_completed(c);
 }
@@ -166,15 +167,12 @@ enum imap_step
 imap_cmd_delete(struct imap_cmd *c)
 {
 	struct change *w = new_change(c, OP_DELETE);
-	struct shelf_mailbox row = {0};
-	struct shelf_rd *rd = NULL;
+	struct imap_address at = {0};
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	if (shelf_rd_begin(c->s->store, c->s->account, &rd) == 0 &&
-	    shelf_mailbox_find(rd, w->name, &row) == 0)
-		w->id = row.id;
-	shelf_rd_end(&rd);
+	if (imap_address_find(c->s, w->name, &at) == 0)
+		w->id = at.row.id;
 	return imap_work(c, work, w);
 }
 

@@ -121,7 +121,7 @@ imap_cmd_search(struct imap_cmd *c)
 		return IMAP_DONE;
 	if (sc->program.modseq)
 		imap_condstore_enable(c->s);
-	rc = shelf_search_new(c->s->store, c->s->account, c->s->view, sc->program.root, &sc->search);
+	rc = shelf_search_new(c->s->store, c->s->owner, c->s->view, sc->program.root, &sc->search);
 	if (rc != 0)
 		return imap_err(c, rc);
 	c->run = run;

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "imap_address.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
 #include "imap_objectid.h"
@@ -23,7 +24,7 @@ enum { CLAIM_TRIES = 3 };
 
 struct select {
 	bool examine, condstore;
-	uint32_t mailbox;
+	uint32_t account, mailbox;
 	struct imap_claim claim;
 	unsigned tries;
 	/* QRESYNC */
@@ -51,6 +52,7 @@ imap_unselect(struct imap_session *s)
 	shelf_uidset_free(&s->recent);
 	shelf_uidset_free(&s->saved);
 	imap_sync_stop(s);
+	s->owner = 0;
 	s->mailbox = 0;
 	s->read_only = false;
 	s->inbox = false;
@@ -135,6 +137,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 		rc = shelf_view_open(rd, row->id, &s->view);
 	if (rc != 0)
 		goto out;
+	s->owner = sel->account;
 	s->mailbox = row->id;
 	/* RFC 7162 3.2.5: of another mailbox by this name nothing is known. */
 	sel->resync = sel->resync && sel->uidvalidity == row->uidvalidity;
@@ -153,7 +156,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	imap_untagged(s, "OK [UIDNEXT %u] Predicted next UID", row->uidnext);
 	imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Highest mod-sequence",
 	    shelf_view_modseq(s->view));
-	imap_mailbox_id(s, row->id, id);
+	imap_mailbox_id(s->owner, row->id, id);
 	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
 	if (unseen_seq != 0)
 		imap_untagged(s, "OK [UNSEEN %u] First unseen", unseen_seq);
@@ -170,7 +173,7 @@ open_mailbox(struct imap_cmd *c)
 	struct shelf_mailbox row = {0};
 	struct shelf_rd *rd = NULL;
 	bool again = false;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(s->store, sel->account, &rd);
 
 	if (rc == 0)
 		rc = shelf_mailbox_get(rd, sel->mailbox, &row);
@@ -268,8 +271,7 @@ start(struct imap_cmd *c, bool examine)
 	struct imap_session *s = c->s;
 	struct select *sel = SHELF_ARENA_NEW(&c->arena, struct select);
 	struct shelf_span name = {0};
-	struct shelf_mailbox row = {0};
-	struct shelf_rd *rd = NULL;
+	struct imap_address at = {0};
 	int rc = 0;
 
 	c->data = sel;
@@ -284,19 +286,17 @@ start(struct imap_cmd *c, bool examine)
 	if (sel->condstore)
 		s->condstore = true;
 	s->recent = shelf_uidset_new(); /* claims may add to it more than once */
-	rc = shelf_rd_begin(s->store, s->account, &rd);
-	if (rc == 0)
-		rc = shelf_mailbox_find(rd, name, &row);
-	shelf_rd_end(&rd);
+	rc = imap_address_find(s, name, &at);
 	if (rc != 0)
 		return imap_err(c, rc);
 	c->run = open_mailbox;
 	sel->examine = examine;
-	sel->mailbox = row.id;
+	sel->account = at.place.account;
+	sel->mailbox = at.row.id;
 	if (examine)
 		return open_mailbox(c);
-	sel->claim = (struct imap_claim){.store = s->store, .account = s->account,
-	    .mailbox = row.id};
+	sel->claim = (struct imap_claim){.store = s->store, .account = sel->account,
+	    .mailbox = sel->mailbox};
 	return imap_work(c, imap_claim_run, &sel->claim);
 }
 
@@ -356,7 +356,7 @@ imap_cmd_close(struct imap_cmd *c)
 	if (s->read_only)
 		return imap_cmd_unselect(c);
 	cl = SHELF_ARENA_NEW(&c->arena, struct close);
-	*cl = (struct close){s->store, s->account, s->mailbox, 0};
+	*cl = (struct close){s->store, s->owner, s->mailbox, 0};
 	c->data = cl;
 	c->run = closed;
 	return imap_work(c, close_work, cl);

@@ -13,7 +13,8 @@
 struct source {
 	struct imap_session *s;
 	struct shelf_rd *rd;
-	const struct shelf_mailbox *row;
+	const struct imap_address *at;
+	const struct shelf_mailbox *row; /* at's */
 };
 
 typedef int item_fn(const struct source *from, uint64_t *out);
@@ -147,23 +148,24 @@ imap_status_parse(struct imap_parser *p, unsigned *items_out)
 }
 
 static void
-print_value(struct imap_session *s, unsigned item, uint64_t value)
+print_value(const struct source *from, unsigned item, uint64_t value)
 {
+	struct imap_session *s = from->s;
 	char id[IMAP_OBJECT_ID_BYTES];
 
 	if (items[item].get != item_mailboxid) {
 		imap_outf(s, "%s %llu", items[item].name, (unsigned long long)value);
 		return;
 	}
-	imap_mailbox_id(s, (uint32_t)value, id);
+	imap_mailbox_id(from->at->place.account, (uint32_t)value, id);
 	imap_outf(s, "%s (%s)", items[item].name, id);
 }
 
 int
-imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shelf_mailbox *row,
+imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct imap_address *a,
     unsigned wanted)
 {
-	const struct source from = {s, rd, row};
+	const struct source from = {s, rd, a, &a->row};
 	uint64_t values[ITEMS] = {0};
 	const char *blank = "";
 	unsigned i = 0;
@@ -175,13 +177,13 @@ imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shel
 	if (rc != 0)
 		return rc;
 	imap_out_str(s, "* STATUS ");
-	imap_out_mailbox(s, row->name);
+	imap_out_mailbox(s, a->name);
 	imap_out_str(s, " (");
 	for (i = 0; i < ITEMS; i++) {
 		if ((wanted >> i & 1) == 0)
 			continue;
 		imap_out_str(s, blank);
-		print_value(s, i, values[i]);
+		print_value(&from, i, values[i]);
 		blank = " ";
 	}
 	imap_out_str(s, ")\r\n");
@@ -191,7 +193,7 @@ imap_status_print(struct imap_session *s, struct shelf_rd *rd, const struct shel
 enum imap_step
 imap_cmd_status(struct imap_cmd *c)
 {
-	struct shelf_mailbox row = {0};
+	struct imap_address at = {0};
 	struct shelf_span name = {0};
 	struct shelf_rd *rd = NULL;
 	unsigned wanted = 0;
@@ -200,11 +202,9 @@ imap_cmd_status(struct imap_cmd *c)
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_sp(&c->p) ||
 	    !imap_status_parse(&c->p, &wanted) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	rc = shelf_rd_begin(c->s->store, c->s->account, &rd);
+	rc = imap_address_open(c->s, name, &at, &rd);
 	if (rc == 0)
-		rc = shelf_mailbox_find(rd, name, &row);
-	if (rc == 0)
-		rc = imap_status_print(c->s, rd, &row, wanted);
+		rc = imap_status_print(c->s, rd, &at, wanted);
 	shelf_rd_end(&rd);
 	return rc == 0 ? imap_completed(c) : imap_err(c, rc);
 }

@@ -200,7 +200,7 @@ imap_cmd_store(struct imap_cmd *c)
 	    !imap_parse_store_flags(&c->p, &flags) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	w->store = s->store;
-	w->account = s->account;
+	w->account = s->owner;
 	w->mailbox = s->mailbox;
 	w->change.flags = flags.flags;
 	w->change.keywords = flags.keywords;

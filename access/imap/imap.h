@@ -65,6 +65,7 @@ struct imap_session {
 
 	/* The selected mailbox; view is NULL when none is. */
 	struct shelf_view *view;
+	uint32_t owner;            /* the account it is of */
 	uint32_t mailbox;
 	bool read_only;            /* EXAMINE */
 	bool inbox;                /* it was selected under this name */

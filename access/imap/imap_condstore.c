@@ -86,7 +86,7 @@ imap_changes_begin(struct imap_session *s, uint64_t since, struct imap_changes *
 {
 	*ch = (struct imap_changes){
 	    .store = s->store,
-	    .account = s->account,
+	    .account = s->owner,
 	    .mailbox = s->mailbox,
 	    .since = since,
 	    .below = shelf_view_uidnext(s->view),
@@ -141,7 +141,7 @@ imap_condstore_removed(struct imap_cmd *c)
 	struct shelf_mailbox row = {0};
 	struct shelf_rd *rd = NULL;
 	char code[48];
-	int rc = s->qresync ? shelf_rd_begin(s->store, s->account, &rd) : SHELF_EMISSING;
+	int rc = s->qresync ? shelf_rd_begin(s->store, s->owner, &rd) : SHELF_EMISSING;
 
 	/* The reply is written behind a refresh from a later snapshot than this one. */
 	if (rc == 0)

@@ -226,7 +226,7 @@ modseq_of(struct imap_session *s, uint32_t uid)
 	struct shelf_rd *rd = NULL;
 	uint64_t modseq = 0;
 
-	if (shelf_rd_begin(s->store, s->account, &rd) == 0 &&
+	if (shelf_rd_begin(s->store, s->owner, &rd) == 0 &&
 	    shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m) == 0 && m.uid == uid)
 		modseq = m.modseq;
 	shelf_rd_end(&rd);

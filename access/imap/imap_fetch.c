@@ -29,7 +29,7 @@ end_slice(struct imap_fetch *f)
 static int
 need_rd(struct imap_fetch *f)
 {
-	return f->rd != NULL ? 0 : shelf_rd_begin(f->s->store, f->s->account, &f->rd);
+	return f->rd != NULL ? 0 : shelf_rd_begin(f->s->store, f->s->owner, &f->rd);
 }
 
 static void
@@ -113,7 +113,7 @@ load(struct imap_fetch *f)
 		imap_sync_keywords(f->s, f->keywords);
 	}
 	if (f->items.needs & IMAP_NEED_BODY) {
-		rc = shelf_body_open(f->s->store, f->s->account, f->msg.blob, &f->body);
+		rc = shelf_body_open(f->s->store, f->s->owner, f->msg.blob, &f->body);
 		if (rc != 0)
 			return rc;
 	}
@@ -128,7 +128,7 @@ scan(struct imap_fetch *f)
 {
 	struct shelf_span piece;
 	int rc = f->body != NULL ? 0 :
-	    shelf_body_open(f->s->store, f->s->account, f->msg.blob, &f->body);
+	    shelf_body_open(f->s->store, f->s->owner, f->msg.blob, &f->body);
 
 	if (rc == 0)
 		rc = shelf_body_read(f->body, f->done, SCAN_MAX_BYTES, &piece);

@@ -11,9 +11,9 @@
 #include "imap_objectid.h"
 
 void
-imap_mailbox_id(const struct imap_session *s, uint32_t mailbox, char out[IMAP_OBJECT_ID_BYTES])
+imap_mailbox_id(uint32_t account, uint32_t mailbox, char out[IMAP_OBJECT_ID_BYTES])
 {
-	snprintf(out, IMAP_OBJECT_ID_BYTES, "F%x-%x", s->account, mailbox);
+	snprintf(out, IMAP_OBJECT_ID_BYTES, "F%x-%x", account, mailbox);
 }
 
 void

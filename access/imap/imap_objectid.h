@@ -12,7 +12,7 @@
 
 enum { IMAP_OBJECT_ID_BYTES = 40 }; /* with the NUL */
 
-void imap_mailbox_id(const struct imap_session *s, uint32_t mailbox, char out[IMAP_OBJECT_ID_BYTES]);
+void imap_mailbox_id(uint32_t account, uint32_t mailbox, char out[IMAP_OBJECT_ID_BYTES]);
 void imap_email_id(const uint8_t id[16], char out[IMAP_OBJECT_ID_BYTES]);
 /* False: no message can have this id. */
 bool imap_email_id_parse(struct shelf_span text, uint8_t out[16]);

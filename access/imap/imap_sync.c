@@ -206,7 +206,7 @@ refresh(struct imap_session *s, bool may_renumber)
 	struct imap_sync *y = s->sync;
 	struct shelf_mailbox row = {0};
 	struct shelf_rd *rd = NULL;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(s->store, s->owner, &rd);
 
 	if (rc != 0)
 		return rc;
@@ -247,7 +247,7 @@ claim(struct imap_cmd *c)
 
 	if (!y->claiming && y->changes.added > 0 && !s->read_only) {
 		y->claiming = true;
-		y->claim = (struct imap_claim){.store = s->store, .account = s->account,
+		y->claim = (struct imap_claim){.store = s->store, .account = s->owner,
 		    .mailbox = s->mailbox};
 		return imap_work(c, imap_claim_run, &y->claim);
 	}
@@ -353,7 +353,7 @@ imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *w)
 	if (imap_out_full(s))
 		return 1;
 	kw = SHELF_NEW(struct shelf_keywords);
-	rc = shelf_rd_begin(s->store, s->account, &rd);
+	rc = shelf_rd_begin(s->store, s->owner, &rd);
 	if (rc == 0)
 		rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
 	if (rc == 0) {
