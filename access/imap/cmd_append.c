@@ -9,7 +9,7 @@
  * What must stay true: an octet of a message is never held here (net's buffer to the draft) and
  * never taken for a command, whatever is wrong; nothing is visible before the OK; what can be
  * refused before the octets come (size, quota, mailbox) is refused then.
- * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 4315 3; RFC 7888.
+ * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 4315 3; RFC 7888; RFC 3516 4.4.
  */
 #include "conf.h"
 #include "imap_address.h"
@@ -25,6 +25,7 @@ struct append {
 	struct shelf_append items[MESSAGES_MAX];
 	size_t n;
 	uint64_t bytes;
+	bool literal8; /* the message at hand may hold NUL */
 	struct shelf_append_result result;
 	int rc;
 };
@@ -91,8 +92,8 @@ octets(struct imap_cmd *c)
 
 	if (s->input->left > 0 && got.len == 0)
 		return IMAP_WANT_INPUT;
-	if (got.len > 0 && memchr(got.data, 0, got.len) != NULL) {
-		imap_bad(c, "NUL in the message: only BINARY could take that");
+	if (!w->literal8 && got.len > 0 && memchr(got.data, 0, got.len) != NULL) {
+		imap_bad(c, "NUL in the message: only a literal8, ~{n}, may hold that");
 		return refuse(c);
 	}
 	rc = shelf_draft_write(draft, got.data, got.len);
@@ -121,10 +122,11 @@ keep_flags(struct imap_cmd *c, struct imap_flags *flags)
 		flags->keywords[i] = shelf_arena_dup(&c->arena, flags->keywords[i]);
 }
 
-/* "[(flags) ][date-time ]{n}" */
+/* "[(flags) ][date-time ]{n}", or "~{n}" (RFC 3516 4.4) */
 static bool
 parse_message(struct imap_cmd *c, struct shelf_append *item)
 {
+	struct append *w = c->data;
 	struct imap_parser *p = &c->p;
 	struct imap_flags flags = {0};
 
@@ -134,6 +136,7 @@ parse_message(struct imap_cmd *c, struct shelf_append *item)
 	if (imap_at(p, '"') && (!imap_parse_date_time(p, &item->internaldate_s, &item->zone_min) ||
 	    !imap_parse_sp(p)))
 		return false;
+	w->literal8 = imap_try(p, '~');
 	if (!imap_at(p, '{') || !c->s->input->announced)
 		return imap_parse_fail(p, "a literal with the message is expected");
 	/* A literal that is announced stands at the end of the line; is it this one? */

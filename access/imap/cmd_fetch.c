@@ -115,6 +115,10 @@ run(struct imap_cmd *c)
 		return imap_no(c, "SERVERBUG",
 		    "some messages are damaged in the store and were left out");
 	}
+	if (f->unknown_cte) {
+		return imap_no(c, "UNKNOWN-CTE",
+		    "some messages have a part in an unknown encoding and were left out");
+	}
 	if (f->missing && !c->uid)
 		return imap_no(c, "EXPUNGEISSUED", "some messages do not exist any more");
 	return imap_completed(c);

@@ -3,7 +3,8 @@
  *
  *   NEXT     load() finds the message: flags, row       gone for good: passed over, f->missing
  *   RECORD   get_record() decodes the part tree, or scan() makes it again from the bytes
- *   PREPARE  imap_section_prepare() for each section    damage: passed over, f->damaged
+ *   PREPARE  imap_section_prepare() for each section    damage: passed over, f->damaged; an encoding
+ *                                                       nobody knows: passed over, f->unknown_cte
  *   PRINT    "* n FETCH (" items ")"
  *
  * Between any two steps the fetch may stop: after SLICE_MS of work, or when the client does not take its
@@ -38,7 +39,7 @@ end_message(struct imap_fetch *f)
 	shelf_body_close(&f->body);
 	mime_scan_free(&f->scan);
 	for (size_t i = 0; i < f->items.n; i++)
-		shelf_buf_free(&f->items.item[i].slice.subset);
+		shelf_buf_free(&f->items.item[i].slice.output);
 	shelf_buf_clear(&f->piece);
 	shelf_arena_reset(&f->arena);
 	f->held_bytes = 0;
@@ -216,7 +217,7 @@ print(struct imap_fetch *f)
 		imap_out_str(f->s, f->at == 0 ? "" : " ");
 		item->row->print(f, item);
 	}
-	if (item->is_section) {
+	if (item->is_section && !item->size_only) {
 		rc = imap_section_write(f, item);
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
@@ -274,6 +275,8 @@ pass_over(struct imap_fetch *f, int rc)
 {
 	if (rc == SHELF_ENOMESSAGE) {
 		f->missing = true;
+	} else if (rc == SHELF_ECANNOT) {
+		f->unknown_cte = true;
 	} else if (rc == SHELF_ECORRUPT) {
 		if (f->damaged == 0)
 			f->damaged = rc;

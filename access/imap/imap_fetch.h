@@ -34,6 +34,7 @@ struct imap_section {
 	size_t nnames;
 	bool partial;
 	uint64_t start, count;
+	bool decode; /* BINARY: the transfer encoding undone */
 };
 
 enum imap_fetch_need { /* bits */
@@ -61,16 +62,20 @@ struct imap_fetch_row {
 /* Where the value of a section lies, for the message at hand. */
 struct imap_slice {
 	bool nil;            /* no such part */
-	uint64_t offset, len; /* of the section in the message, before subsetting and partial */
-	uint64_t total;      /* octets after subsetting */
+	uint64_t offset, len; /* of the section in the message, before filtering and partial */
+	struct shelf_span encoding; /* of the part, when the section is to be decoded */
+	bool filtered;       /* not the bytes as they are: fields of a header, or decoded */
+	uint64_t total;      /* octets after filtering */
 	uint64_t from, size; /* what is sent: SIZE octets of the TOTAL, beginning at FROM */
-	bool held;           /* the subset is complete in `subset` */
-	struct shelf_buf subset;
+	bool nul;            /* a decoded section has NUL among what is sent */
+	bool held;           /* what the filter gave is complete in `output` */
+	struct shelf_buf output;
 };
 
 struct imap_fetch_item {
 	const struct imap_fetch_row *row;
 	bool is_section;
+	bool size_only; /* BINARY.SIZE: prepared, never written */
 	struct imap_section section;
 	struct imap_slice slice;
 };
@@ -123,13 +128,14 @@ struct imap_fetch {
 	bool begun;                    /* that item: range found; or its literal's head written */
 	uint64_t done;                 /* that item: octets of the message verified, filtered, sent */
 	uint64_t passed;               /* that item: octets that came out of the filter */
-	size_t held_bytes;             /* of all subsets held */
+	size_t held_bytes;             /* of all outputs held */
 	struct shelf_arena arena;
 	struct shelf_msg msg;
 	const struct mime_part *root;
 	struct shelf_body *body;
 	struct mime_scan *scan;
-	struct imap_header_filter filter; /* while a subset is counted or written */
+	struct imap_header_filter filter; /* while a filtered section is counted or written */
+	struct mime_decoder decoder;   /* likewise */
 	struct shelf_buf piece;
 
 	struct shelf_rd *rd;           /* of this slice, or NULL */
@@ -138,6 +144,7 @@ struct imap_fetch {
 	int64_t deadline_ms;
 	int damaged;                   /* first error of a message that could not be read, or 0 */
 	bool missing;                  /* a message is gone for good */
+	bool unknown_cte;              /* a part was to be decoded that nobody can */
 };
 /*
  * imap_fetch_run(f)

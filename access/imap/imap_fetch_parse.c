@@ -138,6 +138,25 @@ imap_fetch_parse_section(struct imap_parser *p, struct imap_fetch_item *item)
 	return imap_section_parse(p, &item->section);
 }
 
+/* RFC 3516 7, section-binary: part numbers and nothing else. */
+bool
+imap_fetch_parse_binary(struct imap_parser *p, struct imap_fetch_item *item)
+{
+	if (!imap_fetch_parse_section(p, item))
+		return false;
+	item->section.decode = true;
+	return item->section.what == IMAP_SECTION_ALL ||
+	    imap_parse_fail(p, "BINARY takes part numbers only");
+}
+
+bool
+imap_fetch_parse_binary_size(struct imap_parser *p, struct imap_fetch_item *item)
+{
+	item->size_only = true;
+	return imap_fetch_parse_binary(p, item) &&
+	    (!item->section.partial || imap_parse_fail(p, "BINARY.SIZE is of the whole part"));
+}
+
 bool
 imap_fetch_parse_nothing(struct imap_parser *p, struct imap_fetch_item *item)
 {

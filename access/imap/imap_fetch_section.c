@@ -1,11 +1,13 @@
 /*
- * imap_fetch_section.c - BODY[...]: a section found in the part tree, read, cut and sent
+ * imap_fetch_section.c - BODY[...] and BINARY[...]: a section found, read, cut and sent
  *
- * Every section is a slice of the stored message, or (HEADER.FIELDS) lines of one. Before the first octet
- * of a message's response is written all its slices have been read through once (prepare), so that
- * damage is known in time; the octets are then read again as the client takes them (write). Of a message
- * one frame is held, of subsets HELD_MAX_BYTES; a larger subset is filtered a second time instead.
- * NUL is no octet of a literal (RFC 9051 9, CHAR8): it is sent as 0x80, so that lengths stay.
+ * Every section is a slice of the stored message, or what a filter makes of one: chosen lines of a header
+ * (HEADER.FIELDS), a part decoded (BINARY). Before the first octet of a message's response is written all
+ * its slices have been read through once (prepare), so that damage, sizes and NULs are known in time; the
+ * octets are then read again as the client takes them (write). Of a message one frame is held, of filters'
+ * output HELD_MAX_BYTES; what is larger is filtered a second time instead.
+ * NUL is no octet of a literal (RFC 9051 9, CHAR8): BODY[] sends it as 0x80, so that lengths stay; BINARY[]
+ * sends a literal8 when there is one.
  */
 #include <inttypes.h>
 
@@ -33,7 +35,7 @@ imap_fetch_print_section(struct imap_fetch *f, const struct imap_fetch_item *ite
 	    "MIME"};
 	const struct imap_section *section = &item->section;
 
-	imap_out_str(f->s, "BODY[");
+	imap_out_str(f->s, item->size_only ? "BINARY.SIZE[" : section->decode ? "BINARY[" : "BODY[");
 	for (size_t i = 0; i < section->npath; i++)
 		imap_outf(f->s, "%s%" PRIu32, i == 0 ? "" : ".", section->path[i]);
 	if (section->npath > 0 && section->what != IMAP_SECTION_ALL)
@@ -44,6 +46,8 @@ imap_fetch_print_section(struct imap_fetch *f, const struct imap_fetch_item *ite
 	imap_out_str(f->s, "]");
 	if (section->partial)
 		imap_outf(f->s, "<%" PRIu64 ">", section->start);
+	if (item->size_only)
+		imap_outf(f->s, " %" PRIu64, item->slice.total);
 }
 
 void
@@ -115,6 +119,7 @@ imap_section_resolve(const struct imap_section *section, const struct mime_part 
 
 	out->nil = true;
 	out->offset = out->len = out->total = out->from = out->size = 0;
+	out->encoding = shelf_span(NULL, 0);
 	if (section->npath == 0 && section->what == IMAP_SECTION_ALL) {
 		set_range(out, 0, message_size);
 		return;
@@ -132,6 +137,9 @@ imap_section_resolve(const struct imap_section *section, const struct mime_part 
 		if (part == NULL)
 			return;
 	}
+	/* What has parts has no encoding of its own (RFC 2045 6.4). */
+	if (section->decode && part->child == NULL)
+		out->encoding = part->encoding;
 	if (section->what == IMAP_SECTION_ALL || section->what == IMAP_SECTION_TEXT)
 		set_range(out, part->body_offset, part->body_len);
 	else
@@ -151,11 +159,21 @@ imap_section_cut(const struct imap_section *section, struct imap_slice *slice)
 		slice->size = section->count;
 }
 
+/* ---- Filters ------------------------------------------------------------------------------------ */
+
 static bool
-is_subset(const struct imap_fetch_item *item)
+is_fields(const struct imap_section *section)
 {
-	return item->section.what == IMAP_SECTION_FIELDS ||
-	    item->section.what == IMAP_SECTION_FIELDS_NOT;
+	return section->what == IMAP_SECTION_FIELDS || section->what == IMAP_SECTION_FIELDS_NOT;
+}
+
+static void
+begin_filter(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	if (is_fields(&item->section))
+		imap_header_init(&f->filter, &item->section);
+	else
+		mime_decoder_init(&f->decoder, item->slice.encoding);
 }
 
 /* ---- Prepare -------------------------------------------------------------------------------------- */
@@ -177,10 +195,11 @@ at_most(uint64_t n, uint64_t max)
 	return n < max ? n : max;
 }
 
-/* The next piece of the header goes through the filter into f->piece. */
+/* The next piece of the slice goes through the filter into f->piece. */
 static int
-filter_piece(struct imap_fetch *f, const struct imap_slice *slice)
+filter_piece(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
+	const struct imap_slice *slice = &item->slice;
 	struct shelf_span piece;
 	int rc = read_piece(f, slice->offset + f->done,
 	    at_most(slice->len - f->done, PIECE_MAX_BYTES), &piece);
@@ -188,25 +207,53 @@ filter_piece(struct imap_fetch *f, const struct imap_slice *slice)
 	if (rc != 0)
 		return rc;
 	shelf_buf_clear(&f->piece);
-	imap_header_feed(&f->filter, piece, &f->piece);
 	f->done += piece.len;
+	if (is_fields(&item->section)) {
+		imap_header_feed(&f->filter, piece, &f->piece);
+	} else {
+		mime_decoder_feed(&f->decoder, piece.data, piece.len, &f->piece);
+		if (f->done == slice->len)
+			mime_decoder_end(&f->decoder, &f->piece);
+	}
 	return 0;
 }
 
-static int
-count_subset(struct imap_fetch *f, struct imap_slice *slice)
+/* What of f->piece, which begins AT octets behind the filter's first, is to be sent. */
+static struct shelf_span
+chosen(const struct imap_fetch *f, const struct imap_section *section, uint64_t at)
 {
-	int rc = filter_piece(f, slice);
+	uint64_t start = section->partial ? section->start : 0;
+	uint64_t count = section->partial ? section->count : UINT64_MAX;
+	uint64_t first = at_most(at < start ? start - at : 0, f->piece.len);
+	uint64_t before = at > start ? at - start : 0; /* octets sent already */
+	uint64_t len = at_most(f->piece.len - first, before < count ? count - before : 0);
+
+	return shelf_span(f->piece.data + first, (size_t)len);
+}
+
+static bool
+has_nul(struct shelf_span octets)
+{
+	return octets.len > 0 && memchr(octets.data, 0, octets.len) != NULL;
+}
+
+static int
+count_filtered(struct imap_fetch *f, struct imap_fetch_item *item)
+{
+	struct imap_slice *slice = &item->slice;
+	int rc = filter_piece(f, item);
 
 	if (rc != 0)
 		return rc;
+	slice->nul = slice->nul || (item->section.decode &&
+	    has_nul(chosen(f, &item->section, slice->total)));
 	slice->total += f->piece.len;
 	if (slice->held && f->held_bytes + f->piece.len <= HELD_MAX_BYTES) {
 		f->held_bytes += f->piece.len;
-		shelf_buf_add_span(&slice->subset, shelf_buf_span(&f->piece));
+		shelf_buf_add_span(&slice->output, shelf_buf_span(&f->piece));
 	} else if (slice->held) {
-		f->held_bytes -= slice->subset.len;
-		shelf_buf_free(&slice->subset);
+		f->held_bytes -= slice->output.len;
+		shelf_buf_free(&slice->output);
 		slice->held = false;
 	}
 	return 0;
@@ -214,14 +261,35 @@ count_subset(struct imap_fetch *f, struct imap_slice *slice)
 
 /* A range of one frame is still held by the body when it is written. */
 static int
-verify(struct imap_fetch *f, const struct imap_slice *slice)
+verify(struct imap_fetch *f, struct imap_fetch_item *item)
 {
+	struct imap_slice *slice = &item->slice;
 	struct shelf_span piece;
 	int rc = read_piece(f, slice->offset + slice->from + f->done, slice->size - f->done, &piece);
 
-	if (rc == 0)
-		f->done += piece.len;
-	return rc;
+	if (rc != 0)
+		return rc;
+	slice->nul = slice->nul || (item->section.decode && has_nul(piece));
+	f->done += piece.len;
+	return 0;
+}
+
+/* How a section that is to be decoded gets there. RFC 3516 4.3: no guess at what is unknown. */
+static int
+choose_decoding(struct imap_slice *slice)
+{
+	static const char *const plain[] = {"7bit", "8bit", "binary"};
+	struct shelf_span encoding = slice->encoding;
+
+	if (encoding.len == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+		if (shelf_span_is(encoding, plain[i]))
+			return 0;
+	}
+	slice->filtered = true;
+	return shelf_span_is(encoding, "base64") || shelf_span_is(encoding, "quoted-printable") ?
+	    0 : SHELF_ECANNOT;
 }
 
 static int
@@ -229,20 +297,35 @@ begin_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 {
 	struct imap_slice *slice = &item->slice;
 	uint64_t size = shelf_body_size(f->body);
+	int rc = 0;
 
 	imap_section_resolve(&item->section, f->root, size, slice);
 	f->begun = true;
 	f->done = 0;
 	if (slice->offset > size || slice->len > size - slice->offset)
 		return SHELF_ECORRUPT;
-	slice->held = is_subset(item);
-	if (slice->held) {
-		imap_header_init(&f->filter, &item->section);
+	slice->filtered = is_fields(&item->section);
+	slice->nul = false;
+	if (item->section.decode)
+		rc = choose_decoding(slice);
+	slice->held = slice->filtered && !item->size_only;
+	if (slice->filtered) {
+		begin_filter(f, item);
 	} else {
 		slice->total = slice->len;
 		imap_section_cut(&item->section, slice);
 	}
-	return 0;
+	return rc;
+}
+
+/* What was filtered holds all that is asked for: the rest of a decoded part need not be looked at. */
+static bool
+is_enough(const struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	const struct imap_section *section = &item->section;
+
+	return f->done == item->slice.len || (section->decode && section->partial &&
+	    item->slice.total >= section->start + section->count);
 }
 
 int
@@ -253,15 +336,15 @@ imap_section_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 
 	if (rc != 0)
 		return rc;
-	if (is_subset(item)) {
+	if (slice->filtered) {
 		if (f->done < slice->len)
-			rc = count_subset(f, slice);
-		if (rc != 0 || f->done < slice->len)
+			rc = count_filtered(f, item);
+		if (rc != 0 || !is_enough(f, item))
 			return rc != 0 ? rc : 1;
 		imap_section_cut(&item->section, slice);
 	} else {
 		if (f->done < slice->size)
-			rc = verify(f, slice);
+			rc = verify(f, item);
 		if (rc != 0 || f->done < slice->size)
 			return rc != 0 ? rc : 1;
 	}
@@ -272,9 +355,9 @@ imap_section_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 /* ---- Write ----------------------------------------------------------------------------------------- */
 
 static void
-out_octets(struct imap_fetch *f, struct shelf_span octets)
+out_octets(struct imap_fetch *f, const struct imap_slice *slice, struct shelf_span octets)
 {
-	if (octets.len > 0 && memchr(octets.data, 0, octets.len) != NULL) {
+	if (!slice->nul && has_nul(octets)) {
 		struct shelf_buf copy = {0};
 
 		shelf_buf_add_span(&copy, octets);
@@ -289,22 +372,17 @@ out_octets(struct imap_fetch *f, struct shelf_span octets)
 	}
 }
 
-/* f->passed octets came out of the filter before; of this piece only what lies in from..from + size. */
 static int
-write_filtered(struct imap_fetch *f, const struct imap_slice *slice)
+write_filtered(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
-	uint64_t first, last, end = slice->from + slice->size;
-	int rc = f->done < slice->len ? filter_piece(f, slice) : SHELF_ECORRUPT;
+	const struct imap_slice *slice = &item->slice;
+	int rc = f->done < slice->len ? filter_piece(f, item) : SHELF_ECORRUPT;
 
 	if (rc != 0)
 		return rc;
-	first = f->passed < slice->from ? slice->from - f->passed : 0;
-	first = at_most(first, f->piece.len);
-	last = at_most(end - f->passed, f->piece.len);
-	if (last > first)
-		out_octets(f, shelf_span(f->piece.data + first, (size_t)(last - first)));
+	out_octets(f, slice, chosen(f, &item->section, f->passed));
 	f->passed += f->piece.len;
-	return f->passed < end;
+	return f->passed < slice->from + slice->size;
 }
 
 static int
@@ -316,7 +394,7 @@ write_range(struct imap_fetch *f, const struct imap_slice *slice)
 
 	if (rc != 0)
 		return rc;
-	out_octets(f, piece);
+	out_octets(f, slice, piece);
 	f->done += piece.len;
 	return f->done < slice->size;
 }
@@ -332,18 +410,19 @@ imap_section_write(struct imap_fetch *f, struct imap_fetch_item *item)
 		return 0;
 	}
 	if (!f->begun) {
-		imap_out_str(f->s, " ");
+		imap_out_str(f->s, slice->nul ? " ~" : " ");
 		imap_out_literal(f->s, slice->size);
 		f->begun = true;
 		f->done = f->passed = 0;
-		if (is_subset(item) && !slice->held)
-			imap_header_init(&f->filter, &item->section);
+		if (slice->filtered && !slice->held)
+			begin_filter(f, item);
 	}
-	if (is_subset(item) && slice->held) {
-		out_octets(f, shelf_span(slice->subset.data + slice->from, (size_t)slice->size));
+	if (slice->held) {
+		out_octets(f, slice,
+		    shelf_span(slice->output.data + slice->from, (size_t)slice->size));
 		rc = 0;
-	} else if (is_subset(item)) {
-		rc = write_filtered(f, slice);
+	} else if (slice->filtered) {
+		rc = write_filtered(f, item);
 	} else {
 		rc = write_range(f, slice);
 	}

@@ -107,10 +107,11 @@ class Imap(Wire):
         return untagged
 
     def append_start(self, mailbox, message, more=""):
-        """With a non-synchronising literal, so that many can be under way."""
+        """With a non-synchronising literal, so that many can be under way; NUL takes a literal8."""
         self.count += 1
         tag = "t%d" % self.count
-        head = "%s APPEND %s %s{%d+}\r\n" % (tag, mailbox, more, len(message))
+        eight = "~" if b"\0" in message else ""
+        head = "%s APPEND %s %s%s{%d+}\r\n" % (tag, mailbox, more, eight, len(message))
         self.send(head.encode() + message + b"\r\n")
         return tag
 
