@@ -24,6 +24,7 @@ struct shelf_search {
 	struct shelf_arena arena;         /* of the plan */
 	struct shelf_uidset *todo;        /* candidates */
 	uint32_t next;                    /* where to go on in todo; 0: the end */
+	struct shelf_progress progress;
 	bool busy;                        /* subject is half done */
 	bool scanning;
 	bool damaged;                     /* a message was passed over */
@@ -59,6 +60,7 @@ shelf_search_new(struct shelf_store *store, uint32_t account, const struct shelf
 		shelf_view_uids(view, s->todo);
 	}
 	s->next = shelf_uidset_next(s->todo, 1);
+	s->progress.total = shelf_uidset_count(s->todo);
 	s->subject.arena = &s->message_arena;
 	s->subject.now_s = shelf_now_s();
 	if ((rc = shelf_view_error(view)) != 0)
@@ -79,6 +81,12 @@ shelf_search_max_modseq(const struct shelf_search *search)
 	return search->max_modseq;
 }
 
+struct shelf_progress
+shelf_search_progress(const struct shelf_search *search)
+{
+	return search->progress;
+}
+
 /* ---- One message -------------------------------------------------------------------------------- */
 
 static void
@@ -88,6 +96,7 @@ end_message(struct shelf_search *s)
 	shelf_arena_reset(&s->message_arena);
 	s->busy = s->scanning = false;
 	s->subject.record = NULL;
+	s->progress.done++;
 	s->next = s->next == UINT32_MAX ? 0 : shelf_uidset_next(s->todo, s->next + 1);
 }
 

@@ -65,6 +65,11 @@ SHELF_CHECK int shelf_search_run(struct shelf_search *search, unsigned budget_ms
 /* Uids found so far; lives as long as SEARCH. */
 const struct shelf_uidset *shelf_search_found(const struct shelf_search *search);
 uint64_t shelf_search_max_modseq(const struct shelf_search *search); /* of those found */
+/* How far it is, between any two slices: messages looked at, of how many (INPROGRESS, RFC 9585). */
+struct shelf_progress {
+	uint32_t done, total;
+};
+struct shelf_progress shelf_search_progress(const struct shelf_search *search);
 void shelf_search_free(struct shelf_search **search);
 
 /* Does TEXT hold PATTERN, as a search compares them? Both are UTF-8; an empty pattern is everywhere. */

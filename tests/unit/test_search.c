@@ -279,9 +279,14 @@ search(const struct shelf_key *key, unsigned budget_ms, struct shelf_buf *text)
 	int rc;
 
 	ck_assert_int_eq(shelf_search_new(store, account, view, key, &s), 0);
-	while ((rc = shelf_search_run(s, budget_ms)) == 1)
+	ck_assert_uint_eq(shelf_search_progress(s).done, 0);
+	while ((rc = shelf_search_run(s, budget_ms)) == 1) {
 		slices++;
+		ck_assert_uint_lt(shelf_search_progress(s).done, shelf_search_progress(s).total);
+	}
 	ck_assert_int_eq(rc, 0);
+	ck_assert_uint_le(shelf_search_progress(s).total, shelf_view_count(view));
+	ck_assert_uint_eq(shelf_search_progress(s).done, shelf_search_progress(s).total);
 	ck_assert_int_eq(shelf_search_run(s, 1), 0);
 	shelf_buf_clear(text);
 	shelf_uidset_print(shelf_search_found(s), text);
