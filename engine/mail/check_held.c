@@ -1,5 +1,6 @@
 /*
- * check_held.c - held messages: their blobs (invariant 4), their dates of removal (7), their sum (2)
+ * check_held.c - held messages: their blobs (invariant 4), their dates of removal (7), their sum (2); notes of
+ * where messages went (16)
  *
  * GONE and DUE say nothing of changes themselves, so they are read in slices for as long as the account's
  * row stays as it is: what holds a message takes a modseq, what lets one go counts it there. The guard moves
@@ -18,7 +19,7 @@ begin(struct check_walk *w)
 
 	w->again += h->begun;
 	h->begun = true;
-	h->rows_done = false;
+	h->rows_done = h->dates_done = false;
 	h->acct = w->acct;
 	h->at.len = 0;
 	h->messages = h->bytes = h->noted = 0;
@@ -88,6 +89,44 @@ take_due(struct check_walk *w, struct shelf_span key, struct shelf_span value)
 		h->dated[at - h->key] = 1;
 }
 
+/* The first message row of MAILBOX from FIRST on is not one up to LAST. */
+static bool
+none_between(struct check_walk *w, uint32_t mailbox, uint32_t first, uint32_t last)
+{
+	struct mail_key prefix = mail_key1(mailbox), from = mail_key2(mailbox, first);
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	bool none = true;
+
+	if (kv_scan_open(w->view, KV_MSG, mail_key_span(&prefix), mail_key_span(&from), &scan) != 0)
+		return true; /* damage that the mailbox's own check tells of */
+	if (kv_scan_next(&scan, &key, &value) == 1 && key.len == 8)
+		none = base_get_be32(key.data + 4) > last;
+	kv_scan_close(&scan);
+	return none;
+}
+
+/* Each row says something of this one snapshot, so it matters not what was when the one before was read. */
+static void
+take_moved(struct check_walk *w, struct shelf_span key, struct shelf_span value)
+{
+	struct mail_moved m;
+	struct mail_mbox box;
+
+	if (mail_moved_decode(key, value, &m) != 0) {
+		check_found(w->k, 16, "a note of where messages went cannot be read");
+		return;
+	}
+	/* Without a row or with a damaged one: others tell. */
+	if (mail_mbox_get(w->view, m.mailbox, &box) == 0 && m.last >= box.uidnext)
+		check_found(w->k, 16, "mailbox %u uid %u: went elsewhere, and was never given", m.mailbox, m.last);
+	if (mail_mbox_get(w->view, m.to, &box) == 0 && m.to_first + (m.last - m.first) >= box.uidnext)
+		check_found(w->k, 16, "mailbox %u uid %u: went to uids of mailbox %u that were never given", m.mailbox,
+			    m.first, m.to);
+	if (m.modseq > w->acct.modseq || !none_between(w, m.mailbox, m.first, m.last))
+		check_found(w->k, 16, "mailbox %u uid %u: went elsewhere, and is there", m.mailbox, m.first);
+}
+
 typedef void take_fn(struct check_walk *w, struct shelf_span key, struct shelf_span value);
 
 /* Goes on behind h->at. 1: time is up. */
@@ -118,8 +157,10 @@ read_table(struct check_walk *w, enum kv_table table, take_fn *take)
 		return 1;
 	h->at.len = 0;
 	if (check_is_damage(rc)) {
-		check_found(w->k, 7, "%s of held messages cannot be read",
-			    table == KV_GONE ? "rows" : "dates");
+		check_found(w->k, table == KV_MOVED ? 16 : 7, "%s cannot be read",
+			    table == KV_GONE  ? "rows of held messages"
+			    : table == KV_DUE ? "dates of held messages"
+					      : "notes of where messages went");
 		rc = 0;
 	}
 	return rc;
@@ -166,11 +207,15 @@ check_held_read(struct check_walk *w)
 	w->counted.noted += h->noted;
 	if (w->going || w->sums_only)
 		return 0;
+	if (h->dates_done)
+		return read_table(w, KV_MOVED, take_moved);
 	if ((rc = read_table(w, KV_DUE, take_due)) != 0)
 		return rc;
+	h->dates_done = true;
 	for (size_t i = 0; i < h->messages; i++)
 		if (h->dated[i] == 0)
 			check_found(w->k, 7, "mailbox %u uid %u: held without a date of removal",
 				    (uint32_t)(h->key[i] >> 32), (uint32_t)h->key[i]);
-	return check_guard(w);
+	rc = check_guard(w);
+	return rc != 0 ? rc : read_table(w, KV_MOVED, take_moved);
 }

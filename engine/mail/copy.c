@@ -23,6 +23,7 @@ struct copying {
 	uint32_t first, next; /* this slice begins at FIRST; the next one at NEXT, 0: done */
 	uint32_t end;	      /* UIDNEXT of FROM in the first slice */
 	uint32_t present;
+	struct mail_moved moved; /* for sessions that show FROM and have not been told */
 	/* Keyword numbers of FROM to those of TO; UINT32_MAX: not looked up yet. */
 	uint32_t keyword[SHELF_KEYWORDS_MAX];
 };
@@ -103,6 +104,8 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 		to->row.deleted_bytes += msg.size;
 	shelf_uidset_add(cp->result->from_uids, uid);
 	shelf_uidset_add(cp->result->to_uids, new_uid);
+	if (cp->move && (rc = mail_moved_add(c, &cp->moved, uid, new_uid)) != 0)
+		return rc;
 	return put_down_flags(c, to, cp, new_uid, &flags);
 }
 
@@ -159,6 +162,8 @@ copy_slice(struct mail_change *c, struct mail_open *from, struct mail_open *to, 
 			return rc;
 		left--;
 	}
+	if ((rc = mail_moved_put(c, &cp->moved)) != 0)
+		return rc;
 	if (cp->move && shelf_uidset_count(cp->result->from_uids) > 0)
 		return mail_log_vanished(c, cp->from, cp->result->from_uids);
 	return 0;
@@ -190,6 +195,7 @@ copy(struct kv_txn *txn, void *arg)
 	shelf_uidset_clear(cp->result->from_uids);
 	shelf_uidset_clear(cp->result->to_uids);
 	memset(cp->keyword, 0xff, sizeof(cp->keyword));
+	cp->moved = (struct mail_moved){.mailbox = cp->from, .to = cp->to};
 	if ((rc = mail_change_begin(&c, cp->store, txn)) != 0)
 		return rc;
 	rc = copy_open(&c, cp);

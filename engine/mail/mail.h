@@ -329,6 +329,27 @@ SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint6
 SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
 				  const struct shelf_uidset *uids);
 
+/* ---- Where messages went (moved.c) --------------------------------------------------------------------- */
+
+/* A run of uids that left MAILBOX for TO, in order. FIRST 0: none. */
+struct mail_moved {
+	uint32_t mailbox, first, last;
+	uint32_t to, to_first;
+	uint64_t modseq; /* as decoded */
+};
+/* UID went to TO_UID: into the run, which is put when it does not go on there. mailbox and to are set. */
+SHELF_CHECK int mail_moved_add(struct mail_change *c, struct mail_moved *m, uint32_t uid, uint32_t to_uid);
+SHELF_CHECK int mail_moved_put(struct mail_change *c, struct mail_moved *m);
+SHELF_CHECK int mail_moved_decode(struct shelf_span key, struct shelf_span value, struct mail_moved *m);
+/* The message that was UID in MAILBOX, present or held where it is now (AT, a run of one): 1 found. Of a present one
+ * the flags are on its page. */
+SHELF_CHECK int mail_moved_find(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_gone *out,
+				struct mail_moved *at);
+/* Is a note there that nobody needs any more? 1 yes. */
+SHELF_CHECK int mail_moved_old(struct kv_view *view);
+/* Drops up to MOST such. *MORE is set when there are more. */
+SHELF_CHECK int mail_moved_drop(struct mail_change *c, unsigned most, bool *more);
+
 /* A uidvalidity greater than any the account has given: the time, or one more than the last. */
 uint32_t mail_new_uidvalidity(struct mail_change *c);
 /* A name row as it is to be from now on; none when it neither is a mailbox nor is subscribed. A subscription

@@ -71,8 +71,8 @@ struct check_range {
 /* Held messages, as far as they have been read. */
 struct check_held {
 	struct mail_acct acct; /* as it was when reading began */
-	bool begun, rows_done;
-	struct mail_key at; /* read up to this key: of GONE, then of DUE */
+	bool begun, rows_done, dates_done;
+	struct mail_key at; /* read up to this key: of GONE, then of DUE, then of MOVED */
 	uint64_t messages, bytes, noted;
 	struct mail_sums sums;
 	uint64_t *key; /* mailbox << 32 | uid of each, ascending: 9 bytes for each held message */
@@ -99,7 +99,7 @@ struct check_walk {
 bool check_time_is_up(const struct check_walk *w);
 /* Reads a range into R->sums; R has its names. */
 SHELF_CHECK int check_range_read(struct check_walk *w, const struct mail_mbox *m, struct check_range *r);
-/* Held messages (4, 7) into w->counted. 1: time is up. */
+/* Held messages (4, 7), where others went (16); held ones into w->counted. 1: time is up. */
 SHELF_CHECK int check_held_read(struct check_walk *w);
 /* A row that refers to a blob (4). */
 void check_row_blob(struct check_walk *w, uint32_t mailbox, uint32_t uid, const struct mail_msg *m);

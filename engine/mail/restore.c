@@ -140,6 +140,7 @@ struct restoring {
 	} picked[SLICE_MESSAGES];
 	uint64_t bytes;
 	uint32_t first_uid, uidvalidity;
+	struct mail_moved moved; /* who still shows the old uids reads on */
 	uint32_t keyword[SHELF_KEYWORDS_MAX]; /* numbers there to numbers here */
 };
 
@@ -235,6 +236,8 @@ put_back(struct mail_change *c, struct mail_open *to, struct restoring *rs, stru
 		return rc;
 	if (rs->first_uid == 0)
 		rs->first_uid = uid;
+	if ((rc = mail_moved_add(c, &rs->moved, p->due->uid, uid)) != 0)
+		return rc;
 	return put_flags(c, to, rs, &p->gone, uid);
 }
 
@@ -247,6 +250,7 @@ restore_slice(struct kv_txn *txn, void *arg)
 	int rc;
 
 	rs->first_uid = 0;
+	rs->moved = (struct mail_moved){.mailbox = rs->mailbox, .to = rs->to};
 	memset(rs->keyword, 0xff, sizeof(rs->keyword));
 	if ((rc = mail_change_begin(&c, rs->store, txn)) != 0 ||
 	    (rc = mail_open(&c, rs->to, &to)) != 0 || (rc = pick(&c, rs)) != 0)
@@ -254,7 +258,7 @@ restore_slice(struct kv_txn *txn, void *arg)
 	rs->uidvalidity = to.row.uidvalidity;
 	for (unsigned i = 0; i < rs->npicked && rc == 0; i++)
 		rc = put_back(&c, &to, rs, &rs->picked[i]);
-	if (rc == 0 && (rc = mail_open_flush(&c, &to)) == 0)
+	if (rc == 0 && (rc = mail_moved_put(&c, &rs->moved)) == 0 && (rc = mail_open_flush(&c, &to)) == 0)
 		rc = mail_change_end(&c);
 out:
 	mail_close(&to);

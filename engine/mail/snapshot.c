@@ -241,6 +241,56 @@ mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out)
 	mail_msg_fill(&gone->msg, out);
 }
 
+/* Keyword numbers of the mailbox FROM, bits, become those of TO; one that TO does not have is left out. */
+static int
+translate_keywords(struct kv_view *view, uint32_t from, uint32_t to, uint64_t bits[4])
+{
+	uint64_t there[4];
+	struct mail_mbox m;
+	int rc = mail_mbox_get(view, to, &m);
+
+	if (from == to || rc == SHELF_ENOMAILBOX)
+		return 0;
+	memcpy(there, bits, sizeof(there));
+	memset(bits, 0, sizeof(there));
+	for (uint32_t k = 0; rc == 0 && k < SHELF_KEYWORDS_MAX; k++) {
+		struct mail_key key = mail_key2(from, k);
+		struct shelf_span name;
+		uint32_t number;
+
+		if ((there[k / 64] >> (k % 64) & 1) == 0)
+			continue;
+		rc = kv_get(view, KV_KEYWORD, mail_key_span(&key), &name);
+		if (rc == 0 && (rc = mail_keyword_lookup(view, to, m.keywords, name, &number)) == 0)
+			bits[number / 64] |= (uint64_t)1 << (number % 64);
+		rc = rc == SHELF_EMISSING ? 0 : rc;
+	}
+	return rc;
+}
+
+/* A message that went to another mailbox or came back under another uid: as it is there, under its old uid. */
+static int
+get_moved(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_msg *out)
+{
+	const struct index_page *p;
+	struct shelf_msg there;
+	struct mail_moved at;
+	struct mail_gone gone;
+	int rc = mail_moved_find(rd->view, mailbox, uid, &gone, &at);
+
+	if (rc != 1)
+		return rc == 0 ? SHELF_ENOMESSAGE : rc;
+	mail_gone_out(&gone, uid, out);
+	if ((rc = mail_rd_page(rd, at.to, at.to_first >> INDEX_PAGE_SHIFT, &p)) != 0)
+		return rc;
+	if (index_bit(&p->exists, at.to_first % INDEX_PAGE_UIDS)) {
+		mail_flags_out(p, at.to_first, &there);
+		out->flags = there.flags;
+		memcpy(out->keywords, there.keywords, sizeof(out->keywords));
+	}
+	return translate_keywords(rd->view, at.to, mailbox, out->keywords);
+}
+
 int
 shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_msg *out)
 {
@@ -259,7 +309,7 @@ shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_
 		return 0;
 	}
 	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
-		return rc;
+		return rc == SHELF_ENOMESSAGE ? get_moved(rd, mailbox, uid, out) : rc;
 	mail_gone_out(&gone, uid, out);
 	return 0;
 }

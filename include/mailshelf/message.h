@@ -31,7 +31,7 @@ struct shelf_msg {
 	uint64_t modseq;
 	int64_t internaldate_s; /* UTC */
 	int16_t zone_min;       /* of INTERNALDATE as it was given, minutes east */
-	bool gone;              /* expunged, held: readable, not counted */
+	bool gone;              /* expunged and held, or moved: readable, not counted */
 	int64_t savedate_s;     /* when it came into this mailbox */
 	uint64_t size;          /* RFC822.SIZE, bytes */
 	uint64_t blob;          /* for shelf_body_open */
@@ -47,7 +47,8 @@ shelf_msg_has_keyword(const struct shelf_msg *m, uint32_t n)
 /*
  * shelf_msg_get(rd, mailbox, uid, out)
  *   returns  0; SHELF_ENOMESSAGE. A message expunged within the hold time is returned with gone set,
- *            so that sessions that have not been told can go on reading it.
+ *            so that sessions that have not been told can go on reading it; so is one that was moved, or undeleted
+ *            under another uid, within the hour: as it is where it is now, and under UID.
  */
 SHELF_CHECK int shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid,
     struct shelf_msg *out);

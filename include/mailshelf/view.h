@@ -52,8 +52,8 @@ struct shelf_changes {
  * shelf_view_refresh(view, rd, may_renumber, changes)
  *   Brings VIEW up to what RD sees.
  *   may_renumber  false while EXPUNGE must not be sent: removals are kept back until the next
- *                 refresh with true. Expunged messages stay readable while they are held
- *                 (message.h, gone); moved ones are elsewhere and SHELF_ENOMESSAGE here.
+ *                 refresh with true. Expunged messages stay readable while they are held, moved ones
+ *                 for an hour (message.h, gone).
  *   changes       the caller's: vanished and flagged are sets of its own, which are cleared first.
  *                 The message number of a vanished uid must be taken BEFORE the refresh, so
  *                 shelf_view_seq() answers for the numbering before it until the caller ends the

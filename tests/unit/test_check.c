@@ -29,8 +29,8 @@ add_dicts(struct kv_txn *txn, void *arg)
 	return rc != 0 ? rc : blob_dict_add(txn, BLOB_DERIVED, 0, shelf_span_str(words + 1), &id);
 }
 
-/* INBOX: 1..300 without 7 and 8, which are held; "box" (id 2): three copies; "old": deleted, with one. Three
- * messages to both accounts, one of a megabyte. */
+/* INBOX: 1..300 without 7 and 8, which are held, and 9, which went to "box" (id 2), where three copies are; "old":
+ * deleted, with one. Three messages to both accounts, one of a megabyte. */
 static void
 fill(void)
 {
@@ -39,7 +39,7 @@ fill(void)
 	struct shelf_copy_result copied = {.from_uids = shelf_uidset_new(),
 	    .to_uids = shelf_uidset_new()};
 	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
-	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8);
+	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8), *nine = rig_set(9, 9);
 	uint32_t old, shard;
 
 	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
@@ -56,6 +56,7 @@ fill(void)
 	rig_flag(&r, r.joe, r.inbox, 30, 31, SHELF_FLAGS_ADD, SHELF_DELETED, "");
 	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, 2, three, false, &copied), 0);
 	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, two, 0, NULL), 0);
+	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, 2, nine, true, &copied), 0);
 	old = rig_create(&r, r.joe, "old");
 	rig_append(&r, r.joe, old, "deleted", 0);
 	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("old")), 0);
@@ -64,6 +65,7 @@ fill(void)
 	shelf_uidset_free(&copied.to_uids);
 	shelf_uidset_free(&three);
 	shelf_uidset_free(&two);
+	shelf_uidset_free(&nine);
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------------------- */
@@ -110,7 +112,7 @@ static const struct damage {
 	{"mailbox: UIDNEXT", 5, 0, JOE, KV_MBOX, FLIP, 10, NULL},
 	{"account: last UIDVALIDITY", 5, 0, JOE, KV_ACCT, ZERO, 13, NULL},
 	{"account: next mailbox", 5, 0, JOE, KV_ACCT, ZERO, 9, NULL},
-	{"account: modseq", 5, 0, JOE, KV_ACCT, ZERO, 1, NULL},
+	{"account: modseq", 5, ALSO(16), JOE, KV_ACCT, ZERO, 1, NULL},
 	{"page: highest modseq", 5, ALSO(1), JOE, KV_FPAGE, FLIP, 14, NULL},
 	{"chunk: a byte", 6, 0, SHARD, KV_CHUNK, FLIP, 20, NULL},
 	{"chunk: lost", 6, 0, SHARD, KV_CHUNK, GONE, 0, NULL},
@@ -154,6 +156,10 @@ static const struct damage {
 	{"sums of blobs: bytes", 14, 0, SHARD, KV_META, FLIP, 17, "626c6f6273"},
 	{"sums of blobs: waiting", 14, 0, SHARD, KV_META, FLIP, 49, "626c6f6273"},
 	{"sums of blobs: lost", 14, 0, SHARD, KV_META, GONE, 0, "626c6f6273"},
+	{"moved: format", 16, 0, JOE, KV_MOVED, FLIP, 0, NULL},
+	{"moved: where from", 16, 0, JOE, KV_MOVED, ZERO, 1, NULL},
+	{"moved: where to", 16, 0, JOE, KV_MOVED, FLIP, 10, NULL},
+	{"moved: modseq", 16, 0, JOE, KV_MOVED, FLIP, 18, NULL},
 	{"blob: bytes of derived data", 14, 0, SHARD, KV_BLOB, FLIP, 57, NULL},
 };
 
