@@ -1,19 +1,24 @@
 /*
  * cmd_copy.c - COPY, MOVE and their UID forms
  *
- * All or nothing, in one transaction of the engine. COPY tells the new UIDs in its OK, MOVE in an
- * untagged OK before the EXPUNGEs that imap_sync.c writes (RFC 6851 4.3).
+ * COPY is all or nothing, in one transaction of the engine; MOVE goes in slices, so that its progress can be
+ * told. COPY tells the new UIDs in its OK, MOVE in an untagged OK before the EXPUNGEs that imap_sync.c writes
+ * (RFC 6851 4.3).
  * Sources   RFC 9051 6.4.7, 6.4.8; RFC 4315 3; RFC 6851; RFC 3501 7.1 (TRYCREATE);
  *           RFC 7162 3.2.7 (HIGHESTMODSEQ).
  */
 #include "imap_address.h"
 #include "imap_condstore.h"
 
+enum { MOVE_SLICE = 4096 };
+
 struct copy {
 	struct shelf_store *store;
 	uint32_t account, from, to;
-	struct shelf_uidset *uids;
-	struct shelf_copy_result result;
+	struct shelf_uidset *uids;   /* still to do */
+	struct shelf_uidset *slice;  /* of a MOVE, under way */
+	uint32_t total;
+	struct shelf_copy_result result, part;
 	bool move;
 	int rc;
 };
@@ -23,7 +28,24 @@ work(void *arg)
 {
 	struct copy *w = arg;
 
-	w->rc = shelf_msg_copy(w->store, w->account, w->from, w->to, w->uids, w->move, &w->result);
+	w->rc = shelf_msg_copy(w->store, w->account, w->from, w->to, w->move ? w->slice : w->uids,
+	    w->move, &w->part);
+	/* After an error the part has what was moved before it. */
+	shelf_uidset_or(w->result.from_uids, w->part.from_uids);
+	shelf_uidset_or(w->result.to_uids, w->part.to_uids);
+	w->result.uidvalidity = w->part.uidvalidity;
+}
+
+/* The next ones to be moved, from uids to slice. */
+static void
+cut_slice(struct copy *w)
+{
+	uint32_t last = shelf_uidset_nth(w->uids, MOVE_SLICE);
+
+	shelf_uidset_clear(w->slice);
+	shelf_uidset_add_range(w->slice, 1, last == 0 ? UINT32_MAX : last);
+	shelf_uidset_and(w->slice, w->uids);
+	shelf_uidset_andnot(w->uids, w->slice);
 }
 
 static void
@@ -32,8 +54,11 @@ cleanup(struct imap_cmd *c)
 	struct copy *w = c->data;
 
 	shelf_uidset_free(&w->uids);
+	shelf_uidset_free(&w->slice);
 	shelf_uidset_free(&w->result.from_uids);
 	shelf_uidset_free(&w->result.to_uids);
+	shelf_uidset_free(&w->part.from_uids);
+	shelf_uidset_free(&w->part.to_uids);
 }
 
 /* "COPYUID 38505 304,319:320 3956:3958" */
@@ -57,6 +82,11 @@ worked(struct imap_cmd *c)
 {
 	struct copy *w = c->data;
 
+	if (w->rc == 0 && w->move && shelf_uidset_min(w->uids) != 0) {
+		imap_progress(c, w->total - shelf_uidset_count(w->uids), w->total);
+		cut_slice(w);
+		return imap_work(c, work, w);
+	}
 	/* A large MOVE may have come half way: what it moved is told before the NO (RFC 6851 4.3). */
 	if (w->rc != 0 && w->move && shelf_uidset_count(w->result.to_uids) > 0)
 		imap_untagged(c->s, "OK [%s] Moved", copyuid(c, &w->result));
@@ -120,6 +150,9 @@ start(struct imap_cmd *c, bool move)
 	*w = (struct copy){.store = s->store, .account = s->owner, .from = s->mailbox,
 	    .move = move};
 	w->uids = shelf_uidset_new();
+	w->slice = shelf_uidset_new();
+	w->part.from_uids = shelf_uidset_new();
+	w->part.to_uids = shelf_uidset_new();
 	w->result.from_uids = shelf_uidset_new();
 	w->result.to_uids = shelf_uidset_new();
 	c->data = w;
@@ -134,6 +167,9 @@ start(struct imap_cmd *c, bool move)
 	if (rc != 0)
 		return imap_err(c, rc);
 	w->to = to.row.id;
+	w->total = shelf_uidset_count(w->uids);
+	if (move)
+		cut_slice(w);
 	c->run = worked;
 	return imap_work(c, work, w);
 }

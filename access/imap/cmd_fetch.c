@@ -106,6 +106,7 @@ run(struct imap_cmd *c)
 	int rc;
 	enum imap_step step = imap_fetch_run(f, &rc);
 
+	imap_progress(c, f->passed_messages, f->total);
 	if (step != IMAP_DONE)
 		return step;
 	shown(f);
@@ -209,6 +210,7 @@ begin(struct imap_cmd *c)
 	if (fc->has_since)
 		shelf_uidset_and(f->uids, fc->changes.changed);
 	f->uid = shelf_uidset_next(f->uids, 1);
+	f->total = shelf_uidset_count(f->uids);
 	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)
 		return begin_seen(c);
 	return begin_run(c);

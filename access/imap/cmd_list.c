@@ -245,6 +245,7 @@ print(struct imap_cmd *c)
 	unsigned n = 0;
 	int rc = 0;
 
+	imap_progress(c, l->next, l->tree.count);
 	for (; l->next < l->tree.count; l->next++) {
 		const struct imap_node *node = &l->tree.nodes[l->next];
 

@@ -87,7 +87,9 @@ run(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
 	int rc = shelf_search_run(sc->search, SLICE_MS);
+	struct shelf_progress so_far = shelf_search_progress(sc->search);
 
+	imap_progress(c, so_far.done, so_far.total);
 	if (rc > 0)
 		return IMAP_YIELD;
 	sc->damaged = rc == SHELF_ECORRUPT;

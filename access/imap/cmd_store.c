@@ -66,6 +66,20 @@ done(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
+/* Each message is changed, and then shown unless .SILENT. */
+static void
+tell_progress(struct imap_cmd *c)
+{
+	struct store *w = c->data;
+	uint64_t total = shelf_uidset_count(w->uids), done;
+
+	done = w->next == 0 ? total : shelf_uidset_count_range(w->uids, 1, w->next - 1);
+	if (!w->silent && w->shown.uids == w->uids)
+		done += w->shown.next == 0 ? total :
+		    shelf_uidset_count_range(w->uids, 1, w->shown.next - 1);
+	imap_progress(c, done, w->silent ? total : 2 * total);
+}
+
 /* One piece of what is being shown: true when all of it is, or *STEP_OUT says what to do. */
 static bool
 shown(struct imap_cmd *c, enum imap_step *step_out)
@@ -73,6 +87,7 @@ shown(struct imap_cmd *c, enum imap_step *step_out)
 	struct store *w = c->data;
 	int rc = imap_sync_print_flags(c, &w->shown);
 
+	tell_progress(c);
 	if (rc == 1)
 		*step_out = imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 	else if (rc != 0)
@@ -152,6 +167,7 @@ change(struct imap_cmd *c)
 	shelf_uidset_and(w->step, w->uids);
 	w->next = last == UINT32_MAX ? 0 : last + 1;
 	w->modseq = 0;
+	tell_progress(c);
 	c->run = changed;
 	return imap_work(c, work, w);
 }

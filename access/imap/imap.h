@@ -84,6 +84,7 @@ struct imap_session {
 	unsigned login_failures;
 	bool bye;                  /* BYE has been written */
 	bool mid_response;         /* the output ends within a response: no BYE may be written */
+	bool progress_awaited;     /* an alarm of imap_progress.c is set */
 	bool mailbox_gone;         /* the selected mailbox is no more: BYE behind the next reply */
 };
 
@@ -140,6 +141,7 @@ struct imap_cmd {
 	bool begun;                /* its session may run it */
 	bool news;                 /* news came since the command last looked */
 	void (*after)(struct imap_session *s); /* runs behind the tagged reply. NULL: none */
+	uint64_t done, total;      /* imap_progress(); total 0: not known */
 	bool discard;              /* read over the rest of the command before the reply (APPEND) */
 	/* kept by imap_reply.c */
 	bool replied;
@@ -155,6 +157,13 @@ struct imap_cmd {
  *   returns  IMAP_WANT_WAKE
  */
 enum imap_step imap_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg);
+
+/*
+ * imap_progress(c, done, total)
+ *   Of TOTAL things DONE are done; for who waits long (imap_progress.c). On the loop, once a slice; TOTAL
+ *   stays the same, DONE never falls.
+ */
+void imap_progress(struct imap_cmd *c, uint64_t done, uint64_t total);
 
 /* ---- Replies (imap_reply.c) ------------------------------------------------------------------ */
 

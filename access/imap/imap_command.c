@@ -278,6 +278,7 @@ end_command(struct imap_session *s)
 	else
 		shelf_arena_reset(&c->arena);
 	s->cmd = NULL;
+	imap_progress_busy(s, false);
 	s->dispatch->discarding = false;
 	imap_input_restart(s->input, imap_line_max(s));
 	if (after != NULL) {
@@ -388,6 +389,8 @@ pump(struct imap_session *s)
 	imap_out_flush(s);
 	if (!net_conn_closing(s->conn))
 		set_pause(s);
+	imap_progress_busy(s, d->waiting == WAIT_OUTPUT || d->waiting == WAIT_WAKE ||
+	    d->waiting == WAIT_TURN);
 	d->pumping = false;
 }
 

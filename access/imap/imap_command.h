@@ -23,6 +23,10 @@ void imap_bye(struct imap_session *s, const char *reason, const char *text);
 /* May the session go on? False: it has been said goodbye. */
 bool imap_account_still(struct imap_session *s);
 
+/* imap_progress.c: does S->cmd keep its client waiting with work of ours? Each time the dispatcher has run. */
+void imap_progress_busy(struct imap_session *s, bool busy);
+void imap_progress_alarm(struct imap_session *s);
+
 /* imap_reply.c: writes the reply that was set. */
 void imap_reply_write(struct imap_cmd *c);
 

@@ -53,6 +53,7 @@ static void
 next_message(struct imap_fetch *f)
 {
 	end_message(f);
+	f->passed_messages++;
 	f->uid = f->uid == UINT32_MAX ? 0 : shelf_uidset_next(f->uids, f->uid + 1);
 }
 

@@ -123,6 +123,7 @@ struct imap_fetch {
 	bool has_uid;                  /* UID is among the items */
 
 	uint32_t uid;                  /* the message at hand, or where to go on; 0: no more */
+	uint32_t passed_messages, total; /* answered or passed over; of so many */
 	enum imap_fetch_stage stage;
 	size_t at;                     /* item */
 	bool begun;                    /* that item: range found; or its literal's head written */

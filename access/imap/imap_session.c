@@ -75,6 +75,12 @@ session_wake(void *session)
 }
 
 static void
+session_alarm(void *session)
+{
+	imap_progress_alarm(session);
+}
+
+static void
 session_timeout(void *session)
 {
 	struct imap_session *s = session;
@@ -122,6 +128,7 @@ const struct net_protocol imap_protocol = {
 	.drained = session_drained,
 	.wake = session_wake,
 	.timeout = session_timeout,
+	.alarm = session_alarm,
 	.tls_ready = session_tls_ready,
 	.close = session_close,
 	.stop = session_stop,

@@ -33,6 +33,8 @@ struct net_protocol {
 	/* No input for the time set with net_conn_timeout(), or net_conn_deadline() has passed. Not
 	 * called while work runs: then it comes after done(). */
 	void (*timeout)(void *session);
+	/* net_conn_alarm() has come, also while work runs. May be NULL. */
+	void (*alarm)(void *session);
 	/* TLS started by net_conn_starttls() is up. */
 	void (*tls_ready)(void *session);
 	/* The end. Frees the session. */
@@ -105,6 +107,8 @@ bool net_conn_closing(const struct net_conn *conn);
 void net_conn_timeout(struct net_conn *conn, unsigned seconds);
 /* timeout() once, SECONDS from now, whatever comes in: the time to log in. 0: none. */
 void net_conn_deadline(struct net_conn *conn, unsigned seconds);
+/* alarm() once, MS milliseconds from now, unless set anew before. 0: none. */
+void net_conn_alarm(struct net_conn *conn, unsigned ms);
 /* wake() soon. Any thread, as long as the session has not been closed. */
 void net_conn_wake(struct net_conn *conn);
 

@@ -224,7 +224,9 @@ next_time(const struct net_conn *conn)
 			at = earlier(at, conn->heard_at + (int64_t)conn->timeout_s * 1000);
 	}
 	/* While work runs nothing can be cut; it comes back. */
-	return conn->working ? 0 : at;
+	if (conn->working)
+		at = 0;
+	return conn->state == NET_OPEN && !conn->closing ? earlier(at, conn->alarm_at) : at;
 }
 
 /* A timer that would fire too early is left alone: it fires, finds nothing and is set again. So a

@@ -115,7 +115,7 @@ struct net_conn {
 	struct event rd_event, wr_event, timer_event;
 	int64_t timer_at;              /* when timer_event fires, 0: not pending */
 	int64_t heard_at;              /* last sign of life */
-	int64_t deadline_at, wait_at;
+	int64_t deadline_at, wait_at, alarm_at;
 	int64_t cut_at;                /* end of handshake, flush or linger */
 	unsigned timeout_s, handshake_s;
 	size_t lingered;

@@ -111,6 +111,17 @@ time_is_up(struct net_conn *conn, int64_t now)
 	conn->dispatching = false;
 }
 
+static void
+ring(struct net_conn *conn)
+{
+	conn->alarm_at = 0;
+	if (conn->state != NET_OPEN || conn->closing)
+		return;
+	conn->dispatching = true;
+	conn->protocol->alarm(conn->session);
+	conn->dispatching = false;
+}
+
 void
 net_conn_on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -118,6 +129,8 @@ net_conn_on_timer(evutil_socket_t fd, short what, void *arg)
 	int64_t now = shelf_mono_ms();
 
 	conn->timer_at = 0;
+	if (conn->alarm_at != 0 && now >= conn->alarm_at)
+		ring(conn);
 	if (conn->cut_at != 0 && now >= conn->cut_at && !conn->working) {
 		if (conn->state == NET_LINGER) {
 			net_conn_free(conn);
@@ -286,6 +299,14 @@ void
 net_conn_deadline(struct net_conn *conn, unsigned seconds)
 {
 	conn->deadline_at = seconds == 0 ? 0 : shelf_mono_ms() + (int64_t)seconds * 1000;
+	touch(conn);
+}
+
+void
+net_conn_alarm(struct net_conn *conn, unsigned ms)
+{
+	SHELF_ASSERT(ms == 0 || conn->protocol->alarm != NULL);
+	conn->alarm_at = ms == 0 ? 0 : shelf_mono_ms() + ms;
 	touch(conn);
 }
 

@@ -163,6 +163,8 @@ obey(struct session *s, char *line)
 		net_conn_timeout(conn, n);
 	} else if (strcmp(line, "limit") == 0) {
 		net_conn_deadline(conn, n);
+	} else if (strcmp(line, "alarm") == 0) {
+		net_conn_alarm(conn, n);
 	} else if (strcmp(line, "narrow") == 0) {
 		net_conn_input_max(conn, n);
 		net_conn_printf(conn, "narrowed\r\n");
@@ -239,6 +241,14 @@ woken(void *arg)
 }
 
 static void
+alarmed(void *arg)
+{
+	struct session *s = arg;
+
+	net_conn_printf(s->conn, "alarm\r\n");
+}
+
+static void
 timed_out(void *arg)
 {
 	struct session *s = arg;
@@ -290,6 +300,7 @@ const struct net_protocol rig_protocol = {
 	.drained = drained,
 	.wake = woken,
 	.timeout = timed_out,
+	.alarm = alarmed,
 	.tls_ready = tls_ready,
 	.close = close_session,
 	.stop = stop_session,

@@ -360,6 +360,27 @@ START_TEST(deadline_waits_for_work_and_can_be_lifted)
 }
 END_TEST
 
+START_TEST(alarm_comes_while_work_runs_and_can_be_lifted)
+{
+	struct client c;
+
+	rig_start(&rig, 1, false, false);
+	c = client_greeted(client_pair(&rig));
+	client_send(&c, "alarm 20\r\nwork 300\r\n");
+	ck_assert_str_eq(client_line(&c), "alarm");
+	ck_assert_str_eq(client_line(&c), "worked");
+	client_send(&c, "alarm 20\r\nalarm 0\r\nwork 100\r\nalarm 20\r\n");
+	ck_assert_str_eq(client_line(&c), "worked");
+	ck_assert_str_eq(client_line(&c), "alarm");
+	/* It neither outlives the connection nor keeps it. */
+	client_send(&c, "alarm 60000\r\nquit\r\n");
+	ck_assert_str_eq(client_line(&c), "bye");
+	ck_assert_int_eq(client_rest(&c), 0);
+	client_close(&c);
+	rig_stop(&rig);
+}
+END_TEST
+
 static void *
 wake_often(void *arg)
 {
@@ -486,6 +507,7 @@ suite_net(void)
 	tcase_add_test(tc, silence_times_out);
 	tcase_add_test(tc, deadline_is_not_moved_by_input);
 	tcase_add_test(tc, deadline_waits_for_work_and_can_be_lifted);
+	tcase_add_test(tc, alarm_comes_while_work_runs_and_can_be_lifted);
 	tcase_add_test(tc, wakes_from_threads);
 	tcase_add_test(tc, wakes_while_the_connection_ends);
 	tcase_add_test(tc, posts_and_timers);
