@@ -12,6 +12,7 @@ add_services_json(struct shelf_buf *b, const struct shelf_account *a)
 	tool_json_bool(b, "imap", (a->services & SHELF_SERVICE_IMAP) != 0);
 	tool_json_bool(b, "pop3", (a->services & SHELF_SERVICE_POP3) != 0);
 	tool_json_bool(b, "delivery", (a->services & SHELF_SERVICE_DELIVERY) != 0);
+	tool_json_bool(b, "admin", (a->services & SHELF_SERVICE_ADMIN) != 0);
 	tool_json_bool(b, "disabled", a->disabled);
 	tool_json_bool(b, "password", a->has_password);
 }
@@ -32,9 +33,10 @@ services_text(const struct shelf_account *a, char *buf, size_t len)
 	if (a->disabled)
 		snprintf(buf, len, "disabled");
 	else
-		snprintf(buf, len, "%-5s%-5s%-9s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap" : "",
+		snprintf(buf, len, "%-5s%-5s%-9s%s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap" : "",
 		    (a->services & SHELF_SERVICE_POP3) != 0 ? "pop3" : "",
 		    (a->services & SHELF_SERVICE_DELIVERY) != 0 ? "delivery" : "",
+		    (a->services & SHELF_SERVICE_ADMIN) != 0 ? "admin " : "",
 		    a->has_password ? "" : "no password");
 	return buf;
 }
@@ -63,10 +65,11 @@ report_added(struct tool *t, const struct shelf_account_new *new, uint32_t id, b
 int
 tool_account_add(struct tool *t)
 {
-	struct tool_number quota = {0}, messages = {0};
+	struct tool_number quota = {0}, messages = {0}, mailboxes = {0};
 	bool from_stdin = false, batch = false, progress = false;
 	const struct tool_option options[] = {
 		{"quota", TOOL_SIZE, &quota}, {"quota-messages", TOOL_COUNT, &messages},
+		{"quota-mailboxes", TOOL_COUNT, &mailboxes},
 		{"password-stdin", TOOL_FLAG, &from_stdin}, {"batch", TOOL_FLAG, &batch},
 		{"progress", TOOL_FLAG, &progress}, {0}};
 	struct shelf_account_new new = {0};
@@ -76,7 +79,7 @@ tool_account_add(struct tool *t)
 
 	if (rc != 0)
 		return rc;
-	if (batch && (t->argc > 0 || quota.given || messages.given || from_stdin))
+	if (batch && (t->argc > 0 || quota.given || messages.given || mailboxes.given || from_stdin))
 		return tool_usage(t, "--batch: takes names, passwords and quotas from stdin only");
 	if (!batch && t->argc == 0)
 		return tool_usage(t, "argument missing");
@@ -94,6 +97,7 @@ tool_account_add(struct tool *t)
 	new.password = shelf_buf_span(&password);
 	new.limit_bytes = quota.value;
 	new.limit_messages = messages.value;
+	new.limit_mailboxes = mailboxes.value;
 	rc = shelf_account_add(t->store, &new, 1, &one, &id);
 	if (rc != 0)
 		rc = tool_fail(t, t->argv[0], one != 0 ? one : rc);
@@ -177,7 +181,11 @@ print_account(const struct tool *t, const struct shelf_account *a, const struct 
 	tool_print("created    %s UTC", tool_time_text(a->created_s, one));
 	tool_print("services   %s", services_text(a, one, sizeof one));
 	tool_print("password   %s", a->has_password ? "set" : "none: no login");
-	tool_print("mailboxes  %llu", (unsigned long long)mailboxes);
+	if (q->limit_mailboxes == 0)
+		tool_print("mailboxes  %llu", (unsigned long long)mailboxes);
+	else
+		tool_print("mailboxes  %llu of %llu", (unsigned long long)mailboxes,
+		    (unsigned long long)q->limit_mailboxes);
 	tool_print("messages   %llu, %s", (unsigned long long)q->used_messages,
 	    shelf_size_text(q->used_bytes, one, sizeof one));
 	if (q->limit_messages == 0)
@@ -228,16 +236,17 @@ switch_service(unsigned *services, unsigned bit, const struct tool_number *to)
 int
 tool_account_set(struct tool *t)
 {
-	struct tool_number imap = {0}, pop3 = {0}, delivery = {0}, disabled = {0};
+	struct tool_number imap = {0}, pop3 = {0}, delivery = {0}, admin = {0}, disabled = {0};
 	const struct tool_option options[] = {
 		{"imap", TOOL_ONOFF, &imap}, {"pop3", TOOL_ONOFF, &pop3},
-		{"delivery", TOOL_ONOFF, &delivery}, {"disabled", TOOL_ONOFF, &disabled}, {0}};
+		{"delivery", TOOL_ONOFF, &delivery}, {"admin", TOOL_ONOFF, &admin},
+		{"disabled", TOOL_ONOFF, &disabled}, {0}};
 	struct shelf_account a;
 	struct shelf_buf b = {0};
 	char text[64];
 	int rc = tool_args(t, options, 1, 1);
 
-	if (rc == 0 && !imap.given && !pop3.given && !delivery.given && !disabled.given)
+	if (rc == 0 && !imap.given && !pop3.given && !delivery.given && !admin.given && !disabled.given)
 		rc = tool_usage(t, "nothing to set");
 	if (rc == 0)
 		rc = tool_open(t);
@@ -248,6 +257,7 @@ tool_account_set(struct tool *t)
 	switch_service(&a.services, SHELF_SERVICE_IMAP, &imap);
 	switch_service(&a.services, SHELF_SERVICE_POP3, &pop3);
 	switch_service(&a.services, SHELF_SERVICE_DELIVERY, &delivery);
+	switch_service(&a.services, SHELF_SERVICE_ADMIN, &admin);
 	if (disabled.given)
 		a.disabled = disabled.value != 0;
 	rc = shelf_account_set_services(t->store, a.id, a.services, a.disabled);

@@ -26,7 +26,7 @@ struct walk {
 static void
 print_quota(struct walk *w, const char *name, const struct shelf_quota *q)
 {
-	char used[32], limit[32], count[32] = "no limit";
+	char used[32], limit[32], count[32] = "no limit", boxes[32] = "no limit";
 
 	if (w->t->json) {
 		if (w->json.len > 1)
@@ -39,10 +39,12 @@ print_quota(struct walk *w, const char *name, const struct shelf_quota *q)
 	}
 	if (q->limit_messages > 0)
 		snprintf(count, sizeof count, "%llu", (unsigned long long)q->limit_messages);
-	tool_print("%-24s %10s of %-10s %8llu messages of %s", name,
+	if (q->limit_mailboxes > 0)
+		snprintf(boxes, sizeof boxes, "%llu", (unsigned long long)q->limit_mailboxes);
+	tool_print("%-24s %10s of %-10s %8llu messages of %s, %llu mailboxes of %s", name,
 	    shelf_size_text(q->used_bytes, used, sizeof used),
 	    q->limit_bytes == 0 ? "no limit" : shelf_size_text(q->limit_bytes, limit, sizeof limit),
-	    (unsigned long long)q->used_messages, count);
+	    (unsigned long long)q->used_messages, count, (unsigned long long)q->used_mailboxes, boxes);
 }
 
 static int
@@ -141,15 +143,16 @@ tool_quota_check(struct tool *t)
 int
 tool_quota_set(struct tool *t)
 {
-	struct tool_number messages = {0};
-	const struct tool_option options[] = {{"messages", TOOL_COUNT, &messages}, {0}};
+	struct tool_number messages = {0}, mailboxes = {0};
+	const struct tool_option options[] = {
+		{"messages", TOOL_COUNT, &messages}, {"mailboxes", TOOL_COUNT, &mailboxes}, {0}};
 	struct walk w = {.t = t};
 	struct shelf_account a;
 	struct shelf_quota q;
 	int rc = tool_args(t, options, 1, 2);
 	uint64_t bytes = 0;
 
-	if (rc == 0 && t->argc == 1 && !messages.given)
+	if (rc == 0 && t->argc == 1 && !messages.given && !mailboxes.given)
 		rc = tool_usage(t, "nothing to set");
 	if (rc == 0 && t->argc == 2 && !tool_size(t->argv[1], &bytes))
 		rc = tool_usage(t, "%s: not a size (500M, 1G, none)", t->argv[1]);
@@ -162,7 +165,8 @@ tool_quota_set(struct tool *t)
 	rc = get_quota(t->store, a.id, &q);
 	if (rc == 0)
 		rc = shelf_quota_set(t->store, a.id, t->argc == 2 ? bytes : q.limit_bytes,
-		    messages.given ? messages.value : q.limit_messages);
+		    messages.given ? messages.value : q.limit_messages,
+		    mailboxes.given ? mailboxes.value : q.limit_mailboxes);
 	if (rc == 0)
 		rc = get_quota(t->store, a.id, &q);
 	if (rc != 0)

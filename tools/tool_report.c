@@ -185,6 +185,8 @@ tool_json_quota(struct shelf_buf *b, const struct shelf_quota *q)
 	tool_json_u64(b, "used_messages", q->used_messages);
 	tool_json_u64(b, "limit_bytes", q->limit_bytes);
 	tool_json_u64(b, "limit_messages", q->limit_messages);
+	tool_json_u64(b, "used_mailboxes", q->used_mailboxes);
+	tool_json_u64(b, "limit_mailboxes", q->limit_mailboxes);
 	tool_json_u64(b, "held_bytes", q->held_bytes);
 	tool_json_u64(b, "held_messages", q->held_messages);
 }

@@ -15,6 +15,7 @@ enum imap_cap_if {
 	CAP_PASSWORD,    /* a password may be sent as the connection is */
 	CAP_NO_PASSWORD, /* it may not */
 	CAP_WITH_LIMIT,  /* always, with the largest message */
+	CAP_ADMIN,       /* the user is an administrator */
 };
 
 static const struct cap {
@@ -27,6 +28,16 @@ static const struct cap {
 #undef IMAP_CAP
 };
 
+/* Asked of the store each time: who is none any more must not go on as one. */
+bool
+imap_is_admin(const struct imap_session *s)
+{
+	struct shelf_account account;
+
+	return s->account != 0 && shelf_account_get(s->store, s->account, &account) == 0 &&
+	    (account.services & SHELF_SERVICE_ADMIN) != 0;
+}
+
 static bool
 holds(const struct imap_session *s, enum imap_cap_if condition)
 {
@@ -38,6 +49,8 @@ holds(const struct imap_session *s, enum imap_cap_if condition)
 		return net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
 	case CAP_PASSWORD:
 		return auth_cleartext_ok(s->server->auth, s->conn);
+	case CAP_ADMIN:
+		return imap_is_admin(s);
 	case CAP_NO_PASSWORD:
 		return !auth_cleartext_ok(s->server->auth, s->conn);
 	}

@@ -27,6 +27,9 @@ bool imap_account_still(struct imap_session *s);
 void imap_progress_busy(struct imap_session *s, bool busy);
 void imap_progress_alarm(struct imap_session *s);
 
+/* Is the user an administrator now? (cmd_capability.c) */
+bool imap_is_admin(const struct imap_session *s);
+
 /* imap_reply.c: writes the reply that was set. */
 void imap_reply_write(struct imap_cmd *c);
 

@@ -168,7 +168,9 @@ make_rows(struct kv_txn *txn, void *arg)
 	struct adding *a = arg;
 	struct mail_acct row = {
 	    .next_mailbox = 1,
-	    .quota = {.limit_bytes = a->req->limit_bytes, .limit_messages = a->req->limit_messages},
+	    .quota = {.limit_bytes = a->req->limit_bytes,
+		      .limit_messages = a->req->limit_messages,
+		      .limit_mailboxes = a->req->limit_mailboxes},
 	};
 	struct mail_change c;
 	uint32_t inbox;
@@ -522,7 +524,7 @@ change_user(struct kv_txn *txn, void *arg)
 		return kv_del(txn, KV_USER, mail_key_span(&key));
 	}
 	if (ch->set_services) {
-		u.services = ch->services & SHELF_SERVICE_ALL;
+		u.services = ch->services & (SHELF_SERVICE_ALL | SHELF_SERVICE_ADMIN);
 		u.disabled = ch->disabled;
 	}
 	if (ch->set_hash)

@@ -210,6 +210,14 @@ mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count)
 	return 0;
 }
 
+int
+mail_mailbox_room(const struct mail_acct *a)
+{
+	if (a->mailboxes >= SHELF_MAILBOXES_MAX)
+		return SHELF_ELIMIT;
+	return a->quota.limit_mailboxes != 0 && a->mailboxes >= a->quota.limit_mailboxes ? SHELF_EQUOTA : 0;
+}
+
 /* ---- Sums ---------------------------------------------------------------------------------------------- */
 
 void

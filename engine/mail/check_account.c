@@ -377,6 +377,7 @@ slice(struct check_walk *w)
 		return rc;
 	w->counted.quota.limit_bytes = w->acct.quota.limit_bytes;
 	w->counted.quota.limit_messages = w->acct.quota.limit_messages;
+	w->counted.quota.limit_mailboxes = w->acct.quota.limit_mailboxes;
 	if ((rc = check_mailboxes(w)) != 0 || (rc = check_held_read(w)) != 0)
 		return rc;
 	if (w->going || w->sums_only)

@@ -325,6 +325,8 @@ SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, struct m
 			    uint32_t *uid_out);
 /* Would BYTES in COUNT messages exceed the quota? */
 SHELF_CHECK int mail_quota_room(const struct mail_acct *a, uint64_t bytes, uint64_t count);
+/* Would one more mailbox be one too many? SHELF_ELIMIT, SHELF_EQUOTA. */
+SHELF_CHECK int mail_mailbox_room(const struct mail_acct *a);
 /* Writes the uids expunged by this change, as ranges. */
 SHELF_CHECK int mail_log_vanished(struct mail_change *c, uint32_t mailbox,
 				  const struct shelf_uidset *uids);

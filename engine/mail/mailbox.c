@@ -59,14 +59,14 @@ mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t spec
 {
 	struct mail_name n = {0};
 	struct mail_mbox m = {0};
-	int rc = mail_name_get(kv_txn_view(c->txn), name, &n);
+	int room, rc = mail_name_get(kv_txn_view(c->txn), name, &n);
 
 	if (rc == 0 && n.id != 0)
 		return SHELF_EEXISTS;
 	if (rc != 0 && rc != SHELF_ENOMAILBOX)
 		return rc;
-	if (c->acct.mailboxes >= SHELF_MAILBOXES_MAX)
-		return SHELF_ELIMIT;
+	if ((room = mail_mailbox_room(&c->acct)) != 0)
+		return room;
 	m.id = c->acct.next_mailbox++;
 	m.uidvalidity = mail_new_uidvalidity(c);
 	m.uidnext = 1;

@@ -3,7 +3,7 @@
 
 struct limits {
 	struct shelf_store *store;
-	uint64_t bytes, messages;
+	uint64_t bytes, messages, mailboxes;
 };
 
 static int
@@ -17,15 +17,16 @@ set_limits(struct kv_txn *txn, void *arg)
 		return rc;
 	c.acct.quota.limit_bytes = l->bytes;
 	c.acct.quota.limit_messages = l->messages;
+	c.acct.quota.limit_mailboxes = l->mailboxes;
 	c.dirty = true;
 	return mail_change_end(&c);
 }
 
 int
 shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
-		uint64_t limit_messages)
+		uint64_t limit_messages, uint64_t limit_mailboxes)
 {
-	struct limits l = {store, limit_bytes, limit_messages};
+	struct limits l = {store, limit_bytes, limit_messages, limit_mailboxes};
 
 	return kv_update(store->kv, id, 0, set_limits, &l);
 }

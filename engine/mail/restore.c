@@ -433,9 +433,8 @@ open_deleted(struct mail_change *c, struct reviving *rv, struct mail_mbox *m)
 		return SHELF_ENOMAILBOX;
 	if ((rc = still_whole(view, m)) != 0)
 		return rc;
-	if (c->acct.mailboxes >= SHELF_MAILBOXES_MAX)
-		return SHELF_ELIMIT;
-	if ((rc = mail_quota_room(&c->acct, m->bytes, m->exists)) != 0)
+	if ((rc = mail_mailbox_room(&c->acct)) != 0 ||
+	    (rc = mail_quota_room(&c->acct, m->bytes, m->exists)) != 0)
 		return rc;
 	shelf_buf_clear(&rv->own);
 	shelf_buf_add_span(&rv->own, m->name);

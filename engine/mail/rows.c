@@ -5,11 +5,12 @@
  * opens with a format byte. Format 2 of a row is format 1 and what stands behind the +; it is what is
  * written.
  *
- * ACCT     key ""             2 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
+ * ACCT     key ""             3 | modseq 8 | next mailbox 4 | last uidvalidity 4 | mailboxes 4 |
  *                             limit bytes 8, messages 8 | used bytes 8, messages 8 | held bytes 8, messages 8 |
  *                             subscriptions without a mailbox 4
  *                             + stored of used 8, of it shared 8 | of held 8, 8 | rows noted 8 |
  *                             counted in the totals 1 | domain text
+ *                             + format 3: limit mailboxes 8
  * MBOX     mailbox            2 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
  *                             deleted 4 | bytes 8 | deleted bytes 8 | recent from 4 | special use 4 |
  *                             keywords 4 | created 8 | name text
@@ -27,7 +28,7 @@
 
 #include "mail.h"
 
-enum { FORMAT = 1, FORMAT_SUMS = 2, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
+enum { FORMAT = 1, FORMAT_SUMS = 2, FORMAT_MAILBOX_LIMIT = 3, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
 
 static struct mail_key
 key_of(const uint32_t *v, unsigned n)
@@ -150,9 +151,14 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 {
 	struct shelf_span domain;
 	struct base_reader r;
-	bool has_sums;
-	int rc = begin_sums(value, &r, &has_sums);
+	bool has_sums = true, has_limit = value.len > 0 && value.data[0] == FORMAT_MAILBOX_LIMIT;
+	int rc = 0;
 
+	r = base_reader(value);
+	if (has_limit)
+		base_get_le(&r, 1);
+	else
+		rc = begin_sums(value, &r, &has_sums);
 	if (rc != 0)
 		return rc;
 	*a = (struct mail_acct){0};
@@ -174,7 +180,9 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 	a->noted = base_get_le(&r, 8);
 	a->counted = base_get_le(&r, 1) != 0;
 	domain = base_get_text(&r);
-	if (r.bad || domain.len >= sizeof(a->domain))
+	if (has_limit)
+		a->quota.limit_mailboxes = base_get_le(&r, 8);
+	if (r.bad || base_left(&r) != 0 || domain.len >= sizeof(a->domain))
 		return SHELF_ECORRUPT;
 	memcpy(a->domain, domain.data, domain.len);
 	return 0;
@@ -183,7 +191,7 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 void
 mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
 {
-	base_add_le(b, FORMAT_SUMS, 1);
+	base_add_le(b, FORMAT_MAILBOX_LIMIT, 1);
 	base_add_le(b, a->modseq, 8);
 	base_add_le(b, a->next_mailbox, 4);
 	base_add_le(b, a->last_uidvalidity, 4);
@@ -200,6 +208,7 @@ mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
 	base_add_le(b, a->noted, 8);
 	base_add_le(b, a->counted, 1);
 	base_add_text(b, shelf_span_str(a->domain));
+	base_add_le(b, a->quota.limit_mailboxes, 8);
 }
 
 int

@@ -55,6 +55,7 @@ int
 shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out)
 {
 	*out = rd->acct.quota;
+	out->used_mailboxes = rd->acct.mailboxes;
 	return 0;
 }
 

@@ -4,8 +4,8 @@
  * Names     1..254 bytes of UTF-8 without control characters, blanks, "/", "\", quotes; "local" or
  *           "local@domain". ASCII letters are folded to lower case everywhere a name is taken.
  * Ids       u32, > 0, never reused in a store.
- * Quotas    Limits 0 = none. Usage counts RFC822.SIZE of every message in every mailbox (RFC 9208
- *           5.1, 5.2), changed in the transaction that changes the messages: exact by construction.
+ * Quotas    Limits 0 = none. Usage counts RFC822.SIZE of every message in every mailbox, and mailboxes, INBOX
+ *           included (RFC 9208 5.1-5.3), changed in the transaction that changes them: exact by construction.
  * Threads   Any. Writing blocks (store.h).
  */
 #ifndef MAILSHELF_ACCOUNT_H
@@ -20,11 +20,12 @@ enum shelf_service { /* bits of struct shelf_account.services */
 	SHELF_SERVICE_POP3 = 2,
 	SHELF_SERVICE_DELIVERY = 4,
 	SHELF_SERVICE_ALL = 7,
+	SHELF_SERVICE_ADMIN = 8, /* is an administrator: may set others' quotas by IMAP. Off at first */
 };
 
 struct shelf_quota {
-	uint64_t limit_bytes, limit_messages; /* 0: none */
-	uint64_t used_bytes, used_messages;
+	uint64_t limit_bytes, limit_messages, limit_mailboxes; /* 0: none */
+	uint64_t used_bytes, used_messages, used_mailboxes;
 	uint64_t held_bytes, held_messages;   /* expunged, still kept, not counted as used */
 };
 
@@ -41,7 +42,7 @@ struct shelf_account {
 struct shelf_account_new {
 	struct shelf_span name;
 	struct shelf_span password; /* empty: no login until one is set */
-	uint64_t limit_bytes, limit_messages;
+	uint64_t limit_bytes, limit_messages, limit_mailboxes;
 };
 
 /*
@@ -84,8 +85,9 @@ SHELF_CHECK int shelf_account_login(struct shelf_store *store, struct shelf_span
     struct shelf_span password, enum shelf_service service, struct shelf_account *out);
 
 SHELF_CHECK int shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out);
+/* Limits may be below what is used: then nothing comes until enough has gone. */
 SHELF_CHECK int shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
-    uint64_t limit_messages);
+    uint64_t limit_messages, uint64_t limit_mailboxes);
 /*
  * shelf_quota_check(store, id, kept_out, counted_out)
  *   Counts everything again in one snapshot, beside running writers.

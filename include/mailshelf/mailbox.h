@@ -61,11 +61,12 @@ SHELF_CHECK int shelf_mailbox_each(struct shelf_rd *rd, shelf_mailbox_fn *fn, vo
 
 /*
  * Creating, deleting, renaming. ACCOUNT, then names.
- *   create   SHELF_EEXISTS, SHELF_ENAME, SHELF_ELIMIT
+ *   create   SHELF_EEXISTS, SHELF_ENAME, SHELF_ELIMIT, SHELF_EQUOTA
  *   delete   SHELF_ENOMAILBOX, SHELF_ECANNOT (INBOX), SHELF_ECHILDREN when the name has inferiors
  *            only; inferiors stay. The mail is held like expunged mail, then removed.
  *   rename   moves inferiors too, in one transaction; INBOX: its messages move to TO, INBOX is left
  *            empty, inferiors stay (RFC 9051 6.3.6). SHELF_EEXISTS when TO is there.
+ *            SHELF_EQUOTA, SHELF_ELIMIT of INBOX: it leaves one more mailbox behind.
  */
 SHELF_CHECK int shelf_mailbox_create(struct shelf_store *store, uint32_t account,
     struct shelf_span name, unsigned special_use, uint32_t *id_out);

@@ -201,17 +201,17 @@ do_deliver(struct dialogue_server *s, const struct dialogue_step *step, uint32_t
 static const char *
 do_services(struct dialogue_server *s, const struct dialogue_step *step, uint32_t account)
 {
-	static const char *const names[] = {"imap", "pop3", "delivery"};
+	static const char *const names[] = {"imap", "pop3", "delivery", "admin"};
 	unsigned services = 0;
 
 	for (size_t i = 1; i < step->nwords; i++) {
 		unsigned bit = 0;
 
-		for (unsigned k = 0; k < 3; k++)
+		for (unsigned k = 0; k < 4; k++)
 			if (strcmp(step->word[i], names[k]) == 0)
 				bit = 1u << k;
 		if (bit == 0)
-			return "services are imap, pop3 and delivery";
+			return "services are imap, pop3, delivery and admin";
 		services |= bit;
 	}
 	return said(s, "services", shelf_account_set_services(s->store, account, services, false));
@@ -245,7 +245,7 @@ do_with_account(struct dialogue_server *s, const struct dialogue_step *step,
     struct shelf_span message)
 {
 	struct shelf_account account;
-	uint64_t bytes, messages;
+	uint64_t bytes, messages, mailboxes;
 	int rc = shelf_account_find(s->store, shelf_span_str(step->word[0]), &account);
 
 	if (rc != 0)
@@ -259,9 +259,10 @@ do_with_account(struct dialogue_server *s, const struct dialogue_step *step,
 		return do_damage(s, step, account.id);
 	if (step->kind != DIALOGUE_QUOTA)
 		return do_deliver(s, step, account.id, message);
-	if (!number(step->word[1], &bytes) || !number(step->nwords > 2 ? step->word[2] : NULL, &messages))
+	if (!number(step->word[1], &bytes) || !number(step->nwords > 2 ? step->word[2] : NULL, &messages) ||
+	    !number(step->nwords > 3 ? step->word[3] : NULL, &mailboxes))
 		return "a quota is a number";
-	return said(s, "quota", shelf_quota_set(s->store, account.id, bytes, messages));
+	return said(s, "quota", shelf_quota_set(s->store, account.id, bytes, messages, mailboxes));
 }
 
 const char *

@@ -326,7 +326,7 @@ START_TEST(version)
 	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 1);
 	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, r.inbox, &from, &to), 0);
 	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 1);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1 << 20, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1 << 20, 0, 0), 0);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("a"), true), 0);
 	ck_assert_uint_eq(rig_modseq(&r, r.joe), before + 2);
 }

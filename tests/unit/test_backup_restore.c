@@ -78,7 +78,7 @@ furnish(void)
 	rig_append(&r, r.joe, rig_create(&r, r.joe, "work/b"), "it stays", SHELF_ANSWERED);
 	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("work/a")), 0);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("nowhere"), true), 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 1 << 30, 5000), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 1 << 30, 5000, 0), 0);
 	ck_assert_int_eq(shelf_account_set_password(r.store, r.ann, shelf_span_str("secret")), 0);
 	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.ann, r.inbox, &from, &until), 0);
 }
@@ -501,10 +501,10 @@ START_TEST(messages_ask_the_quota)
 	for (unsigned i = 0; i < 100; i++)
 		rig_append(&r, r.joe, r.inbox, i % 2 ? "one" : "two", 0);
 	run_backup();
-	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 49), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 49, 0), 0);
 	ck_assert_int_eq(restore_messages("INBOX", &req, &done), SHELF_EQUOTA);
 	ck_assert_uint_eq(rig_quota(&r, r.ann).used_messages, 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 50), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 50, 0), 0);
 	ck_assert_int_eq(restore_messages("INBOX", &req, &done), 0);
 	ck_assert_uint_eq(done.messages, 50);
 	ck_assert_uint_eq(rig_quota(&r, r.ann).used_messages, 50);

@@ -196,7 +196,7 @@ START_TEST(a_golden_store_goes_on_working)
 	ck_assert_int_eq(shelf_account_add(r.store, &eve, 1, NULL, &id), 0);
 	ck_assert_uint_gt(id, 5);
 	rig_append(&r, id, INBOX, "to a new eve", 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, JOE, 1, 1), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, JOE, 1, 1, 0), 0);
 	ck_assert_int_eq(shelf_quota_check(r.store, JOE, &kept, &counted), 0);
 	ck_assert_uint_eq(rig_findings(&r), 0);
 	rig_reopen(&r);

@@ -306,6 +306,41 @@ START_TEST(mailboxes_have_a_limit)
 }
 END_TEST
 
+START_TEST(the_number_of_mailboxes_can_be_limited)
+{
+	struct shelf_account_new ann = {.name = shelf_span_str("ann@b"), .limit_mailboxes = 1};
+	struct shelf_delivery to = {.account = r.joe, .mailbox = shelf_span_str("by-mail")};
+	struct shelf_append_result result;
+	struct shelf_draft *draft = rig_draft(&r, "Subject: x", 10);
+	uint32_t id = 0;
+
+	ck_assert_int_eq(shelf_account_add(r.store, &ann, 1, NULL, &id), 0);
+	ck_assert_uint_eq(rig_quota(&r, id).limit_mailboxes, 1);
+	ck_assert_int_eq(shelf_mailbox_create(r.store, id, shelf_span_str("a"), 0, NULL), SHELF_EQUOTA);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 0, 3), 0);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).used_mailboxes, 1);
+	ck_assert_int_eq(create("a"), 0);
+	ck_assert_int_eq(create("b"), 0);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).used_mailboxes, 3);
+	ck_assert_int_eq(create("c"), SHELF_EQUOTA);
+	ck_assert_int_eq(create("b"), SHELF_EEXISTS);
+	ck_assert_int_eq(rename_box("b", "c/d"), 0);
+	ck_assert_int_eq(rename_box("INBOX", "old"), SHELF_EQUOTA);
+	shelf_deliver(r.store, draft, &to, 1, &result);
+	ck_assert_int_eq(result.rc, SHELF_EQUOTA);
+	shelf_draft_free(&draft);
+	ck_assert_int_eq(delete_box("a"), 0);
+	ck_assert_int_eq(rename_box("INBOX", "old"), 0);
+	/* Kept when other limits change, and by the store. */
+	ck_assert_uint_eq(rig_quota(&r, r.joe).limit_mailboxes, 3);
+	rig_reopen(&r);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).limit_mailboxes, 3);
+	ck_assert_int_eq(create("a"), SHELF_EQUOTA);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 0, 0), 0);
+	ck_assert_int_eq(create("a"), 0);
+}
+END_TEST
+
 Suite *suite_mailbox(void);
 Suite *
 suite_mailbox(void)
@@ -325,6 +360,7 @@ suite_mailbox(void)
 	tcase_add_test(tc, special_use_is_given_once);
 	tcase_add_test(tc, recent_is_told_to_one_session);
 	tcase_add_test(tc, mailboxes_have_a_limit);
+	tcase_add_test(tc, the_number_of_mailboxes_can_be_limited);
 	suite_add_tcase(s, tc);
 	return s;
 }

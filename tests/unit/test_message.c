@@ -51,7 +51,7 @@ START_TEST(multiappend_is_all_or_nothing)
 	for (int i = 0; i < 3; i++)
 		items[i] = (struct shelf_append){.draft = i == 2 ? large : small,
 						 .internaldate_s = INT64_MIN};
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2000, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2000, 0, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, items, 3, &result), SHELF_EQUOTA);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, items, 2, &result), 0);
@@ -69,17 +69,17 @@ START_TEST(quota_is_exact_to_the_byte)
 	struct shelf_append_result result;
 	uint64_t size = shelf_draft_size(d);
 
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2 * size, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2 * size, 0, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), 0);
 	ck_assert_int_eq(shelf_deliver_probe(r.store, r.joe, size), 0);
 	ck_assert_int_eq(shelf_deliver_probe(r.store, r.joe, size + 1), SHELF_EQUOTA);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), SHELF_EQUOTA);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2 * size - 1, 3), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 2 * size - 1, 3, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), SHELF_EQUOTA);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 2), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 2, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), SHELF_EQUOTA);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 0, 0), 0);
 	ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), 0);
 	shelf_draft_free(&d);
 }
@@ -91,7 +91,7 @@ START_TEST(removing_frees_the_quota_and_works_when_over)
 	struct shelf_quota q;
 
 	rig_fill(&r, r.joe, r.inbox, 10);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1, 1), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 1, 1, 0), 0);
 	rig_flag(&r, r.joe, r.inbox, 1, 5, SHELF_FLAGS_ADD, SHELF_DELETED, "");
 	ck_assert_int_eq(
 	    shelf_msg_expunge(r.store, r.joe, r.inbox, NULL, SHELF_EXPUNGE_DELETED, gone), 0);
@@ -259,7 +259,7 @@ START_TEST(copy_over_quota_leaves_the_target_alone)
 	uint32_t to = rig_create(&r, r.joe, "Archive");
 
 	rig_fill(&r, r.joe, r.inbox, 10);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 15), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 15, 0), 0);
 	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, r.inbox, to, uids, false, &res),
 			 SHELF_EQUOTA);
 	ck_assert_uint_eq(rig_mailbox(&r, r.joe, to).uidnext, 1);

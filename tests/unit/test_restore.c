@@ -186,18 +186,18 @@ START_TEST(the_quota_refuses_whole_transactions)
 
 	rig_fill(&r, r.joe, r.inbox, 250);
 	expunge(r.inbox, 1, 250);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 199), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 199, 0), 0);
 	ck_assert_int_eq(restore(r.inbox, 1, 250, 0, &done), SHELF_EQUOTA);
 	q = rig_quota(&r, r.joe);
 	ck_assert_uint_eq(done.messages, 100);
 	ck_assert_uint_eq(q.used_messages, 100);
 	ck_assert_uint_eq(q.held_messages, 150);
 	ck_assert_uint_eq(done.bytes, q.used_bytes);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, q.used_bytes + q.held_bytes - 1, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, q.used_bytes + q.held_bytes - 1, 0, 0), 0);
 	ck_assert_int_eq(restore(r.inbox, 201, 250, 0, &done), 0);
 	ck_assert_int_eq(restore(r.inbox, 1, 250, 0, &done), SHELF_EQUOTA);
 	ck_assert_uint_eq(done.messages, 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, q.used_bytes + q.held_bytes, 250), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, q.used_bytes + q.held_bytes, 250, 0), 0);
 	ck_assert_int_eq(restore(r.inbox, 1, 250, 0, &done), 0);
 	ck_assert_uint_eq(rig_quota(&r, r.joe).used_messages, 250);
 	ck_assert_uint_eq(rig_quota(&r, r.joe).held_messages, 0);
@@ -375,9 +375,11 @@ START_TEST(a_mailbox_asks_the_quota_and_its_date)
 
 	rig_fill(&r, r.joe, id, 3);
 	delete("Box");
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 2), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 2, 0), 0);
 	ck_assert_str_eq(bring_back(id, ""), "QUOTA");
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 3), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 3, 1), 0);
+	ck_assert_str_eq(bring_back(id, ""), "QUOTA");
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 3, 2), 0);
 	ck_assert_str_eq(bring_back(id, ""), "Box");
 	rig_close(&r);
 	/* Without a hold a deleted mailbox is due at once: its purge may have begun. */

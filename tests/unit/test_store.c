@@ -285,7 +285,7 @@ START_TEST(parallel_deliveries_never_pass_the_quota)
 	d = rig_draft(&r, "race", 500);
 	size = shelf_draft_size(d);
 	shelf_draft_free(&d);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 100 * size + size / 2, 0), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 100 * size + size / 2, 0, 0), 0);
 	for (int i = 0; i < WRITERS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, deliver_some, NULL), 0);
 	for (int i = 0; i < WRITERS; i++) {

@@ -149,7 +149,7 @@ START_TEST(restored_in_parts)
 	}
 	ck_assert_int_eq(messages(false, "--to|back|--as|ann|--from|nobody"), EX_OK);
 	must_say("restored 0 messages");
-	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 2), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 0, 2, 0), 0);
 	ck_assert_int_eq(messages(false, "--as|ann"), EX_CANTCREAT);
 	ck_assert_int_eq(verb(tool_restore, r.path, false, "--account|joe|--mailbox|Sent"), EX_NOINPUT);
 	ck_assert_int_eq(verb(tool_restore, r.path, false, "--mailbox|INBOX"), EX_USAGE);

@@ -104,10 +104,10 @@ START_TEST(a_full_account_gets_nothing_rather_than_a_part)
 {
 	rig_fill(&r, r.joe, r.inbox, 150);
 	expunge(r.inbox);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 149), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 149, 0), 0);
 	ck_assert_int_eq(undelete(""), EX_CANTCREAT);
 	ck_assert_uint_eq(count("INBOX"), 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 150), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 150, 0), 0);
 	ck_assert_int_eq(undelete(""), EX_OK);
 	ck_assert_uint_eq(count("INBOX"), 150);
 }
