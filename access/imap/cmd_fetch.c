@@ -1,10 +1,12 @@
 /*
  * cmd_fetch.c - FETCH, UID FETCH
  *
- *   parse -> (find changes on a worker -> VANISHED) -> (mark \Seen on a worker) -> run ... run -> reply
+ *   parse -> (find changes on a worker -> VANISHED) -> (mark \Seen on a worker) -> run ... run
+ *         -> (take \Seen back on a worker) -> reply
  *
  * \Seen is set once for all messages before the first response, so that the responses show it and a
- * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading.
+ * command costs one commit. That it cannot be set (a full disk) does not keep anybody from reading. From messages that
+ * turn out to be damaged it is taken back.
  * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED); RFC 4466 2.4 (modifiers);
  *           RFC 9394 3.3 (PARTIAL); RFC 7162 3.1.4, 3.2.6 (CHANGEDSINCE, VANISHED).
  */
@@ -82,6 +84,16 @@ mark_seen(void *arg)
 	}
 }
 
+/* What nobody could read has not been seen; what another session changed since is its own affair. */
+static void
+unmark_seen(void *arg)
+{
+	struct seen_work *w = arg;
+	struct shelf_flag_change change = {.op = SHELF_FLAGS_REMOVE, .flags = SHELF_SEEN, .unchanged_since = w->modseq};
+
+	w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->uids, &change, NULL, &w->modseq);
+}
+
 /* What the responses have shown need not be told again. */
 static void
 shown(struct imap_fetch *f)
@@ -100,18 +112,10 @@ shown(struct imap_fetch *f)
 }
 
 static enum imap_step
-run(struct imap_cmd *c)
+reply(struct imap_cmd *c)
 {
 	struct imap_fetch *f = &((struct fetch_command *)c->data)->fetch;
-	int rc;
-	enum imap_step step = imap_fetch_run(f, &rc);
 
-	imap_progress(c, f->passed_messages, f->total);
-	if (step != IMAP_DONE)
-		return step;
-	shown(f);
-	if (rc != 0)
-		return imap_err(c, rc);
 	if (f->damaged != 0) {
 		return imap_no(c, "SERVERBUG",
 		    "some messages are damaged in the store and were left out");
@@ -123,6 +127,38 @@ run(struct imap_cmd *c)
 	if (f->missing && !c->uid)
 		return imap_no(c, "EXPUNGEISSUED", "some messages do not exist any more");
 	return imap_completed(c);
+}
+
+static enum imap_step
+unmarked(struct imap_cmd *c)
+{
+	struct seen_work *w = &((struct fetch_command *)c->data)->work;
+
+	if (w->rc != 0)
+		shelf_log(SHELF_LOG_WARN, "imap fetch not unseen", "account", "%s", c->s->account_name, "error", "%s",
+		    shelf_err_name(w->rc), NULL);
+	return reply(c);
+}
+
+static enum imap_step
+run(struct imap_cmd *c)
+{
+	struct fetch_command *fc = c->data;
+	struct imap_fetch *f = &fc->fetch;
+	int rc;
+	enum imap_step step = imap_fetch_run(f, &rc);
+
+	imap_progress(c, f->passed_messages, f->total);
+	if (step != IMAP_DONE)
+		return step;
+	shown(f);
+	if (rc != 0)
+		return imap_err(c, rc);
+	if (f->unread == NULL)
+		return reply(c);
+	fc->work.uids = f->unread;
+	c->run = unmarked;
+	return imap_work(c, unmark_seen, &fc->work);
 }
 
 static enum imap_step

@@ -66,6 +66,7 @@ imap_fetch_end(struct imap_fetch *f)
 	shelf_arena_free(&f->arena);
 	shelf_uidset_free(&f->uids);
 	shelf_uidset_free(&f->unseen);
+	shelf_uidset_free(&f->unread);
 }
 
 /* ---- NEXT ---------------------------------------------------------------------------------------- */
@@ -286,8 +287,12 @@ pass_over(struct imap_fetch *f, int rc)
 	} else {
 		return false;
 	}
-	if (f->unseen != NULL)
+	if (f->unseen != NULL && shelf_uidset_has(f->unseen, f->uid)) {
 		shelf_uidset_remove(f->unseen, f->uid);
+		if (f->unread == NULL)
+			f->unread = shelf_uidset_new();
+		shelf_uidset_add(f->unread, f->uid);
+	}
 	next_message(f);
 	return true;
 }

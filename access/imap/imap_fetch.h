@@ -119,6 +119,7 @@ struct imap_fetch {
 	struct imap_fetch_items items;
 	struct shelf_uidset *uids;     /* asked for */
 	struct shelf_uidset *unseen;   /* became \Seen by this command; FLAGS are due */
+	struct shelf_uidset *unread;   /* of these: could not be read, must not stay \Seen. NULL: none */
 	uint64_t seen_modseq;
 	bool has_uid;                  /* UID is among the items */
 

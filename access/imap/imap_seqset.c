@@ -129,7 +129,9 @@ imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct sh
 		return true;
 	if (rc == SHELF_EINVALID)
 		imap_bad(c, "there is no message with this number");
-	else
+	else if (rc == SHELF_ESYNTAX)
 		imap_bad(c, "bad sequence set");
+	else
+		imap_err(c, rc); /* the view could not be read */
 	return false;
 }

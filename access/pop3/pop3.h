@@ -71,7 +71,7 @@ struct pop3_top {
 	enum { POP3_TOP_EMPTY, POP3_TOP_CR, POP3_TOP_TEXT } line; /* what the line holds so far */
 };
 
-enum pop3_stream_kind { POP3_STREAM_NONE, POP3_STREAM_LIST, POP3_STREAM_UIDL, POP3_STREAM_BODY };
+enum pop3_stream_kind { POP3_STREAM_NONE, POP3_STREAM_LIST, POP3_STREAM_UIDL, POP3_STREAM_VERIFY, POP3_STREAM_BODY };
 struct pop3_stream {
 	enum pop3_stream_kind kind;
 	uint32_t seq;            /* LIST, UIDL: next message number */
@@ -80,6 +80,7 @@ struct pop3_stream {
 	struct pop3_stuff stuff;
 	bool whole;              /* RETR: no top */
 	struct pop3_top top;
+	struct pop3_top ahead;   /* VERIFY: where TOP ends */
 };
 
 struct pop3_session {
@@ -152,7 +153,7 @@ void pop3_maildrop_update(struct pop3_session *s);
 /* ---- Long replies (pop3_stream.c) ------------------------------------------------------------ */
 
 void pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind);
-/* The message M; TOP: NULL for all of it. Replies itself when the body cannot be opened. */
+/* The message M; TOP: NULL for all of it. Replies itself, too, when what is asked for cannot be read. */
 void pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m,
     const struct pop3_top *top);
 /* One piece more, some 32 KiB. */

@@ -1,4 +1,4 @@
-/* dialogue_damage.c - a bit of a stored body flips, as on a disk that rots */
+/* dialogue_damage.c - a bit flips of a stored body or of what is known of flags, as on a disk that rots */
 #include <stdlib.h>
 
 #include "dialogue.h"
@@ -94,4 +94,43 @@ dialogue_damage(struct shelf_store *store, uint32_t account, const char *mailbox
 	}
 	shelf_rd_end(&rd);
 	return rc != 0 ? rc : kv_update_shard(store->kv, shard, KV_QUIET, flip, &v);
+}
+
+struct page {
+	uint32_t mailbox, number;
+};
+
+/* The number of its parts becomes another one. */
+static int
+flip_page(struct kv_txn *txn, void *arg)
+{
+	const struct page *p = arg;
+	struct shelf_buf copy = {0};
+	struct shelf_span value;
+	uint8_t key[9] = {0};
+	int rc;
+
+	base_put_be32(key, p->mailbox);
+	base_put_be32(key + 4, p->number);
+	if ((rc = kv_get(kv_txn_view(txn), KV_FPAGE, shelf_span(key, sizeof key), &value)) != 0)
+		return rc;
+	shelf_buf_add_span(&copy, value);
+	copy.data[1] ^= 0x10;
+	rc = kv_put(txn, KV_FPAGE, shelf_span(key, sizeof key), shelf_buf_span(&copy));
+	shelf_buf_free(&copy);
+	return rc;
+}
+
+int
+dialogue_damage_flags(struct shelf_store *store, uint32_t account, const char *mailbox, uint32_t uid)
+{
+	struct shelf_mailbox box;
+	struct shelf_rd *rd = NULL;
+	struct page p = {0};
+	int rc = shelf_rd_begin(store, account, &rd);
+
+	if (rc == 0 && (rc = shelf_mailbox_find(rd, shelf_span_str(mailbox), &box)) == 0)
+		p = (struct page){box.id, uid >> INDEX_PAGE_SHIFT};
+	shelf_rd_end(&rd);
+	return rc != 0 ? rc : kv_update(store->kv, account, KV_QUIET, flip_page, &p);
 }
