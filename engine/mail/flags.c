@@ -17,7 +17,7 @@ struct storing {
 	const struct shelf_flag_change *change;
 	uint32_t from, next; /* this slice begins at FROM; the next one at NEXT, 0: done */
 	struct shelf_uidset *modified; /* of this slice */
-	uint64_t modseq;
+	uint64_t modseq; /* of the slice; 0: nothing changed */
 };
 
 /* The columns that the change names, also as a set. */
@@ -196,7 +196,7 @@ store(struct kv_txn *txn, void *arg)
 	if ((rc = mail_open(&c, s->mailbox, &o)) == 0 && (rc = store_slice(&c, &o, s)) == 0 &&
 	    (rc = mail_open_flush(&c, &o)) == 0)
 		rc = mail_change_end(&c);
-	s->modseq = c.acct.modseq;
+	s->modseq = c.modseq;
 	mail_close(&o);
 	return rc;
 }
@@ -226,9 +226,9 @@ shelf_msg_set_flags(struct shelf_store *store_, uint32_t account, uint32_t mailb
 		rc = kv_update(store_->kv, account, adds ? KV_ADDS : 0, store, &s);
 		if (rc == 0 && modified_out != NULL)
 			shelf_uidset_or(modified_out, s.modified);
+		if (rc == 0 && modseq_out != NULL && s.modseq != 0)
+			*modseq_out = s.modseq;
 	}
-	if (modseq_out != NULL)
-		*modseq_out = s.modseq;
 	shelf_uidset_free(&s.modified);
 	return rc;
 }

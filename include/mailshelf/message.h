@@ -185,7 +185,7 @@ struct shelf_flag_change {
  * shelf_msg_set_flags(store, account, mailbox, uids, change, modified_out, modseq_out)
  *   uids          those not in the mailbox are passed over
  *   modified_out  NULL, or receives the uids that UNCHANGED_SINCE kept from being changed
- *   modseq_out    NULL, or the modseq of the last change (unchanged if nothing changed)
+ *   modseq_out    NULL, or receives the modseq of the last change; left as it was when nothing changed
  *   Large sets are changed in several transactions of about 300 pages.
  */
 SHELF_CHECK int shelf_msg_set_flags(struct shelf_store *store, uint32_t account, uint32_t mailbox,
