@@ -1,7 +1,7 @@
 /*
  * cmd_enable.c - ENABLE: what is unknown is passed over
  *
- * Sources   RFC 5161 3.1, 3.2; RFC 7162 3.2.3.
+ * Sources   RFC 5161 3.1, 3.2; RFC 7162 3.2.3; RFC 9586 3.
  */
 #include "imap_condstore.h"
 
@@ -9,16 +9,18 @@ enum imap_step
 imap_cmd_enable(struct imap_cmd *c)
 {
 	struct shelf_span name = {0};
-
-	bool condstore = false, qresync = false;
+	bool condstore = false, qresync = false, uidonly = false;
 
 	do {
 		if (!imap_parse_sp(&c->p) || !imap_parse_atom(&c->p, &name))
 			return imap_parse_failed(c);
 		condstore = condstore || shelf_span_is(name, "CONDSTORE");
 		qresync = qresync || shelf_span_is(name, "QRESYNC");
+		uidonly = uidonly || shelf_span_is(name, "UIDONLY");
 	} while (!imap_at_end(&c->p));
-	imap_untagged(c->s, "ENABLED%s%s", qresync ? " QRESYNC" : "", condstore ? " CONDSTORE" : "");
+	imap_untagged(c->s, "ENABLED%s%s%s", qresync ? " QRESYNC" : "", condstore ? " CONDSTORE" : "",
+	    uidonly ? " UIDONLY" : "");
+	c->s->uidonly = c->s->uidonly || uidonly;
 	c->s->qresync = c->s->qresync || qresync;
 	if (condstore || qresync)
 		imap_condstore_enable(c->s);

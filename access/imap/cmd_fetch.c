@@ -303,7 +303,7 @@ imap_cmd_fetch(struct imap_cmd *c)
 	struct shelf_span set;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_set(&c->p, &set) || !imap_parse_sp(&c->p) ||
-	    !imap_fetch_parse(&c->p, c->uid, &f->items) || !parse_modifiers(c, fc) ||
+	    !imap_fetch_parse(&c->p, c->uid && !c->s->uidonly, &f->items) || !parse_modifiers(c, fc) ||
 	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	f->s = c->s;

@@ -158,7 +158,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	    shelf_view_modseq(s->view));
 	imap_mailbox_id(s->owner, row->id, id);
 	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
-	if (unseen_seq != 0)
+	if (unseen_seq != 0 && !s->uidonly)
 		imap_untagged(s, "OK [UNSEEN %u] First unseen", unseen_seq);
 out:
 	free(kw);
@@ -239,6 +239,11 @@ parse_qresync(struct imap_cmd *c)
 		if (!parse_known(p, sel->known))
 			return false;
 		more = imap_try(p, ' ');
+	}
+	/* RFC 9586 3: the sample is of message numbers. */
+	if (more && c->s->uidonly) {
+		imap_uid_required(c);
+		return false;
 	}
 	return (!more || parse_sample(p)) && imap_parse_close(p);
 }

@@ -72,6 +72,7 @@ struct imap_session {
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */
 	struct shelf_uidset *saved; /* uids of the saved search result, "$"; NULL: empty */
 	bool condstore, qresync;   /* enabled, for good (imap_condstore.h) */
+	bool uidonly;              /* enabled: no message number is said or taken any more (RFC 9586) */
 	bool modseq_shown;         /* MODSEQ has been printed since the last sync */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
@@ -105,6 +106,7 @@ enum imap_row_flag { /* bits of struct imap_row.flags */
 	IMAP_WRITES = 4,   /* refused with NO [READ-ONLY] in a mailbox opened with EXAMINE */
 	IMAP_STREAMS = 8,  /* APPEND: literals behind the first argument are not gathered */
 	IMAP_NOSYNC = 16,  /* nothing untagged of the mailbox goes with its reply */
+	IMAP_NUMBERS = 64, /* as IMAP_SEQ it takes message numbers: refused behind ENABLE UIDONLY */
 	IMAP_NOARGS = 32,  /* the dispatcher checks that nothing follows the name */
 };
 struct imap_row {
@@ -177,6 +179,8 @@ enum imap_step imap_no(struct imap_cmd *c, const char *code, const char *fmt, ..
     __attribute__((format(printf, 3, 4)));
 enum imap_step imap_bad(struct imap_cmd *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* BAD [UIDREQUIRED], RFC 9586 3 */
+enum imap_step imap_uid_required(struct imap_cmd *c);
 /* "OK <name> completed" */
 enum imap_step imap_completed(struct imap_cmd *c);
 /* The one translation of engine errors: NO [CODE] text (BAD for SHELF_ESYNTAX). */

@@ -143,6 +143,8 @@ begin(struct imap_session *s)
 		imap_bad(c, "%s", wrong_state(s, c->row));
 	else if (s->input->nul)
 		imap_bad(c, "NUL in command");
+	else if ((c->row->flags & (IMAP_SEQ | IMAP_NUMBERS)) != 0 && s->uidonly)
+		imap_uid_required(c);
 	else if ((c->row->flags & IMAP_NOARGS) != 0 && !imap_parse_end(&c->p))
 		imap_bad(c, "%s takes no arguments", c->name);
 	else if ((c->row->flags & IMAP_WRITES) != 0 && s->read_only)

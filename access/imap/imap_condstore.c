@@ -35,7 +35,7 @@ void
 imap_condstore_print(struct imap_session *s, uint64_t modseq)
 {
 	s->modseq_shown = true;
-	imap_outf(s, " MODSEQ (%" PRIu64 ")", modseq);
+	imap_outf(s, "MODSEQ (%" PRIu64 ")", modseq);
 }
 
 bool

@@ -14,7 +14,7 @@
 void imap_condstore_enable(struct imap_session *s);
 /* "NAME " has been read: the number behind it. */
 bool imap_condstore_number(struct imap_parser *p, uint64_t *out);
-/* " MODSEQ (n)" */
+/* "MODSEQ (n)" */
 void imap_condstore_print(struct imap_session *s, uint64_t modseq);
 /*
  * imap_condstore_vanished(s, set, next, earlier)

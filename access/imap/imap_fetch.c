@@ -200,7 +200,8 @@ prepare(struct imap_fetch *f)
 	f->stage = IMAP_STAGE_PRINT;
 	f->at = 0;
 	f->s->mid_response = true;
-	imap_outf(f->s, "* %" PRIu32 " FETCH (", seq);
+	imap_outf(f->s, f->s->uidonly ? "* %" PRIu32 " UIDFETCH (" : "* %" PRIu32 " FETCH (",
+	    f->s->uidonly ? f->uid : seq);
 	return 0;
 }
 
@@ -242,10 +243,12 @@ end_response(struct imap_fetch *f)
 	}
 	/* RFC 7162 3.2.4: such a response names the message and its mod-sequence. */
 	if (f->s->condstore && f->unseen != NULL && shelf_uidset_has(f->unseen, f->uid)) {
-		if (!f->has_uid)
+		if (!f->has_uid && !f->s->uidonly)
 			imap_outf(f->s, " UID %" PRIu32, f->uid);
-		if (!(f->items.needs & IMAP_NEED_MODSEQ))
+		if (!(f->items.needs & IMAP_NEED_MODSEQ)) {
+			imap_out_str(f->s, " ");
 			imap_condstore_print(f->s, f->msg.modseq);
+		}
 	}
 	imap_out_str(f->s, ")\r\n");
 	f->s->mid_response = false;

@@ -70,6 +70,14 @@ imap_bad(struct imap_cmd *c, const char *fmt, ...)
 }
 
 enum imap_step
+imap_uid_required(struct imap_cmd *c)
+{
+	imap_bad(c, "%s: message numbers are not taken behind ENABLE UIDONLY", c->name);
+	c->code = "UIDREQUIRED";
+	return IMAP_DONE;
+}
+
+enum imap_step
 imap_completed(struct imap_cmd *c)
 {
 	return imap_ok(c, "%s completed", c->name);
@@ -78,7 +86,11 @@ imap_completed(struct imap_cmd *c)
 enum imap_step
 imap_parse_failed(struct imap_cmd *c)
 {
-	const char *error = c->p.error == NULL ? "syntax error" : c->p.error;
+	const char *error = NULL;
+
+	if (c->replied) /* by what was reading the arguments */
+		return IMAP_DONE;
+	error = c->p.error == NULL ? "syntax error" : c->p.error;
 
 	return c->p.cannot ? imap_no(c, "CANNOT", "%s", error) :
 	    imap_bad(c, "%s: %s", c->name, error);

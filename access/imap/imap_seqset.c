@@ -123,8 +123,14 @@ imap_set_uids(struct imap_session *s, struct shelf_span text, bool uid, struct s
 bool
 imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct shelf_uidset *out)
 {
-	int rc = imap_set_uids(c->s, text, uid, out);
+	bool saved = text.len == 1 && text.data[0] == '$';
+	int rc = 0;
 
+	if (!uid && !saved && c->s->uidonly) {
+		imap_uid_required(c);
+		return false;
+	}
+	rc = imap_set_uids(c->s, text, uid, out);
 	if (rc == 0)
 		return true;
 	if (rc == SHELF_EINVALID)

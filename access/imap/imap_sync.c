@@ -265,12 +265,13 @@ vanished(struct imap_session *s)
 {
 	struct imap_sync *y = s->sync;
 	uint32_t uid = 0, pieces = 0;
+	bool by_uid = s->qresync || s->uidonly;
 
-	while (s->qresync && imap_condstore_vanished(s, y->changes.vanished, &y->next, false)) {
+	while (by_uid && imap_condstore_vanished(s, y->changes.vanished, &y->next, false)) {
 		if (imap_out_full(s))
 			return IMAP_WANT_OUTPUT;
 	}
-	for (; !s->qresync && y->next != 0 && (uid = shelf_uidset_next(y->changes.vanished, y->next)) != 0;
+	for (; !by_uid && y->next != 0 && (uid = shelf_uidset_next(y->changes.vanished, y->next)) != 0;
 	    y->next = uid + 1) {
 		if (++pieces % PIECE_MESSAGES == 0 && imap_out_full(s))
 			return IMAP_WANT_OUTPUT;
@@ -297,21 +298,31 @@ counts(struct imap_session *s)
 	y->phase = PHASE_FLAGS;
 }
 
-/* RFC 7162 3.2.4: UID and MODSEQ for everybody who has enabled CONDSTORE. KW NULL: no FLAGS. */
+/* RFC 7162 3.2.4: UID and MODSEQ for everybody who has enabled CONDSTORE. RFC 9586 3: the number is the UID.
+ * KW NULL: no FLAGS. */
 static void
 print_one(struct imap_cmd *c, const struct shelf_msg *m, const struct shelf_keywords *kw)
 {
 	struct imap_session *s = c->s;
+	const char *blank = "";
 
-	imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, m->uid));
-	if (c->uid || s->condstore)
-		imap_outf(s, "UID %u%s", m->uid, kw == NULL ? "" : " ");
-	if (kw != NULL) {
-		imap_out_str(s, "FLAGS ");
-		imap_out_flags(s, m, kw);
+	if (s->uidonly)
+		imap_outf(s, "* %u UIDFETCH (", m->uid);
+	else
+		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, m->uid));
+	if (!s->uidonly && (c->uid || s->condstore)) {
+		imap_outf(s, "UID %u", m->uid);
+		blank = " ";
 	}
-	if (s->condstore)
+	if (kw != NULL) {
+		imap_outf(s, "%sFLAGS ", blank);
+		imap_out_flags(s, m, kw);
+		blank = " ";
+	}
+	if (s->condstore) {
+		imap_out_str(s, blank);
 		imap_condstore_print(s, m->modseq);
+	}
 	imap_out_str(s, ")\r\n");
 }
 
