@@ -104,10 +104,11 @@ enum imap_row_flag { /* bits of struct imap_row.flags */
 	IMAP_UID = 1,      /* the UID form: c->uid */
 	IMAP_SEQ = 2,      /* no EXPUNGE while it runs and with its reply (RFC 9051 7.5.1) */
 	IMAP_WRITES = 4,   /* refused with NO [READ-ONLY] in a mailbox opened with EXAMINE */
-	IMAP_STREAMS = 8,  /* APPEND: literals behind the first argument are not gathered */
+	IMAP_STREAMS = 8,  /* APPEND: literals behind the mailbox's name are not gathered */
 	IMAP_NOSYNC = 16,  /* nothing untagged of the mailbox goes with its reply */
 	IMAP_NUMBERS = 64, /* as IMAP_SEQ it takes message numbers: refused behind ENABLE UIDONLY */
 	IMAP_NOARGS = 32,  /* the dispatcher checks that nothing follows the name */
+	IMAP_NUMBERED = 64, /* REPLACE: a message's number stands before that name */
 };
 struct imap_row {
 	const char *name;

@@ -173,6 +173,19 @@ literal_fits(const struct imap_session *s)
 	return in->literal_len <= s->server->conf->literal_max_bytes - in->literals_bytes;
 }
 
+/* Of a command that streams: is the literal the mailbox's name? */
+static bool
+is_name(const struct imap_cmd *c)
+{
+	struct imap_parser look = c->p;
+	struct shelf_span number = {0};
+
+	if ((c->row->flags & IMAP_NUMBERED) != 0 &&
+	    (!imap_try(&look, ' ') || !imap_parse_set(&look, &number)))
+		return false;
+	return imap_try(&look, ' ') && imap_at(&look, '{') && c->s->input->literals_bytes == 0;
+}
+
 /*
  * The text ends with a literal's announcement. True: S->cmd is to go on (it has its reply, or takes
  * the octets itself); false: the octets are being gathered.
@@ -181,14 +194,10 @@ static bool
 admit_literal(struct imap_session *s)
 {
 	struct imap_input *in = s->input;
-	struct imap_parser look = {0};
 
 	begin(s);
-	if (!s->cmd->replied && (s->cmd->row->flags & IMAP_STREAMS) != 0) {
-		look = s->cmd->p;
-		if (!imap_try(&look, ' ') || !imap_at(&look, '{') || in->literals_bytes > 0)
-			return true;
-	}
+	if (!s->cmd->replied && (s->cmd->row->flags & IMAP_STREAMS) != 0 && !is_name(s->cmd))
+		return true;
 	if (!s->cmd->replied && !literal_fits(s)) {
 		if (in->literal_sync)
 			imap_no(s->cmd, "TOOBIG", "the literal is too large");

@@ -1,13 +1,14 @@
 /*
- * append.c - messages enter mailboxes: APPEND, delivery, import
+ * append.c - messages enter mailboxes: APPEND, REPLACE, delivery, import
  *
- * All three end in the same closure; they differ in how the mailbox is named and whether an item that
- * has a mark is passed over. Bodies are compressed and large ones written ahead before it
- * (blob_draft_prepare), so the closure only puts bytes.
+ * All end in the same closure; they differ in how the mailbox is named, whether an item that has a mark
+ * is passed over, and whether another message leaves in the same change. Bodies are compressed and large
+ * ones written ahead before it (blob_draft_prepare), so the closure only puts bytes.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
+#include <mailshelf/guard.h>
 #include <mailshelf/import.h>
 #include <mailshelf/mem.h>
 
@@ -23,6 +24,10 @@ struct appending {
 	const uint8_t (*item_ids)[16]; /* NULL: not an import */
 	size_t n;
 	uint8_t *stored; /* import only */
+	uint32_t from, leaving; /* the message that goes, its mailbox and uid; 0: none does */
+	uint64_t leaving_bytes;
+	bool fired; /* the guard, by it */
+	struct mail_guard_event event;
 	struct shelf_append_result result;
 	struct deliver_batch *batch;
 };
@@ -49,9 +54,22 @@ set_flags(struct mail_change *c, struct mail_open *o, const struct shelf_append 
 	return 0;
 }
 
+/* The message that leaves makes room. */
 static int
-append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append *item,
-	   uint32_t *uid)
+quota_room(const struct mail_acct *acct, const struct appending *a, uint64_t bytes, uint64_t count)
+{
+	struct mail_acct after = *acct;
+
+	if (a->leaving != 0) {
+		after.quota.used_bytes -= a->leaving_bytes;
+		after.quota.used_messages--;
+	}
+	return mail_quota_room(&after, bytes, count);
+}
+
+static int
+append_one(struct mail_change *c, struct mail_open *o, const struct appending *a,
+	   const struct shelf_append *item, uint32_t *uid)
 {
 	struct blob_draft *blob = mail_draft_blob(item->draft);
 	struct mail_msg msg = {
@@ -62,7 +80,7 @@ append_one(struct mail_change *c, struct mail_open *o, const struct shelf_append
 	};
 	int rc;
 
-	if ((rc = mail_quota_room(&c->acct, msg.size, 1)) != 0)
+	if ((rc = quota_room(&c->acct, a, msg.size, 1)) != 0)
 		return rc;
 	memcpy(msg.email_id, blob_draft_hash(blob), sizeof(msg.email_id));
 	if ((rc = blob_link(c->txn, blob, &msg.blob, &msg.cost)) != 0)
@@ -104,12 +122,57 @@ append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
 			a->stored[i] = rc == 0 && !was;
 		}
 		if (rc == 0 && !was) {
-			rc = append_one(c, o, &a->items[i], &uid);
+			rc = append_one(c, o, a, &a->items[i], &uid);
 			if (rc == 0 && r->first_uid == 0)
 				r->first_uid = uid;
 		}
 	}
 	r->modseq = c->modseq;
+	return rc;
+}
+
+/* What the message that is to leave takes, if it is there. */
+static int
+find_leaving(struct kv_view *view, struct appending *a)
+{
+	struct mail_msg msg;
+	int rc = a->leaving == 0 ? 0 : mail_msg_get(view, a->from, a->leaving, &msg);
+
+	if (a->leaving != 0 && rc == 0)
+		a->leaving_bytes = msg.size;
+	return rc;
+}
+
+static int
+take_out(struct mail_change *c, struct mail_open *from, uint32_t uid)
+{
+	struct shelf_uidset *gone = shelf_uidset_new();
+	int rc = mail_open_page(c, from, uid);
+
+	shelf_uidset_add(gone, uid);
+	if (rc == 0 && (rc = mail_remove(c, from, uid, SHELF_GUARD_EXPUNGE)) == 0)
+		rc = mail_log_vanished(c, from->row.id, gone);
+	shelf_uidset_free(&gone);
+	return rc;
+}
+
+/* Behind what came in, so that a body in both never counts zero references. O is the mailbox it came to. */
+static int
+leave(struct mail_change *c, struct mail_open *o, struct appending *a)
+{
+	struct mail_open other = {0};
+	int rc = 0;
+
+	if (a->leaving == 0)
+		return 0;
+	if (a->from == o->row.id)
+		rc = take_out(c, o, a->leaving);
+	else if ((rc = mail_open(c, a->from, &other)) == 0 &&
+		 (rc = take_out(c, &other, a->leaving)) == 0)
+		rc = mail_open_flush(c, &other);
+	a->fired = c->guard.fired;
+	a->event = c->guard.event;
+	mail_close(&other);
 	return rc;
 }
 
@@ -123,7 +186,8 @@ append(struct kv_txn *txn, void *arg)
 	uint32_t id = a->mailbox;
 	int rc;
 
-	if ((rc = mail_change_begin(&c, a->store, txn)) != 0)
+	if ((rc = mail_change_begin(&c, a->store, txn)) != 0 ||
+	    (rc = find_leaving(kv_txn_view(txn), a)) != 0)
 		return rc;
 	if (id == 0) {
 		rc = mail_name_get(kv_txn_view(txn), a->name, &n);
@@ -134,7 +198,7 @@ append(struct kv_txn *txn, void *arg)
 			return rc;
 	}
 	if ((rc = mail_open(&c, id, &o)) == 0 && (rc = append_all(&c, &o, a)) == 0 &&
-	    (rc = mail_open_flush(&c, &o)) == 0)
+	    (rc = leave(&c, &o, a)) == 0 && (rc = mail_open_flush(&c, &o)) == 0)
 		rc = mail_change_end(&c);
 	mail_close(&o);
 	return rc;
@@ -183,17 +247,17 @@ append_now(struct appending *a)
 
 /* A refusal that can be known beforehand costs no staging. */
 static int
-probe(struct shelf_store *store, uint32_t account, uint64_t bytes, uint64_t count)
+probe(struct appending *a, uint64_t bytes, uint64_t count)
 {
 	struct kv_view *view = NULL;
-	struct mail_acct a;
+	struct mail_acct acct;
 	int rc;
 
-	if ((rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE)) != 0 ||
-	    (rc = kv_view_begin(store->kv, account, &view)) != 0)
+	if ((rc = mail_disk_admit(a->store, a->account, SHELF_DISK_REFUSE)) != 0 ||
+	    (rc = kv_view_begin(a->store->kv, a->account, &view)) != 0)
 		return rc;
-	if ((rc = mail_acct_get(view, &a)) == 0)
-		rc = mail_quota_room(&a, bytes, count);
+	if ((rc = mail_acct_get(view, &acct)) == 0 && (rc = find_leaving(view, a)) == 0)
+		rc = quota_room(&acct, a, bytes, count);
 	kv_view_end(&view);
 	return rc;
 }
@@ -201,7 +265,18 @@ probe(struct shelf_store *store, uint32_t account, uint64_t bytes, uint64_t coun
 int
 shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len)
 {
-	return probe(store, account, len, 1);
+	struct appending a = {.store = store, .account = account};
+
+	return probe(&a, len, 1);
+}
+
+int
+shelf_replace_probe(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t uid,
+		    uint64_t len)
+{
+	struct appending a = {.store = store, .account = account, .from = from, .leaving = uid};
+
+	return probe(&a, len, 1);
 }
 
 int
@@ -215,9 +290,25 @@ shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 
 	for (size_t i = 0; i < n; i++)
 		bytes += shelf_draft_size(items[i].draft);
-	if ((rc = probe(store, account, bytes, n)) != 0)
+	if ((rc = probe(&a, bytes, n)) != 0)
 		return rc;
 	rc = append_now(&a);
+	*result = a.result;
+	result->rc = rc;
+	return rc;
+}
+
+int
+shelf_msg_replace(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t uid,
+		  uint32_t mailbox, const struct shelf_append *item,
+		  struct shelf_append_result *result)
+{
+	struct appending a = {.store = store, .account = account, .mailbox = mailbox, .items = item,
+			      .n = 1, .from = from, .leaving = uid};
+	int rc = probe(&a, shelf_draft_size(item->draft), 1);
+
+	if (rc == 0 && (rc = append_now(&a)) == 0 && a.fired)
+		mail_guard_tell(store, account, &a.event);
 	*result = a.result;
 	result->rc = rc;
 	return rc;

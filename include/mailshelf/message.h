@@ -155,6 +155,19 @@ struct shelf_append_result {
 SHELF_CHECK int shelf_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_append *items, size_t n, struct shelf_append_result *result_out);
 
+/*
+ * shelf_msg_replace(store, account, from, uid, mailbox, item, result_out)
+ *   ITEM is appended to MAILBOX and the message UID leaves FROM, in one transaction (RFC 8508). It is held
+ *   and counted by the guard as if it were expunged. The quota is asked for the difference only.
+ *   returns  as shelf_append; SHELF_ENOMESSAGE: UID is not in FROM any more, nothing was done
+ */
+SHELF_CHECK int shelf_msg_replace(struct shelf_store *store, uint32_t account, uint32_t from,
+    uint32_t uid, uint32_t mailbox, const struct shelf_append *item,
+    struct shelf_append_result *result_out);
+/* Would a message of LEN bytes fit the quota now, in place of UID? 0, SHELF_EQUOTA, SHELF_ENOMESSAGE. */
+SHELF_CHECK int shelf_replace_probe(struct shelf_store *store, uint32_t account, uint32_t from,
+    uint32_t uid, uint64_t len);
+
 struct shelf_delivery {
 	uint32_t account;
 	struct shelf_span mailbox; /* empty: INBOX; a missing one is created */

@@ -252,8 +252,8 @@ choose_flags(struct model *m, struct model_op *op)
 static enum model_kind
 choose_kind(struct model *m)
 {
-	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6};
-	uint32_t r = model_random(m, 105), kind = 0;
+	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6, 8};
+	uint32_t r = model_random(m, 113), kind = 0;
 
 	while (r >= weights[kind])
 		r -= weights[kind++];
@@ -321,6 +321,13 @@ model_choose(struct model *m, struct model_op *op)
 		break;
 	case MODEL_RESTORE:
 		choose_held(m, box, op);
+		break;
+	case MODEL_REPLACE:
+		op->uid[op->nuids++] = box->count > 0 && model_random(m, 8) != 0 ?
+		    box->msg[model_random(m, (uint32_t)box->count)].uid : box->uidnext;
+		choose_box(m, op->to);
+		choose_contents(m, op, 1);
+		choose_flags(m, op);
 		break;
 	}
 }
@@ -433,6 +440,25 @@ apply_expunge(struct model_box *box, const struct model_op *op)
 	}
 	box->count = left;
 	return 0;
+}
+
+/* What leaves makes room for what comes. */
+static int
+apply_replace(struct model *m, struct model_box *box, const struct model_op *op)
+{
+	uint64_t bytes = model_size(m, op->content[0]), leaving;
+	size_t i = 0;
+
+	while (i < box->count && box->msg[i].uid != op->uid[0])
+		i++;
+	if (i == box->count)
+		return SHELF_ENOMESSAGE;
+	leaving = model_size(m, box->msg[i].content);
+	if (m->limit_bytes != 0 && model_bytes(m) - leaving + bytes > m->limit_bytes)
+		return SHELF_EQUOTA;
+	hold(box, box->msg[i]);
+	memmove(box->msg + i, box->msg + i + 1, (--box->count - i) * sizeof *box->msg);
+	return apply_append(m, model_find(m, op->to), op);
 }
 
 static int
@@ -552,6 +578,8 @@ model_apply(struct model *m, const struct model_op *op)
 		return apply_rename(m, op);
 	case MODEL_RESTORE:
 		return apply_restore(m, box, op);
+	case MODEL_REPLACE:
+		return apply_replace(m, box, op);
 	}
 	return SHELF_EINVALID;
 }
@@ -560,7 +588,7 @@ void
 model_describe(const struct model_op *op, struct shelf_buf *out)
 {
 	static const char *const kinds[] = {"append", "deliver", "flags", "expunge", "copy", "move",
-	    "create", "delete", "rename", "restore"};
+	    "create", "delete", "rename", "restore", "replace"};
 
 	shelf_buf_printf(out, "%s %s", kinds[op->kind], op->box);
 	if (op->to[0] != '\0')

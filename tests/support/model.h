@@ -51,6 +51,7 @@ enum model_kind {
 	MODEL_DELETE,
 	MODEL_RENAME,
 	MODEL_RESTORE,
+	MODEL_REPLACE, /* of the first uid, by a message in TO */
 };
 
 struct model_op {

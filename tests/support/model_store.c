@@ -81,6 +81,28 @@ run_append(const struct model *m, const struct model_op *op, struct shelf_store 
 }
 
 static int
+run_replace(const struct model *m, const struct model_op *op, struct shelf_store *store,
+    uint32_t account)
+{
+	struct shelf_span words[MODEL_KEYWORDS];
+	struct shelf_append item = {.flags = op->flags, .keywords = words,
+	    .nkeywords = keyword_names(op->keywords, words),
+	    .internaldate_s = model_date(op->content[0]), .zone_min = 60};
+	struct shelf_append_result result = {0};
+	uint32_t from = 0, to = 0;
+	int rc = box_id(store, account, op->box, &from);
+
+	if (rc == 0)
+		rc = box_id(store, account, op->to, &to);
+	if (rc == 0)
+		rc = make_draft(m, store, op->content[0], &item.draft);
+	if (rc == 0)
+		rc = shelf_msg_replace(store, account, from, op->uid[0], to, &item, &result);
+	shelf_draft_free(&item.draft);
+	return rc;
+}
+
+static int
 run_deliver(const struct model *m, const struct model_op *op, struct shelf_store *store,
     uint32_t account)
 {
@@ -169,6 +191,8 @@ model_run(const struct model *m, const struct model_op *op, struct shelf_store *
 		return shelf_mailbox_rename(store, account, box, to);
 	case MODEL_RESTORE:
 		return run_restore(op, store, account);
+	case MODEL_REPLACE:
+		return run_replace(m, op, store, account);
 	}
 	return SHELF_EINVALID;
 }

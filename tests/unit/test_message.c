@@ -299,6 +299,74 @@ START_TEST(move_within_a_mailbox_gives_new_uids)
 }
 END_TEST
 
+static int
+replace(uint32_t from, uint32_t uid, uint32_t to, const char *text, size_t len, uint32_t *uid_out)
+{
+	struct shelf_append item = {.draft = rig_draft(&r, text, len), .flags = SHELF_DRAFT,
+				    .internaldate_s = INT64_MIN};
+	struct shelf_append_result result;
+	int rc = shelf_msg_replace(r.store, r.joe, from, uid, to, &item, &result);
+
+	ck_assert_int_eq(result.rc, rc);
+	*uid_out = result.first_uid;
+	shelf_draft_free(&item.draft);
+	return rc;
+}
+
+START_TEST(replacing_is_one_change_and_fits_a_full_box)
+{
+	uint32_t drafts = rig_create(&r, r.joe, "Drafts"), uid;
+	struct shelf_quota before, after;
+	struct shelf_msg msg;
+	uint64_t modseq;
+
+	ck_assert_uint_eq(rig_append(&r, r.joe, drafts, "one", 0), 1);
+	ck_assert_uint_eq(rig_append(&r, r.joe, drafts, "two", SHELF_DELETED), 2);
+	before = rig_quota(&r, r.joe);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, before.used_bytes, 2, 0), 0);
+	modseq = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(shelf_replace_probe(r.store, r.joe, drafts, 2, before.used_bytes), SHELF_EQUOTA);
+	ck_assert_int_eq(replace(drafts, 2, drafts, "much longer", 500, &uid), SHELF_EQUOTA);
+	ck_assert_int_eq(replace(drafts, 3, drafts, "x", 0, &uid), SHELF_ENOMESSAGE);
+	ck_assert_uint_eq(rig_modseq(&r, r.joe), modseq);
+	/* As long as what goes: not a byte more is there. The same bytes again: one body, two references. */
+	ck_assert_int_eq(rig_msg(&r, r.joe, drafts, 2, &msg), 0);
+	ck_assert_int_eq(shelf_replace_probe(r.store, r.joe, drafts, 2, msg.size), 0);
+	ck_assert_int_eq(replace(drafts, 2, drafts, "owt", 100, &uid), 0);
+	ck_assert_uint_eq(uid, 3);
+	ck_assert_uint_eq(rig_modseq(&r, r.joe), modseq + 1);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, drafts).deleted, 0);
+	after = rig_quota(&r, r.joe);
+	ck_assert_uint_eq(after.used_bytes, before.used_bytes);
+	ck_assert_uint_eq(after.used_messages, 2);
+	ck_assert_uint_eq(after.held_messages, 1);
+	ck_assert_int_eq(rig_msg(&r, r.joe, drafts, 2, &msg), 0);
+	ck_assert(msg.gone);
+	ck_assert_int_eq(replace(drafts, 2, drafts, "x", 0, &uid), SHELF_ENOMESSAGE);
+	/* Into another mailbox. */
+	ck_assert_int_eq(replace(drafts, 3, r.inbox, "sent", 0, &uid), 0);
+	ck_assert_uint_eq(uid, 1);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, drafts).exists, 1);
+	ck_assert_int_eq(rig_msg(&r, r.joe, r.inbox, 1, &msg), 0);
+	ck_assert_uint_eq(msg.flags, SHELF_DRAFT);
+	ck_assert_int_eq(replace(drafts, 1, 99, "x", 0, &uid), SHELF_ENOMAILBOX);
+}
+END_TEST
+
+START_TEST(replacing_without_hold_keeps_a_body_in_both)
+{
+	uint32_t uid;
+	struct shelf_msg msg;
+
+	ck_assert_int_eq(shelf_setting_set(r.store, SHELF_SETTING_HOLD, UINT32_MAX), 0);
+	ck_assert_uint_eq(rig_append(&r, r.joe, r.inbox, "same", 0), 1);
+	ck_assert_int_eq(replace(r.inbox, 1, r.inbox, "same", 100, &uid), 0);
+	ck_assert_uint_eq(uid, 2);
+	ck_assert_int_eq(rig_msg(&r, r.joe, r.inbox, 1, &msg), SHELF_ENOMESSAGE);
+	ck_assert_int_eq(rig_msg(&r, r.joe, r.inbox, 2, &msg), 0);
+}
+END_TEST
+
 START_TEST(one_delivery_to_many_is_one_body)
 {
 	struct shelf_delivery to[4] = {{.account = r.joe},
@@ -460,6 +528,8 @@ suite_message(void)
 	tcase_add_test(tc, copy_shares_the_body_and_maps_keywords);
 	tcase_add_test(tc, copy_over_quota_leaves_the_target_alone);
 	tcase_add_test(tc, move_within_a_mailbox_gives_new_uids);
+	tcase_add_test(tc, replacing_is_one_change_and_fits_a_full_box);
+	tcase_add_test(tc, replacing_without_hold_keeps_a_body_in_both);
 	tcase_add_test(tc, one_delivery_to_many_is_one_body);
 	tcase_add_test(tc, large_bodies_read_back_by_range);
 	tcase_add_test(tc, a_staged_draft_that_is_not_linked_leaves_nothing);
