@@ -212,11 +212,16 @@ make_accounts(void)
 	static char long_name[SHELF_ACCOUNT_NAME_MAX + 1];
 	const struct shelf_span password = shelf_span_str(GOLDEN_PASSWORD);
 	const struct shelf_account_new list[] = {
-	    {shelf_span_str("joe@example.org"), password, 10 << 20, 2000},
-	    {shelf_span_str("ann@example.org"), password, 0, 0},
-	    {shelf_span_str("bob"), password, 0, 5},
-	    {shelf_span_str("eve"), shelf_span_str(""), 0, 0},
-	    {shelf_span(long_name, SHELF_ACCOUNT_NAME_MAX), shelf_span_str(""), 1, 1}};
+	    {.name = shelf_span_str("joe@example.org"),
+	     .password = password,
+	     .limit_bytes = 10 << 20,
+	     .limit_messages = 2000},
+	    {.name = shelf_span_str("ann@example.org"), .password = password},
+	    {.name = shelf_span_str("bob"), .password = password, .limit_messages = 5},
+	    {.name = shelf_span_str("eve")},
+	    {.name = shelf_span(long_name, SHELF_ACCOUNT_NAME_MAX),
+	     .limit_bytes = 1,
+	     .limit_messages = 1}};
 	uint32_t id[5];
 
 	memset(long_name, 'l', SHELF_ACCOUNT_NAME_MAX);
