@@ -431,6 +431,7 @@ put_sums(struct backup_load *l)
 			rc = add_row(l, &row);
 	}
 	l->acct.counted = false;
+	l->acct.changed = (struct mail_changed){.floor = l->acct.modseq};
 	row = (struct carry_row){.table = KV_ACCT};
 	shelf_buf_clear(&l->value);
 	mail_acct_encode(&l->value, &l->acct);

@@ -190,6 +190,8 @@ mail_open_flush(struct mail_change *c, struct mail_open *o)
 
 	if ((rc = write_page(c, o)) != 0 || (rc = write_summary(c, o)) != 0)
 		return rc;
+	if (o->dirty && c->modseq != 0)
+		mail_changed_note(c, o->row.id);
 	if (o->dirty)
 		rc = mail_mbox_put(c->txn, &o->row);
 	o->dirty = false;

@@ -190,6 +190,8 @@ compare(struct check_walk *w, const struct mail_mbox *m, const struct check_sums
 			    m->uidnext);
 	if (s->max_modseq > m->highestmodseq || m->highestmodseq > w->acct.modseq)
 		check_found(k, 5, "mailbox %u: highest modseq out of order", m->id);
+	if (!mail_changed_knows(&w->acct, m->id, m->highestmodseq))
+		check_found(k, 17, "mailbox %u: missing among those that changed last", m->id);
 	if (m->uidvalidity > w->acct.last_uidvalidity || m->id >= w->acct.next_mailbox)
 		check_found(k, 5, "mailbox %u: id or UIDVALIDITY was never given", m->id);
 }

@@ -82,6 +82,14 @@ struct mail_sums {
 	uint64_t shared; /* of these: of rows that found their blob stored already */
 };
 
+/* changed.c */
+struct mail_changed {
+	uint64_t floor; /* a mailbox that changed behind this modseq is in the list */
+	unsigned n;
+	uint32_t mailbox[SHELF_CHANGED_MAX]; /* the last one first; 0: a subscription without mailbox */
+	uint64_t modseq[SHELF_CHANGED_MAX];  /* of its last change */
+};
+
 struct mail_acct {
 	uint64_t modseq;
 	uint32_t next_mailbox;
@@ -91,6 +99,7 @@ struct mail_acct {
 	struct shelf_quota quota;
 	struct mail_sums used, held;
 	uint64_t noted; /* message and held rows in these sums */
+	struct mail_changed changed;
 	bool counted;	/* in the totals of its domain and partition */
 	char domain[SHELF_ACCOUNT_NAME_MAX + 1]; /* when counted */
 };
@@ -147,6 +156,13 @@ struct mail_key mail_key3(uint32_t a, uint32_t b, uint32_t c);
 struct mail_key mail_name_key(struct shelf_span name);
 
 SHELF_CHECK int mail_acct_get(struct kv_view *view, struct mail_acct *out); /* SHELF_ENOACCOUNT */
+struct mail_change;
+/* changed.c */
+void mail_changed_note(struct mail_change *c, uint32_t mailbox); /* in every change of a mailbox or its name */
+void mail_changed_encode(struct shelf_buf *b, const struct mail_acct *a);
+SHELF_CHECK int mail_changed_decode(struct base_reader *r, struct mail_acct *a);
+/* Does the list say that MAILBOX changed at MODSEQ, or later? */
+bool mail_changed_knows(const struct mail_acct *a, uint32_t mailbox, uint64_t modseq);
 SHELF_CHECK int mail_acct_decode(struct shelf_span value, struct mail_acct *out);
 void mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a);
 void mail_mbox_encode(struct shelf_buf *b, const struct mail_mbox *m);

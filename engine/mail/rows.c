@@ -173,6 +173,7 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 	a->quota.held_bytes = base_get_le(&r, 8);
 	a->quota.held_messages = base_get_le(&r, 8);
 	a->loose = (uint32_t)base_get_le(&r, 4);
+	a->changed.floor = a->modseq;
 	if (!has_sums)
 		return r.bad ? SHELF_ECORRUPT : 0;
 	get_sums(&r, &a->used);
@@ -182,6 +183,8 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 	domain = base_get_text(&r);
 	if (has_limit)
 		a->quota.limit_mailboxes = base_get_le(&r, 8);
+	if (has_limit && (rc = mail_changed_decode(&r, a)) != 0)
+		return rc;
 	if (r.bad || base_left(&r) != 0 || domain.len >= sizeof(a->domain))
 		return SHELF_ECORRUPT;
 	memcpy(a->domain, domain.data, domain.len);
@@ -209,6 +212,7 @@ mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
 	base_add_le(b, a->counted, 1);
 	base_add_text(b, shelf_span_str(a->domain));
 	base_add_le(b, a->quota.limit_mailboxes, 8);
+	mail_changed_encode(b, a);
 }
 
 int
@@ -328,6 +332,8 @@ mail_name_put(struct mail_change *c, const struct mail_name *n)
 
 	if (rc != 0 && rc != SHELF_ENOMAILBOX)
 		return rc;
+	if (n->id != 0 || loose || (rc == 0 && old.id == 0))
+		mail_changed_note(c, n->id);
 	if (rc == 0 && old.id == 0)
 		c->acct.loose--;
 	if (loose && c->acct.loose >= SHELF_MAILBOXES_MAX)

@@ -60,6 +60,18 @@ typedef int shelf_mailbox_fn(void *arg, const struct shelf_mailbox *mailbox);
 SHELF_CHECK int shelf_mailbox_each(struct shelf_rd *rd, shelf_mailbox_fn *fn, void *arg);
 
 /*
+ * shelf_mailbox_changed(rd, since, ids_out, n_out)
+ *   The mailboxes that changed behind modseq SINCE of the account, in what they hold or in name, subscription,
+ *   special use; deleted ones, too. 0 among them: a subscription to a name without a mailbox.
+ *   ids_out  room for SHELF_CHANGED_MAX
+ *   cost     O(1): the account keeps which ones changed last
+ *   returns  0; SHELF_ELIMIT too many changed since: any may be among them
+ */
+enum { SHELF_CHANGED_MAX = 16 };
+SHELF_CHECK int shelf_mailbox_changed(struct shelf_rd *rd, uint64_t since, uint32_t *ids_out,
+    unsigned *n_out);
+
+/*
  * Creating, deleting, renaming. ACCOUNT, then names.
  *   create   SHELF_EEXISTS, SHELF_ENAME, SHELF_ELIMIT, SHELF_EQUOTA
  *   delete   SHELF_ENOMAILBOX, SHELF_ECANNOT (INBOX), SHELF_ECHILDREN when the name has inferiors

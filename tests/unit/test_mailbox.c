@@ -341,6 +341,85 @@ START_TEST(the_number_of_mailboxes_can_be_limited)
 }
 END_TEST
 
+/* ---- What changed last ------------------------------------------------------------------------------- */
+
+/* "2 1": ids that changed behind SINCE; "all" when too many did. */
+static void
+expect_changed(uint64_t since, const char *want)
+{
+	uint32_t ids[SHELF_CHANGED_MAX];
+	struct shelf_buf b = {0};
+	struct shelf_rd *rd;
+	unsigned n;
+	int rc;
+
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	rc = shelf_mailbox_changed(rd, since, ids, &n);
+	shelf_rd_end(&rd);
+	ck_assert(rc == 0 || rc == SHELF_ELIMIT);
+	for (unsigned i = 0; i < n; i++)
+		shelf_buf_printf(&b, "%s%u", i > 0 ? " " : "", ids[i]);
+	ck_assert_str_eq(rc == 0 ? shelf_buf_cstr(&b) : "all", want);
+	shelf_buf_free(&b);
+}
+
+START_TEST(what_changed_last_is_known)
+{
+	uint64_t start = rig_modseq(&r, r.joe), later;
+	struct shelf_uidset *one = rig_set(1, 1);
+	struct shelf_copy_result copied = {.from_uids = shelf_uidset_new(),
+	    .to_uids = shelf_uidset_new()};
+	uint32_t from, to;
+	char name[16];
+
+	expect_changed(start, "");
+	ck_assert_int_eq(create("a"), 0);
+	ck_assert_int_eq(create("b"), 0);
+	expect_changed(start, "3 2");
+	rig_append(&r, r.joe, 2, "x", 0);
+	expect_changed(start, "2 3");
+	later = rig_modseq(&r, r.joe);
+	rig_flag(&r, r.joe, 2, 1, 1, SHELF_FLAGS_ADD, SHELF_SEEN, "");
+	expect_changed(later, "2");
+	/* A copy changes the target, a move both. */
+	later = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, 2, 3, one, false, &copied), 0);
+	expect_changed(later, "3");
+	ck_assert_int_eq(shelf_msg_copy(r.store, r.joe, 2, 1, one, true, &copied), 0);
+	expect_changed(later, "1 2 3");
+	/* \Recent is nobody's news. */
+	later = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.joe, 1, &from, &to), 0);
+	expect_changed(later, "");
+	/* Names: of a mailbox, and without one. */
+	later = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(rename_box("b", "c"), 0);
+	expect_changed(later, "3");
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("nowhere"), true), 0);
+	expect_changed(later, "0 3");
+	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("c"), true), 0);
+	expect_changed(later, "3 0");
+	later = rig_modseq(&r, r.joe);
+	ck_assert_int_eq(delete_box("c"), 0);
+	expect_changed(later, "3 0"); /* the subscription has lost its mailbox */
+	/* More than are kept. */
+	later = rig_modseq(&r, r.joe);
+	for (int i = 0; i < SHELF_CHANGED_MAX; i++) {
+		snprintf(name, sizeof(name), "many%d", i);
+		ck_assert_int_eq(create(name), 0);
+	}
+	expect_changed(later, "19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4");
+	ck_assert_int_eq(create("one too many"), 0);
+	expect_changed(later, "all");
+	expect_changed(later + 1, "20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5");
+	rig_reopen(&r);
+	expect_changed(later + 16, "20");
+	shelf_uidset_free(&copied.from_uids);
+	shelf_uidset_free(&copied.to_uids);
+	shelf_uidset_free(&one);
+}
+END_TEST
+
 Suite *suite_mailbox(void);
 Suite *
 suite_mailbox(void)
@@ -360,6 +439,7 @@ suite_mailbox(void)
 	tcase_add_test(tc, special_use_is_given_once);
 	tcase_add_test(tc, recent_is_told_to_one_session);
 	tcase_add_test(tc, mailboxes_have_a_limit);
+	tcase_add_test(tc, what_changed_last_is_known);
 	tcase_add_test(tc, the_number_of_mailboxes_can_be_limited);
 	suite_add_tcase(s, tc);
 	return s;
