@@ -7,13 +7,15 @@
  *
  * The set is changed in steps that the engine does in one transaction each: the modseq it returns
  * then names exactly this session's changes, and imap_sync.c can echo all others. Without .SILENT
- * every message named is answered, changed or not. With .SILENT a session that knows mod-sequences hears
- * of them (RFC 7162 3.1.3), step by step, and of the flags of those that UNCHANGEDSINCE kept from changing.
+ * every message named is answered, changed or not; with it those that others have changed meanwhile. A
+ * session that knows mod-sequences hears of them with .SILENT, too (RFC 7162 3.1.3), step by step, and of the
+ * flags of those that UNCHANGEDSINCE kept from changing.
  * Sources   RFC 9051 6.4.6, 6.4.9; RFC 2180 4.2 and RFC 5530 (EXPUNGEISSUED); RFC 7162 3.1.3.
  */
 #include <stdlib.h>
 
 #include "imap_condstore.h"
+#include "imap_sync.h"
 
 enum {
 	STEP_UIDS = 65536, /* below the 300 pages the engine puts in one transaction (message.h) */
@@ -24,6 +26,10 @@ struct store {
 	uint32_t account, mailbox;
 	struct shelf_uidset *uids, *step;
 	struct shelf_uidset *modified; /* refused by UNCHANGEDSINCE */
+	struct shelf_uidset *strange;  /* of the step: changed by others since the client was last told */
+	/* The version up to which the client has been told; UINT64_MAX: it need not know, because it sees the
+	 * flags in the responses, or has said itself what all of them are. */
+	uint64_t heard;
 	struct shelf_flag_change change;
 	bool silent;
 	uint32_t next;    /* uid: where to go on changing, 0: at the end */
@@ -40,6 +46,7 @@ cleanup(struct imap_cmd *c)
 	shelf_uidset_free(&w->uids);
 	shelf_uidset_free(&w->step);
 	shelf_uidset_free(&w->modified);
+	shelf_uidset_free(&w->strange);
 }
 
 /* ---- Showing --------------------------------------------------------------------------------- */
@@ -109,13 +116,29 @@ show(struct imap_cmd *c)
 
 /* ---- Changing -------------------------------------------------------------------------------- */
 
+/*
+ * What .SILENT keeps from the client it must know already. So the first change is of those messages only that
+ * nobody else has changed since the client was last told, and the others get a change of their own: its
+ * mod-sequence is not this one, and imap_sync.c tells their flags (RFC 9051 6.4.6).
+ */
 static void
 work(void *arg)
 {
 	struct store *w = arg;
+	struct shelf_flag_change change = w->change;
+	bool told = w->heard >= change.unchanged_since;
+	uint64_t other = 0;
 
-	w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->step, &w->change,
-	    w->modified, &w->modseq);
+	shelf_uidset_clear(w->strange);
+	if (!told)
+		change.unchanged_since = w->heard;
+	w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->step, &change,
+	    told ? w->modified : w->strange, &w->modseq);
+	if (w->rc == 0 && !told && shelf_uidset_min(w->strange) != 0) {
+		shelf_uidset_andnot(w->step, w->strange);
+		w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->strange,
+		    &w->change, w->modified, &other);
+	}
 }
 
 static enum imap_step change(struct imap_cmd *c);
@@ -136,7 +159,7 @@ changed(struct imap_cmd *c)
 
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
-	if (w->modseq != 0 && w->silent)
+	if (w->modseq != 0 && w->silent && shelf_uidset_min(w->step) != 0)
 		imap_sync_told(c->s, shelf_uidset_min(w->step), shelf_uidset_max(w->step),
 		    w->modseq);
 	if (w->modseq == 0 || !w->silent || !c->s->condstore)
@@ -227,6 +250,9 @@ imap_cmd_store(struct imap_cmd *c)
 	w->uids = shelf_uidset_new();
 	w->step = shelf_uidset_new();
 	w->modified = shelf_uidset_new();
+	w->strange = shelf_uidset_new();
+	w->heard = w->silent && w->change.op != SHELF_FLAGS_REPLACE ? imap_sync_heard_modseq(s) :
+	    UINT64_MAX;
 	c->data = w;
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, w->uids))

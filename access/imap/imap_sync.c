@@ -130,6 +130,12 @@ imap_sync_told_modseq(const struct imap_session *s)
 	return s->sync->told_modseq;
 }
 
+uint64_t
+imap_sync_heard_modseq(const struct imap_session *s)
+{
+	return s->sync->modseq;
+}
+
 void
 imap_claim_run(void *arg)
 {

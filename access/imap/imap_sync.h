@@ -19,6 +19,8 @@ void imap_sync_start(struct imap_session *s, uint64_t modseq);
 void imap_sync_stop(struct imap_session *s);
 /* Everything in the selected mailbox up to this mod-sequence has been told. */
 uint64_t imap_sync_told_modseq(const struct imap_session *s);
+/* All flags that had changed at this version of the account have been told. */
+uint64_t imap_sync_heard_modseq(const struct imap_session *s);
 /* "* FLAGS (...)" and PERMANENTFLAGS. */
 void imap_sync_flags(struct imap_session *s, const struct shelf_keywords *kw);
 /* "* n RECENT" */

@@ -1,0 +1,157 @@
+"""ledger.py - what all clients of one account have been told together, and what the account must hold
+
+The ledger never forgets: a uid means one message for ever, a mod-sequence of a message one set of flags, a
+message is moved once, and what was acknowledged is there until somebody asked for its removal. Mailboxes
+are known by their UIDVALIDITY, which no two of an account share here.
+
+The model beside it says exactly what each mailbox holds. It is right only while one command runs at a time.
+"""
+import collections
+import os
+
+from daemon import expect
+
+
+class Ledger:
+    def __init__(self):
+        self.trace = collections.deque(maxlen=int(os.environ.get("MAILSHELF_TRACE", 80)))  # (who, what) for the text of a failure
+        self.token = {}      # (uidvalidity, uid): the message's token
+        self.flags = {}      # (uidvalidity, uid, modseq): its flags
+        self.removed = {}    # when (a count) somebody was told first that it is gone
+        self.clock = 0
+        self.removable = set()   # somebody asked for \Deleted, MOVE or DELE of it
+        self.removable_tokens = set()
+        self.same = {}       # (uidvalidity, uid): the message it is a copy of
+        self.moved = {}      # where its one MOVE took it
+        self.swapped = {}    # (uidvalidity, uid, modseq): what the one STORE that went out from it made of it
+        self.uidnext = {}    # uidvalidity: no new uid is lower
+        self.highest = 0     # no new mod-sequence is as low
+        self.emailid = {}
+        self.content = {}    # token: bytes
+        self.names = {}      # uidvalidity: the names it may have had
+        self.gone = set()    # uidvalidities of mailboxes that somebody may have deleted
+        self.doomed = {}     # name: when somebody asked last for the end of that mailbox
+        self.delivered = set()   # tokens acknowledged by LMTP
+
+    def story(self):
+        return "\n  ".join("%s: %s" % (who, line if isinstance(line, str) else "    %r" % line)
+            for who, line in self.trace)
+
+    def new_token(self, content):
+        token = b"t%d" % len(self.content)
+        self.content[token] = content(token)
+        return token, self.content[token]
+
+    def is_message(self, uv, uid, token):
+        known = self.token.setdefault((uv, uid), token)
+        expect(known == token, "uid %d of %d was %r and now is %r" % (uid, uv, known, token))
+        self.uidnext[uv] = max(self.uidnext.get(uv, 1), uid + 1)
+
+    def has_flags(self, uv, uid, modseq, flags):
+        known = self.flags.setdefault((uv, uid, modseq), flags)
+        expect(known == flags, "uid %d of %d at modseq %d had %r and now %r"
+            % (uid, uv, modseq, sorted(known), sorted(flags)))
+        self.highest = max(self.highest, modseq)
+
+    def is_named(self, uv, name, sent):
+        """Told in answer to a command that went out at SENT."""
+        self.names.setdefault(uv, set()).add(name)
+        if self.doomed.get(name, -1) >= sent:
+            self.gone.add(uv)
+
+    def dooms(self, name):
+        """DELETE, or RENAME of INBOX, is asked for: who has it open may be sent away."""
+        self.clock += 1
+        self.doomed[name] = self.clock
+        self.gone |= {uv for uv, names in self.names.items() if name in names}
+
+    def renames(self, name, to):
+        for names in self.names.values():
+            if name in names:
+                names.add(to)
+
+    def is_emailid(self, token, emailid):
+        expect(self.emailid.setdefault(token, emailid) == emailid, "two EMAILIDs of one message")
+
+    def is_gone(self, uv, uid):
+        self.forget((uv, uid))
+
+    def may_go(self, key):
+        """Somebody asked for its removal. Only sure when all answers have been read: a copy has its \\Deleted
+        from the message it was made of."""
+        while True:
+            if key in self.removable or self.token.get(key) in self.removable_tokens or key[0] in self.gone:
+                return True
+            if key not in self.same:
+                return False
+            key = self.same[key]
+
+    def forget(self, key):
+        self.clock += 1
+        self.removed.setdefault(key, self.clock)
+
+    def was_gone(self, uv, uid, clock):
+        """It had been told as gone before the moment CLOCK."""
+        return self.removed.get((uv, uid), clock + 1) <= clock
+
+    def is_moved(self, uv, uid, to):
+        expect((uv, uid) not in self.moved, "uid %d of %d was moved twice" % (uv, uid))
+        self.moved[uv, uid] = to
+        self.forget((uv, uid))
+
+    def created(self, uv, uid, token, before):
+        """An acknowledged new message; BEFORE: what uidnext was when its command was sent."""
+        expect((uv, uid) not in self.token or self.token[uv, uid] == token,
+            "new uid %d of %d was another message" % (uid, uv))
+        expect(uid >= before.get(uv, 1), "new uid %d of %d is below UIDNEXT" % (uid, uv))
+        self.is_message(uv, uid, token)
+
+
+class Message:
+    def __init__(self, token, flags):
+        self.token, self.flags = token, frozenset(flags)
+        self.modseq = None   # until a client has seen it
+
+
+class Mailbox:
+    def __init__(self):
+        self.uv, self.uidnext, self.messages = None, 1, {}
+
+    def add(self, token, flags):
+        self.messages[self.uidnext] = Message(token, flags)
+        self.uidnext += 1
+        return self.uidnext - 1
+
+
+class Model:
+    """Names and what they hold, as the commands so far must have made it."""
+
+    def __init__(self):
+        self.boxes = {"INBOX": Mailbox()}
+
+    def by_uv(self, uv):
+        return next((b for b in self.boxes.values() if b.uv == uv), None)
+
+    def store(self, box, uids, sign, flags, except_for):
+        for uid in uids:
+            m = box.messages.get(uid)
+            if m is None or uid in except_for:
+                continue
+            new = {"+": m.flags | flags, "-": m.flags - flags, "": frozenset(flags)}[sign]
+            if new != m.flags:
+                m.flags, m.modseq = new, None
+
+    def expunge(self, box, uids):
+        for uid in [u for u, m in box.messages.items() if b"\\Deleted" in m.flags]:
+            if uids is None or uid in uids:
+                del box.messages[uid]
+
+    def copy(self, box, uids, to, move):
+        """The pairs (uid, new uid)."""
+        made = []
+        for uid in sorted(uids):
+            m = box.messages[uid]
+            if move:
+                del box.messages[uid]
+            made.append((uid, to.add(m.token, m.flags)))
+        return made
