@@ -143,6 +143,9 @@ powercut: ## Of these cuts of the power (ARGS="--cuts 800 --seed 7")
 	@$(MAKE) --no-print-directory crash ARGS='--only power $(or $(ARGS),--cuts 800)'
 clients: ## Only the tests with real mail clients (ARGS="mbsync")
 	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan python3 tests/clients/run.py $(ARGS)
+sessions: ## Random IMAP sessions against each other and a model (SECONDS_LONG=600 SEED=1000)
+	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan SECONDS_LONG=$(or $(SECONDS_LONG),600) \
+	  MAILSHELF_FIRST_SEED='$(SEED)' python3 tests/clients/run.py sessions.sessions
 fuzz: deps-fuzz ## libFuzzer on every parser, SECONDS_EACH=60 (NAME=... for one)
 	@$(MAKE) MODE=fuzz CC=clang fuzz-programs
 	@$(RUN) SECONDS_EACH=$(SECONDS_EACH) tests/support/fuzz.sh $(or $(NAME),$(FUZZERS))
@@ -178,7 +181,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients fuzz bench \
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients sessions fuzz bench \
         arrows lint docs ci deps-build deps-test deps-demo deps-fuzz demo install
 .SECONDARY:
 .DELETE_ON_ERROR:

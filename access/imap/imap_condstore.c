@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "imap_condstore.h"
 #include "imap_sync.h"
@@ -151,4 +152,11 @@ imap_condstore_removed(struct imap_cmd *c)
 		return imap_completed(c);
 	snprintf(code, sizeof code, "HIGHESTMODSEQ %" PRIu64, row.highestmodseq);
 	return imap_ok_code(c, shelf_arena_str(&c->arena, shelf_span_str(code)), "%s completed", c->name);
+}
+
+void
+imap_condstore_untold(struct imap_cmd *c)
+{
+	if (c->code != NULL && strncmp(c->code, "HIGHESTMODSEQ", strlen("HIGHESTMODSEQ")) == 0)
+		c->code = NULL;
 }

@@ -47,5 +47,7 @@ const char *imap_condstore_set(struct imap_cmd *c, const struct shelf_uidset *ui
 /* "OK [HIGHESTMODSEQ n] <name> completed" of a command that removed messages, where QRESYNC is enabled:
  * everything up to n is told with this reply. */
 enum imap_step imap_condstore_removed(struct imap_cmd *c);
+/* The removals could not be told after all: the reply must not promise it. */
+void imap_condstore_untold(struct imap_cmd *c);
 
 #endif

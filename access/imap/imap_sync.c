@@ -440,6 +440,8 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 			forget_told(s->sync);
 			if (rc == 0)
 				tell_modseq(s);
+			else
+				imap_condstore_untold(c);
 			return IMAP_DONE;
 		}
 	}

@@ -5,8 +5,9 @@ each must bring; in a racing run clients send without waiting for each other, se
 and the ledger says what can be true. Either way every response is checked (picture.py), and when all is quiet
 every client must see what a fresh one sees.
 
-    MAILSHELF_SEED=7 tests/clients/run.py sessions      # that run alone; odd seeds are lockstep
-    make sessions SECONDS_LONG=600 SEED=1000            # runs from that seed on, for so long
+    MAILSHELF_SEED=7 python3 tests/clients/run.py sessions.sessions  # that run alone; odd seeds are lockstep
+    make sessions SECONDS_LONG=600 SEED=1000                         # from that seed on, for so long
+    MAILSHELF_TRACE=100000                                           # a failure tells all that was said
 """
 import os
 import random
@@ -192,6 +193,7 @@ class Run:
                 "COPYUID %r", told)
             client.must(set(olds) <= set(m["uids"]), "COPYUID names others: %r", told)
             pairs = list(zip(olds, news))
+            m["to_uv"] = uv
             self.ledger.is_named(uv, m["to"], command.sent_clock)
             for old, new in pairs:
                 self.ledger.same[uv, new] = m["uv"], old
@@ -213,6 +215,7 @@ class Run:
             client.must(len(there) < len(m["uids"]), "refused: %r", status)
             return
         want = self.model.copy(box, there, to, m["move"])
+        to.uv = to.uv or m.get("to_uv")
         client.must(pairs == want, "COPYUID says %s, should be %s", pairs, want)
 
     def expunge(self, client):
@@ -640,8 +643,8 @@ def test_sessions():
     if "MAILSHELF_SEED" in os.environ:
         play(int(os.environ["MAILSHELF_SEED"]))
         return
-    seed, end = random.randrange(1 << 30), time.monotonic() + float(os.environ.get("SECONDS_LONG", 0))
-    runs = 0
+    first = int(os.environ.get("MAILSHELF_FIRST_SEED") or random.randrange(1 << 30))
+    end, runs = time.monotonic() + float(os.environ.get("SECONDS_LONG", 0)), 0
     while runs < RUNS or time.monotonic() < end:
-        play(seed + runs)
+        play(first + runs)
         runs += 1
