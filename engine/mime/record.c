@@ -349,6 +349,19 @@ get_children(struct decoder *d, struct mime_part *part, unsigned depth)
 	}
 }
 
+/* What hangs on PART, in the order of the bits, but for its children. */
+static void
+get_attributes(struct decoder *d, struct mime_part *part, uint64_t bits)
+{
+	if ((bits & PART_PARAMS) != 0)
+		part->params = get_params(d);
+	get_texts(d, part, part_texts, COUNT(part_texts), bits >> PART_TEXTS_SHIFT);
+	if ((bits & PART_DISPOSITION_PARAMS) != 0)
+		part->disposition_params = get_params(d);
+	if ((bits & PART_ENVELOPE) != 0)
+		part->envelope = get_envelope(d);
+}
+
 static struct mime_part *
 get_part(struct decoder *d, struct mime_part *parent, unsigned depth, uint64_t base, uint64_t end)
 {
@@ -364,16 +377,34 @@ get_part(struct decoder *d, struct mime_part *parent, unsigned depth, uint64_t b
 		d->in.bad = true;
 	if (d->in.bad)
 		return part;
-	if ((bits & PART_PARAMS) != 0)
-		part->params = get_params(d);
-	get_texts(d, part, part_texts, COUNT(part_texts), bits >> PART_TEXTS_SHIFT);
-	if ((bits & PART_DISPOSITION_PARAMS) != 0)
-		part->disposition_params = get_params(d);
-	if ((bits & PART_ENVELOPE) != 0)
-		part->envelope = get_envelope(d);
+	get_attributes(d, part, bits);
 	if ((bits & PART_CHILDREN) != 0)
 		get_children(d, part, depth);
 	return part;
+}
+int
+mime_record_envelope(struct shelf_span record, struct shelf_arena *arena,
+    const struct mime_envelope **out)
+{
+	struct decoder d = {.arena = arena};
+	struct mime_part root = {0};
+	uint64_t bits;
+
+	if (record.len == 0)
+		return SHELF_ECORRUPT;
+	if (record.data[0] != VERSION)
+		return SHELF_EVERSION;
+	record = shelf_arena_dup(arena, record);
+	d.in = base_reader(shelf_span(record.data + 1, record.len - 1));
+	bits = base_get_varint(&d.in);
+	base_get_text(&d.in); /* type, subtype */
+	base_get_text(&d.in);
+	get_place(&d, &root, 0, INT64_MAX);
+	if ((bits & PART_ENVELOPE) == 0 || bits > PART_BITS_ALL)
+		return SHELF_ECORRUPT;
+	get_attributes(&d, &root, bits);
+	*out = root.envelope;
+	return d.in.bad ? SHELF_ECORRUPT : 0;
 }
 
 int

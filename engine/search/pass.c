@@ -200,7 +200,16 @@ is_plain(struct shelf_span v)
 	return all < 0x80 && memmem(v.data, v.len, "=?", 2) == NULL;
 }
 
-/* As people see it. Most values are one line of ASCII and stay as they are. */
+void
+search_decode(struct shelf_span value, struct shelf_buf *out)
+{
+	if (is_plain(value))
+		shelf_buf_add_span(out, value);
+	else
+		mime_header_utf8(value, out);
+}
+
+/* As people see it. */
 static void
 decode_value(struct search_pass *pass, struct shelf_span value)
 {
@@ -208,10 +217,7 @@ decode_value(struct search_pass *pass, struct shelf_span value)
 		value = mime_unfold(value, &pass->field_arena);
 	while (value.len > 0 && (*value.data == ' ' || *value.data == '\t'))
 		value = shelf_span(value.data + 1, value.len - 1);
-	if (is_plain(value))
-		shelf_buf_add_span(&pass->decoded, value);
-	else
-		mime_header_utf8(value, &pass->decoded);
+	search_decode(value, &pass->decoded);
 	shelf_arena_reset(&pass->field_arena);
 }
 

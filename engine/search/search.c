@@ -105,21 +105,15 @@ static int
 begin_message(struct shelf_search *s, struct shelf_rd *rd)
 {
 	struct shelf_msg *msg = &s->subject.msg;
-	int rc = shelf_msg_next(rd, s->mailbox, s->next, SHELF_MSG_FLAGS, msg);
+	bool whole;
+	int rc = search_row(rd, s->mailbox, s->next, SHELF_MSG_FLAGS, msg, &whole);
 
 	s->busy = true;
-	s->subject.have = SEARCH_FLAGS;
+	s->subject.have = whole ? SEARCH_ROW : SEARCH_FLAGS;
 	for (size_t i = 0; i < s->plan.nleaf; i++) {
 		s->plan.leaf[i]->value = SEARCH_OPEN;
 		s->plan.leaf[i]->wanted = false;
 	}
-	if (rc == 0 && msg->uid == s->next)
-		return 0;
-	if (rc != 0 && rc != SHELF_ENOMESSAGE)
-		return rc;
-	rc = shelf_msg_get(rd, s->mailbox, s->next, msg);
-	if (rc == 0)
-		s->subject.have = SEARCH_ROW;
 	return rc;
 }
 
@@ -137,8 +131,7 @@ get_record(struct shelf_search *s, struct shelf_rd *rd)
 		s->subject.have = SEARCH_RECORD;
 		return 0;
 	}
-	/* It can be made again from the bytes, whatever is wrong with it. */
-	if (rc != SHELF_EMISSING && rc != SHELF_EVERSION && rc != SHELF_ECORRUPT)
+	if (!search_record_lost(rc))
 		return rc;
 	s->scanning = true;
 	return shelf_body_open(s->store, s->account, s->subject.msg.blob, &s->pass.body);

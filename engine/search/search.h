@@ -166,5 +166,16 @@ void search_pass_begin(struct search_pass *pass, const struct search_plan *plan,
 SHELF_CHECK int search_pass_step(struct search_pass *pass, struct search_plan *plan);
 /* Gives everything of the message back. */
 void search_pass_end(struct search_pass *pass);
+/* A header value without RFC 2047, appended as UTF-8. Most are ASCII and stay as they are. */
+void search_decode(struct shelf_span value, struct shelf_buf *out);
+
+/* ---- One message of a mailbox (walk.c) -------------------------------------------------------------- */
+
+/* The message UID, expunged or not, as far as WHAT asks; WHOLE_OUT: all of it. SHELF_ENOMESSAGE: it is gone
+ * for good. */
+SHELF_CHECK int search_row(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_msg_what what,
+    struct shelf_msg *out, bool *whole_out);
+/* The error of reading a record: can it be made again from the bytes? */
+bool search_record_lost(int rc);
 
 #endif

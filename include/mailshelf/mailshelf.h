@@ -14,7 +14,7 @@
  *              settings.h what can be set in use; how full the disks are
  *   backup     backup.h  the store in a file, and back
  *   session    view.h    message numbers; news.h   "it changed"
- *   content    mime.h    part tree, envelope; query.h  search
+ *   content    mime.h    part tree, envelope; query.h  search; sort.h  order, threads
  */
 #ifndef MAILSHELF_H
 #define MAILSHELF_H
@@ -34,6 +34,7 @@
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
 #include <mailshelf/settings.h>
+#include <mailshelf/sort.h>
 #include <mailshelf/stats.h>
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>

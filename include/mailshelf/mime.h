@@ -92,6 +92,10 @@ void mime_scan_free(struct mime_scan **scan);
 void mime_record_encode(const struct mime_part *root, struct shelf_buf *out);
 SHELF_CHECK int mime_record_decode(struct shelf_span record, struct shelf_arena *arena,
     struct mime_part **root_out);
+/* The envelope of the message alone, with as little work as that takes: what is behind it in the record is not
+ * looked at. Errors as above. */
+SHELF_CHECK int mime_record_envelope(struct shelf_span record, struct shelf_arena *arena,
+    const struct mime_envelope **out);
 
 /* ---- Header fields ------------------------------------------------------------------------- */
 
