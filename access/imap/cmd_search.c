@@ -11,18 +11,15 @@
  */
 #include <inttypes.h>
 
-#include "imap_condstore.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 
-enum { SLICE_MS = 10, NUMBERS_AT_ONCE = 4096 };
+enum { NUMBERS_AT_ONCE = 4096 };
 
 struct search_command {
 	struct imap_esearch esearch; /* what 0: the plain answer */
 	struct imap_program program;
-	struct shelf_search *search;
 	uint32_t next; /* uid to be printed */
-	bool damaged;
 };
 
 static void
@@ -30,24 +27,8 @@ cleanup(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
 
-	/* RFC 5182 2.1: a search that was to save its result and answers NO leaves an empty one. */
-	if ((sc->esearch.what & IMAP_RETURN_SAVE) != 0 && c->condition == IMAP_NO)
-		shelf_uidset_free(&c->s->saved);
-	imap_esearch_end(&sc->esearch);
-	shelf_search_free(&sc->search);
+	imap_esearch_end(&sc->esearch, c);
 	imap_program_free(&sc->program);
-}
-
-static enum imap_step
-printed(struct imap_cmd *c)
-{
-	struct search_command *sc = c->data;
-
-	if (sc->damaged) {
-		return imap_no(c, "SERVERBUG",
-		    "some messages are damaged in the store and were not searched");
-	}
-	return imap_completed(c);
 }
 
 static enum imap_step
@@ -57,7 +38,7 @@ print_extended(struct imap_cmd *c)
 
 	if (imap_esearch_print(&sc->esearch) == 1)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
-	return printed(c);
+	return imap_program_reply(c, &sc->program);
 }
 
 /* The view keeps its numbering as long as the command runs. */
@@ -65,7 +46,7 @@ static enum imap_step
 print(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
-	const struct shelf_uidset *found = shelf_search_found(sc->search);
+	const struct shelf_uidset *found = shelf_search_found(sc->program.search);
 
 	for (unsigned n = 0; sc->next != 0; n++) {
 		uint32_t uid = sc->next;
@@ -76,35 +57,32 @@ print(struct imap_cmd *c)
 		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
 	}
 	if (sc->program.modseq && shelf_uidset_min(found) != 0)
-		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->search));
+		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->program.search));
 	imap_out_str(c->s, "\r\n");
 	c->s->mid_response = false;
-	return printed(c);
+	return imap_program_reply(c, &sc->program);
 }
 
 static enum imap_step
 run(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
-	int rc = shelf_search_run(sc->search, SLICE_MS);
-	struct shelf_progress so_far = shelf_search_progress(sc->search);
+	const struct shelf_uidset *found;
+	int more = imap_program_search(c, &sc->program);
 
-	imap_progress(c, so_far.done, so_far.total);
-	if (rc > 0)
-		return IMAP_YIELD;
-	sc->damaged = rc == SHELF_ECORRUPT;
-	if (rc < 0 && !sc->damaged)
-		return imap_err(c, rc);
+	if (more != 0)
+		return more > 0 ? IMAP_YIELD : IMAP_DONE;
+	found = shelf_search_found(sc->program.search);
 	if (sc->program.modseq)
-		sc->esearch.max_modseq = shelf_search_max_modseq(sc->search);
+		sc->esearch.max_modseq = shelf_search_max_modseq(sc->program.search);
 	if (sc->esearch.what != 0) {
-		imap_esearch_begin(&sc->esearch, c, shelf_search_found(sc->search));
+		imap_esearch_begin(&sc->esearch, c, found, NULL);
 		c->run = print_extended;
 		return print_extended(c);
 	}
 	c->s->mid_response = true;
 	imap_out_str(c->s, "* SEARCH");
-	sc->next = shelf_uidset_next(shelf_search_found(sc->search), 1);
+	sc->next = shelf_uidset_next(found, 1);
 	c->run = print;
 	return print(c);
 }
@@ -113,7 +91,6 @@ enum imap_step
 imap_cmd_search(struct imap_cmd *c)
 {
 	struct search_command *sc = SHELF_ARENA_NEW(&c->arena, struct search_command);
-	int rc;
 
 	c->data = sc;
 	c->cleanup = cleanup;
@@ -121,11 +98,6 @@ imap_cmd_search(struct imap_cmd *c)
 		return imap_parse_failed(c);
 	if (!imap_program_parse(c, &sc->program))
 		return IMAP_DONE;
-	if (sc->program.modseq)
-		imap_condstore_enable(c->s);
-	rc = shelf_search_new(c->s->store, c->s->owner, c->s->view, sc->program.root, &sc->search);
-	if (rc != 0)
-		return imap_err(c, rc);
 	c->run = run;
 	return run(c);
 }

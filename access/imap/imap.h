@@ -108,7 +108,7 @@ enum imap_row_flag { /* bits of struct imap_row.flags */
 	IMAP_NOSYNC = 16,  /* nothing untagged of the mailbox goes with its reply */
 	IMAP_NUMBERS = 64, /* as IMAP_SEQ it takes message numbers: refused behind ENABLE UIDONLY */
 	IMAP_NOARGS = 32,  /* the dispatcher checks that nothing follows the name */
-	IMAP_NUMBERED = 64, /* REPLACE: a message's number stands before that name */
+	IMAP_NUMBERED = 128, /* REPLACE: a message's number stands before that name */
 };
 struct imap_row {
 	const char *name;

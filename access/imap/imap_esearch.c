@@ -81,30 +81,61 @@ imap_return_parse(struct imap_parser *p, struct imap_esearch *e)
 
 /* ---- Ranks ------------------------------------------------------------------------------------ */
 
+bool
+imap_partial_ranks(const struct imap_partial *partial, uint32_t count, uint32_t *low, uint32_t *high)
+{
+	uint32_t from;
+
+	*low = partial->first < partial->last ? partial->first : partial->last;
+	*high = partial->first < partial->last ? partial->last : partial->first;
+	if (*low > count)
+		return false;
+	if (*high > count)
+		*high = count;
+	if (partial->from_end) {
+		from = count - *high + 1;
+		*high = count - *low + 1;
+		*low = from;
+	}
+	return true;
+}
+
 void
 imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *set)
 {
-	uint32_t count = shelf_uidset_count(set);
-	uint32_t low = partial->first < partial->last ? partial->first : partial->last;
-	uint32_t high = partial->first < partial->last ? partial->last : partial->first;
 	struct shelf_uidset *range;
-	uint32_t from;
+	uint32_t low, high;
 
-	if (low > count) {
+	if (!imap_partial_ranks(partial, shelf_uidset_count(set), &low, &high)) {
 		shelf_uidset_clear(set);
 		return;
-	}
-	if (high > count)
-		high = count;
-	if (partial->from_end) {
-		from = count - high + 1;
-		high = count - low + 1;
-		low = from;
 	}
 	range = shelf_uidset_new();
 	shelf_uidset_add_range(range, shelf_uidset_nth(set, low), shelf_uidset_nth(set, high));
 	shelf_uidset_and(set, range);
 	shelf_uidset_free(&range);
+}
+
+/* ---- Results in their order ------------------------------------------------------------------- */
+
+static uint32_t
+count_of(const struct imap_esearch *e)
+{
+	return e->sort != NULL ? shelf_sort_count(e->sort) : shelf_uidset_count(e->found);
+}
+
+/* Uids; there is one. */
+static uint32_t
+min_of(const struct imap_esearch *e)
+{
+	return e->sort != NULL ? shelf_sort_uid(e->sort, 0) : shelf_uidset_min(e->found);
+}
+
+static uint32_t
+max_of(const struct imap_esearch *e)
+{
+	return e->sort != NULL ? shelf_sort_uid(e->sort, shelf_sort_count(e->sort) - 1) :
+	    shelf_uidset_max(e->found);
 }
 
 /* ---- "$" -------------------------------------------------------------------------------------- */
@@ -121,18 +152,35 @@ save(struct imap_esearch *e)
 		return;
 	}
 	s->saved = e->part == NULL ? shelf_uidset_new() : shelf_uidset_copy(e->part);
-	if ((e->what & IMAP_RETURN_MIN) != 0)
-		shelf_uidset_add(s->saved, shelf_uidset_min(e->found));
-	if ((e->what & IMAP_RETURN_MAX) != 0)
-		shelf_uidset_add(s->saved, shelf_uidset_max(e->found));
+	for (uint32_t rank = e->low; (e->what & IMAP_RETURN_PARTIAL) != 0 && rank != 0 && rank <= e->high;
+	    rank++)
+		shelf_uidset_add(s->saved, shelf_sort_uid(e->sort, rank - 1));
+	if (count_of(e) > 0 && (e->what & IMAP_RETURN_MIN) != 0)
+		shelf_uidset_add(s->saved, min_of(e));
+	if (count_of(e) > 0 && (e->what & IMAP_RETURN_MAX) != 0)
+		shelf_uidset_add(s->saved, max_of(e));
+}
+
+static void
+choose_ranks(struct imap_esearch *e)
+{
+	e->low = 1;
+	e->high = count_of(e);
+	if ((e->what & IMAP_RETURN_PARTIAL) != 0 &&
+	    !imap_partial_ranks(&e->partial, count_of(e), &e->low, &e->high))
+		e->low = e->high = 0;
 }
 
 void
-imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shelf_uidset *found)
+imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shelf_uidset *found,
+    const struct shelf_sort *sort)
 {
 	e->c = c;
 	e->found = found;
-	if ((e->what & IMAP_RETURN_PARTIAL) != 0) {
+	e->sort = sort;
+	if (sort != NULL) {
+		choose_ranks(e);
+	} else if ((e->what & IMAP_RETURN_PARTIAL) != 0) {
 		e->part = shelf_uidset_copy(found);
 		imap_partial_cut(&e->partial, e->part);
 	}
@@ -141,8 +189,11 @@ imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shel
 }
 
 void
-imap_esearch_end(struct imap_esearch *e)
+imap_esearch_end(struct imap_esearch *e, struct imap_cmd *c)
 {
+	/* RFC 5182 2.1: a search that was to save its result and answers NO leaves an empty one. */
+	if ((e->what & IMAP_RETURN_SAVE) != 0 && c->condition == IMAP_NO)
+		shelf_uidset_free(&c->s->saved);
 	shelf_uidset_free(&e->part);
 }
 
@@ -190,11 +241,31 @@ print_set(struct imap_esearch *e, const struct shelf_uidset *set)
 	return 0;
 }
 
+/* In the order of the sort; ranges only where it rises by one (RFC 5267 3.2). 1: more. */
+static int
+print_ranks(struct imap_esearch *e)
+{
+	for (unsigned n = 0; e->low != 0 && e->next <= e->high; n++, e->next++) {
+		uint32_t number;
+
+		if (n == RUNS_AT_ONCE)
+			return 1;
+		number = number_of(e, shelf_sort_uid(e->sort, e->next - 1));
+		if (e->first == 0 || number != e->last + 1) {
+			print_run(e);
+			e->first = number;
+		}
+		e->last = number;
+	}
+	print_run(e);
+	return 0;
+}
+
 static void
 print_head(struct imap_esearch *e)
 {
 	struct imap_session *s = e->c->s;
-	bool any = shelf_uidset_count(e->found) > 0;
+	bool any = count_of(e) > 0;
 
 	s->mid_response = true;
 	/* A tag has no character that quoting would have to escape (RFC 9051 9, tag). */
@@ -202,20 +273,20 @@ print_head(struct imap_esearch *e)
 	imap_out_span(s, e->c->tag);
 	imap_out_str(s, e->c->uid ? "\") UID" : "\")");
 	if (any && (e->what & IMAP_RETURN_MIN) != 0)
-		imap_outf(s, " MIN %" PRIu32, number_of(e, shelf_uidset_min(e->found)));
+		imap_outf(s, " MIN %" PRIu32, number_of(e, min_of(e)));
 	if (any && (e->what & IMAP_RETURN_MAX) != 0)
-		imap_outf(s, " MAX %" PRIu32, number_of(e, shelf_uidset_max(e->found)));
+		imap_outf(s, " MAX %" PRIu32, number_of(e, max_of(e)));
 	if ((e->what & IMAP_RETURN_COUNT) != 0)
-		imap_outf(s, " COUNT %" PRIu32, shelf_uidset_count(e->found));
+		imap_outf(s, " COUNT %" PRIu32, count_of(e));
 	if (any && (e->what & IMAP_RETURN_ALL) != 0)
 		imap_out_str(s, " ALL ");
-	if (e->part != NULL) {
+	if ((e->what & IMAP_RETURN_PARTIAL) != 0) {
 		const char *sign = e->partial.from_end ? "-" : "";
+		bool none = e->sort != NULL ? e->low == 0 : shelf_uidset_count(e->part) == 0;
 
 		imap_outf(s, " PARTIAL (%s%" PRIu32 ":%s%" PRIu32 " ", sign, e->partial.first, sign,
 		    e->partial.last);
-		if (shelf_uidset_count(e->part) == 0)
-			imap_out_str(s, "NIL");
+		imap_out_str(s, none ? "NIL" : "");
 	}
 }
 
@@ -243,9 +314,9 @@ returned_modseq(const struct imap_esearch *e)
 	if ((what & ~(unsigned)(IMAP_RETURN_MIN | IMAP_RETURN_MAX)) != 0)
 		return e->max_modseq;
 	if ((what & IMAP_RETURN_MIN) != 0)
-		low = modseq_of(e->c->s, shelf_uidset_min(e->found));
+		low = modseq_of(e->c->s, min_of(e));
 	if ((what & IMAP_RETURN_MAX) != 0)
-		high = modseq_of(e->c->s, shelf_uidset_max(e->found));
+		high = modseq_of(e->c->s, max_of(e));
 	/* Gone since: then that of all is none too low. */
 	if (low == 0 && high == 0)
 		return e->max_modseq;
@@ -262,13 +333,13 @@ imap_esearch_print(struct imap_esearch *e)
 		return 0;
 	if (e->stage == 0) {
 		print_head(e);
-		e->next = 1;
+		e->next = e->sort != NULL ? e->low : 1;
 		e->stage = 1;
 	}
-	if (has_set && print_set(e, set) == 1)
+	if (has_set && (e->sort != NULL ? print_ranks(e) : print_set(e, set)) == 1)
 		return 1;
-	imap_out_str(e->c->s, e->part != NULL ? ")" : "");
-	if (e->max_modseq != 0 && shelf_uidset_min(e->found) != 0)
+	imap_out_str(e->c->s, (e->what & IMAP_RETURN_PARTIAL) != 0 ? ")" : "");
+	if (e->max_modseq != 0 && count_of(e) > 0)
 		imap_outf(e->c->s, " MODSEQ %" PRIu64, returned_modseq(e));
 	imap_out_str(e->c->s, "\r\n");
 	e->c->s->mid_response = false;

@@ -24,6 +24,9 @@ struct imap_partial {
 	bool from_end;
 };
 bool imap_partial_parse(struct imap_parser *p, struct imap_partial *out);
+/* The ranks it names among COUNT results, from 1; false: there are none. */
+bool imap_partial_ranks(const struct imap_partial *partial, uint32_t count, uint32_t *low,
+    uint32_t *high);
 /* Leaves those of SET that PARTIAL names, by rank. */
 void imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *set);
 
@@ -34,18 +37,23 @@ struct imap_esearch {
 	/* While it is printed. */
 	struct imap_cmd *c;
 	const struct shelf_uidset *found;
-	struct shelf_uidset *part; /* of PARTIAL */
+	const struct shelf_sort *sort; /* NULL: in mailbox order */
+	struct shelf_uidset *part; /* of PARTIAL in mailbox order */
 	unsigned stage;
-	uint32_t next;             /* uid */
+	uint32_t next;             /* uid, or rank in SORT from 1 */
+	uint32_t low, high;        /* ranks of SORT to be printed */
 	uint32_t first, last;      /* run that is complete so far; first 0: none */
 	bool begun;                /* something of the set has been written */
 };
 /* "RETURN (MIN SAVE) ": true when it was not there (nothing is taken, what is 0) or is well formed. */
 bool imap_return_parse(struct imap_parser *p, struct imap_esearch *out);
-/* The search has ended with FOUND, uids: saves what is to be saved. */
-void imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shelf_uidset *found);
+/* The search has ended with FOUND, uids; in the order of SORT, when there is one (RFC 5267 3): saves what is to
+ * be saved. */
+void imap_esearch_begin(struct imap_esearch *e, struct imap_cmd *c, const struct shelf_uidset *found,
+    const struct shelf_sort *sort);
 /* One piece of the response. 1: more is left; 0: done (for SAVE alone nothing is written). */
 int imap_esearch_print(struct imap_esearch *e);
-void imap_esearch_end(struct imap_esearch *e);
+/* Behind the command, whatever became of it. */
+void imap_esearch_end(struct imap_esearch *e, struct imap_cmd *c);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "imap_condstore.h"
 #include "imap_objectid.h"
 #include "imap_search.h"
 
@@ -340,9 +341,7 @@ parse_charset(struct builder *b)
 {
 	struct shelf_span name;
 
-	if (!imap_try_word(b->p, "CHARSET"))
-		return true;
-	if (!imap_parse_sp(b->p) || !imap_parse_astring(b->p, &name) || !imap_parse_sp(b->p))
+	if (!imap_parse_astring(b->p, &name) || !imap_parse_sp(b->p))
 		return false;
 	if (!shelf_span_is(name, "UTF-8") && !shelf_span_is(name, "US-ASCII")) {
 		if (!mime_charset_known(name)) {
@@ -354,16 +353,83 @@ parse_charset(struct builder *b)
 	return true;
 }
 
-bool
-imap_program_parse(struct imap_cmd *c, struct imap_program *program)
+static bool
+parse_program(struct imap_cmd *c, struct imap_program *program, bool charset)
 {
 	struct builder b = {.c = c, .p = &c->p, .program = program};
 
-	if (parse_charset(&b) && parse_keys(&b, &program->root) && imap_parse_end(&c->p))
+	if (!charset && imap_try_word(b.p, "CHARSET")) {
+		if (!imap_parse_sp(b.p))
+			return false;
+		charset = true;
+	}
+	if (charset && !parse_charset(&b))
+		return false;
+	if (!parse_keys(&b, &program->root) || !imap_parse_end(&c->p))
+		return false;
+	if (program->modseq)
+		imap_condstore_enable(c->s);
+	return true;
+}
+
+bool
+imap_program_parse(struct imap_cmd *c, struct imap_program *program)
+{
+	if (parse_program(c, program, false))
 		return true;
-	if (!c->replied)
-		imap_parse_failed(c);
+	imap_parse_failed(c);
 	return false;
+}
+
+bool
+imap_program_parse_charset(struct imap_cmd *c, struct imap_program *program)
+{
+	if (parse_program(c, program, true))
+		return true;
+	imap_parse_failed(c);
+	return false;
+}
+
+/* ---- Running ------------------------------------------------------------------------------------------ */
+
+int
+imap_program_search(struct imap_cmd *c, struct imap_program *program)
+{
+	struct imap_session *s = c->s;
+	struct shelf_progress so_far;
+	int rc = program->search != NULL ? 0 :
+	    shelf_search_new(s->store, s->owner, s->view, program->root, &program->search);
+
+	if (rc == 0)
+		rc = shelf_search_run(program->search, IMAP_SEARCH_SLICE_MS);
+	if (program->search != NULL) {
+		so_far = shelf_search_progress(program->search);
+		imap_progress(c, so_far.done, (program->then_arranged ? 2 : 1) * (uint64_t)so_far.total);
+	}
+	program->damaged = rc == SHELF_ECORRUPT;
+	if (rc >= 0 || program->damaged)
+		return rc > 0;
+	imap_err(c, rc);
+	return -1;
+}
+
+void
+imap_program_progress(struct imap_cmd *c, const struct imap_program *program,
+    struct shelf_progress so_far)
+{
+	uint64_t half = shelf_search_progress(program->search).total;
+
+	if (so_far.total > 0)
+		imap_progress(c, half + half * so_far.done / so_far.total, 2 * half);
+}
+
+enum imap_step
+imap_program_reply(struct imap_cmd *c, const struct imap_program *program)
+{
+	if (program->damaged)
+		return imap_no(c, "SERVERBUG",
+		    "some messages are damaged in the store and were not searched");
+	return imap_completed(c);
 }
 
 void
@@ -372,5 +438,6 @@ imap_program_free(struct imap_program *program)
 	for (size_t i = 0; i < program->nset; i++)
 		shelf_uidset_free(&program->set[i]);
 	free(program->set);
+	shelf_search_free(&program->search);
 	*program = (struct imap_program){0};
 }

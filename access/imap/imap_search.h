@@ -12,7 +12,7 @@
 
 /* Message numbers and uids of one command: a set of a mailbox full of gaps has 8 KiB for each 65,536
  * uids, however few bytes name it. */
-enum { IMAP_SEARCH_SETS_MAX = 128 };
+enum { IMAP_SEARCH_SETS_MAX = 128, IMAP_SEARCH_SLICE_MS = 10 };
 
 struct imap_program {
 	struct shelf_key *root;
@@ -21,6 +21,9 @@ struct imap_program {
 	struct shelf_uidset *recent; /* one for all keys that ask for it; in SET, too */
 	struct shelf_uidset **set;   /* all sets of the tree */
 	size_t nset, set_cap;
+	struct shelf_search *search; /* imap_program_search() */
+	bool then_arranged;          /* what is found is sorted or threaded: half of the way is left */
+	bool damaged;                /* messages were passed over */
 };
 
 /*
@@ -30,6 +33,21 @@ struct imap_program {
  *            imap_program_free() in either case.
  */
 bool imap_program_parse(struct imap_cmd *c, struct imap_program *program);
+/* "x key *(SP key)": as SORT and THREAD have it, the charset a must. */
+bool imap_program_parse_charset(struct imap_cmd *c, struct imap_program *program);
+/*
+ * imap_program_search(c, program)
+ *   A slice of the search in the selected mailbox; the first call begins it. What it has found is
+ *   shelf_search_found(program->search) then.
+ *   returns  1: more, the command yields; 0: done; -1: a reply has been set
+ */
+int imap_program_search(struct imap_cmd *c, struct imap_program *program);
+/* As imap_progress(), of the second half. */
+void imap_program_progress(struct imap_cmd *c, const struct imap_program *program,
+    struct shelf_progress so_far);
+/* The reply when everything has been printed: OK, or NO when messages were passed over. */
+enum imap_step imap_program_reply(struct imap_cmd *c, const struct imap_program *program);
+/* Frees the search, too. */
 void imap_program_free(struct imap_program *program);
 
 #endif

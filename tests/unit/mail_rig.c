@@ -1,3 +1,4 @@
+/* mail_rig.c - see mail_rig.h */
 #include <check.h>
 #include <stdlib.h>
 

@@ -1,0 +1,171 @@
+/*
+ * cmd_sort.c - SORT, UID SORT
+ *
+ *   parse -> search in slices -> sort in slices -> print in slices -> reply
+ *
+ * Without RETURN the answer is SORT with all numbers, with it one ESEARCH (imap_esearch.c).
+ * Sources   RFC 5256 3, 4; RFC 5957; RFC 5267 3 (RETURN); RFC 9394 3 (PARTIAL); RFC 7162 3.1.9, 3.1.10.
+ */
+#include <inttypes.h>
+
+#include "imap_esearch.h"
+#include "imap_search.h"
+
+enum { NUMBERS_AT_ONCE = 4096, CRITERIA_MAX = 32 };
+
+struct sort_command {
+	struct imap_esearch esearch; /* what 0: the plain answer */
+	struct shelf_sort_criterion by[CRITERIA_MAX];
+	size_t nby;
+	struct imap_program program;
+	struct shelf_sort *sort;
+	uint32_t next; /* rank to be printed */
+};
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+
+	imap_esearch_end(&sc->esearch, c);
+	shelf_sort_free(&sc->sort);
+	imap_program_free(&sc->program);
+}
+
+/* ---- Criteria ------------------------------------------------------------------------------------ */
+
+static bool
+parse_criterion(struct imap_parser *p, struct shelf_sort_criterion *out)
+{
+	static const char *const names[SHELF_SORT_KEYS] = {
+	    [SHELF_SORT_ARRIVAL] = "ARRIVAL", [SHELF_SORT_CC] = "CC", [SHELF_SORT_DATE] = "DATE",
+	    [SHELF_SORT_DISPLAYFROM] = "DISPLAYFROM", [SHELF_SORT_DISPLAYTO] = "DISPLAYTO",
+	    [SHELF_SORT_FROM] = "FROM", [SHELF_SORT_SIZE] = "SIZE", [SHELF_SORT_SUBJECT] = "SUBJECT",
+	    [SHELF_SORT_TO] = "TO"};
+
+	out->reverse = imap_try_word(p, "REVERSE");
+	if (out->reverse && !imap_parse_sp(p))
+		return false;
+	for (int key = 0; key < SHELF_SORT_KEYS; key++) {
+		if (imap_try_word(p, names[key])) {
+			out->key = (enum shelf_sort_key)key;
+			return true;
+		}
+	}
+	return imap_parse_fail(p, "unknown sort criterion");
+}
+
+static bool
+parse_criteria(struct imap_parser *p, struct sort_command *sc)
+{
+	if (!imap_parse_open(p))
+		return false;
+	do {
+		if (sc->nby == CRITERIA_MAX)
+			return imap_parse_fail(p, "too many sort criteria");
+		if (!parse_criterion(p, &sc->by[sc->nby++]))
+			return false;
+	} while (imap_try(p, ' '));
+	return imap_parse_close(p) && imap_parse_sp(p);
+}
+
+/* ---- Printing ------------------------------------------------------------------------------------ */
+
+static enum imap_step
+print_extended(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+
+	if (imap_esearch_print(&sc->esearch) == 1)
+		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	return imap_program_reply(c, &sc->program);
+}
+
+/* The view keeps its numbering as long as the command runs. */
+static enum imap_step
+print(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+	uint32_t count = shelf_sort_count(sc->sort);
+
+	for (unsigned n = 0; sc->next < count; n++) {
+		uint32_t uid;
+
+		if (n == NUMBERS_AT_ONCE)
+			return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+		uid = shelf_sort_uid(sc->sort, sc->next++);
+		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
+	}
+	if (sc->program.modseq && count > 0)
+		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->program.search));
+	imap_out_str(c->s, "\r\n");
+	c->s->mid_response = false;
+	return imap_program_reply(c, &sc->program);
+}
+
+/* ---- Running ------------------------------------------------------------------------------------- */
+
+static enum imap_step
+sorted(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+
+	if (sc->program.modseq)
+		sc->esearch.max_modseq = shelf_search_max_modseq(sc->program.search);
+	if (sc->esearch.what != 0) {
+		imap_esearch_begin(&sc->esearch, c, shelf_search_found(sc->program.search), sc->sort);
+		c->run = print_extended;
+		return print_extended(c);
+	}
+	c->s->mid_response = true;
+	imap_out_str(c->s, "* SORT");
+	c->run = print;
+	return print(c);
+}
+
+static enum imap_step
+run_sort(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+	int rc = shelf_sort_run(sc->sort, IMAP_SEARCH_SLICE_MS);
+
+	imap_program_progress(c, &sc->program, shelf_sort_progress(sc->sort));
+	if (rc == 1)
+		return IMAP_YIELD;
+	if (rc == SHELF_ECORRUPT)
+		sc->program.damaged = true;
+	return rc == 0 || rc == SHELF_ECORRUPT ? sorted(c) : imap_err(c, rc);
+}
+
+static enum imap_step
+run_search(struct imap_cmd *c)
+{
+	struct sort_command *sc = c->data;
+	int rc = imap_program_search(c, &sc->program);
+
+	if (rc != 0)
+		return rc > 0 ? IMAP_YIELD : IMAP_DONE;
+	rc = shelf_sort_new(c->s->store, c->s->owner, c->s->mailbox,
+	    shelf_search_found(sc->program.search), sc->by, sc->nby, &sc->sort);
+	if (rc != 0)
+		return imap_err(c, rc);
+	c->run = run_sort;
+	return IMAP_YIELD;
+}
+
+enum imap_step
+imap_cmd_sort(struct imap_cmd *c)
+{
+	struct sort_command *sc = SHELF_ARENA_NEW(&c->arena, struct sort_command);
+
+	c->data = sc;
+	c->cleanup = cleanup;
+	if (!imap_parse_sp(&c->p) || !imap_return_parse(&c->p, &sc->esearch) ||
+	    !parse_criteria(&c->p, sc))
+		return imap_parse_failed(c);
+	if (!imap_program_parse_charset(c, &sc->program))
+		return IMAP_DONE;
+	sc->program.then_arranged = true;
+	c->run = run_search;
+	return run_search(c);
+}
