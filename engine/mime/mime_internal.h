@@ -34,6 +34,9 @@ int mime_hex(uint8_t c);
 /* Copy in the arena, NUL cleaned; never NULL data. */
 struct shelf_span mime_text(struct shelf_span s, struct shelf_arena *arena);
 
+/* The character that "&name;" or "&#number;" means, without "&" and ";". 0: none. */
+uint32_t mime_entity(const char *name);
+
 /* A span that is read from the front. */
 struct mime_cursor {
 	const uint8_t *p, *end;

@@ -137,4 +137,23 @@ void mime_decoder_init(struct mime_decoder *d, struct shelf_span encoding);
 void mime_decoder_feed(struct mime_decoder *d, const void *data, size_t len, struct shelf_buf *out);
 void mime_decoder_end(struct mime_decoder *d, struct shelf_buf *out);
 
+/*
+ * The text of HTML, code point by code point: markup, styles, scripts, the title and comments are left
+ * out, entities undone; "\n" comes where an element begins or ends a line, other line ends are blanks.
+ */
+enum { MIME_HTML_NAME_MAX = 15, MIME_HTML_OUT = MIME_HTML_NAME_MAX + 3 };
+struct mime_html {
+	int state;
+	unsigned quotes; /* <blockquote> elements open now */
+	unsigned nname, matched, dashes;
+	bool closing, equals;
+	uint8_t quote;
+	char name[MIME_HTML_NAME_MAX + 1];
+};
+void mime_html_init(struct mime_html *h);
+/* C comes in; the number of code points that come out, at most MIME_HTML_OUT. */
+unsigned mime_html_next(struct mime_html *h, uint32_t c, uint32_t *out);
+/* The text ends: what was held back. */
+unsigned mime_html_end(struct mime_html *h, uint32_t *out);
+
 #endif
