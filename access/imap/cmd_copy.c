@@ -9,6 +9,7 @@
  */
 #include "imap_address.h"
 #include "imap_condstore.h"
+#include "imap_notify.h"
 
 enum { MOVE_SLICE = 4096 };
 
@@ -82,6 +83,8 @@ worked(struct imap_cmd *c)
 {
 	struct copy *w = c->data;
 
+	imap_sync_own(c->s, w->account, w->to, w->part.to_uids);
+	imap_watch_own(c->s, w->account, w->to, w->part.modseq);
 	if (w->rc == 0 && w->move && shelf_uidset_min(w->uids) != 0) {
 		imap_progress(c, w->total - shelf_uidset_count(w->uids), w->total);
 		cut_slice(w);

@@ -1,7 +1,7 @@
 /*
  * cmd_idle.c - IDLE: news as it comes, until DONE
  *
- *   "+" --> telling (imap_sync) --> waiting --news--> telling
+ *   "+" --> telling (imap_notify_tell) --> waiting --news--> telling
  *                                      |--DONE------> OK
  *
  * News posted while the last piece is still being told is not lost: the engine's callback sets
@@ -11,7 +11,7 @@
  */
 #include "imap_command.h"
 #include "imap_input.h"
-#include "imap_sync.h"
+#include "imap_notify.h"
 #include "net.h"
 
 struct idle {
@@ -61,23 +61,9 @@ read_done(struct imap_cmd *c)
 static enum imap_step
 idle_run(struct imap_cmd *c)
 {
-	struct imap_session *s = c->s;
-	enum imap_step step = IMAP_DONE;
+	enum imap_step step = imap_notify_tell(c, true);
 
-	do {
-		if (!imap_account_still(s))
-			return IMAP_WANT_INPUT;
-		step = imap_sync(c, true);
-		if (step != IMAP_DONE)
-			return step;
-		if (s->mailbox_gone) {
-			imap_bye(s, "mailbox gone", "The selected mailbox was deleted or renamed");
-			return IMAP_WANT_INPUT;
-		}
-		if (imap_out_full(s))
-			return IMAP_WANT_OUTPUT;
-	} while (c->news);
-	return read_done(c);
+	return step == IMAP_DONE ? read_done(c) : step;
 }
 
 enum imap_step

@@ -181,18 +181,12 @@ is_listed(const struct list *l, const struct imap_node *node)
 	return node->matches && (node->satisfies || (upward && node->below_unmatched));
 }
 
-static void
-print_attributes(struct imap_session *s, const struct list *l, const struct imap_node *node)
+void
+imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool tell_subscribed)
 {
-	bool tell_subscribed = (l->select & SELECT_SUBSCRIBED) != 0 ||
-	    (l->returned & RETURN_SUBSCRIBED) != 0;
 	const char *blank = "";
 	size_t i = 0;
 
-	if (l->lsub) { /* RFC 3501 6.3.9: \Noselect says "only what is below is subscribed" */
-		imap_out_str(s, node->satisfies ? "" : "\\Noselect");
-		return;
-	}
 	if (node->id == 0) {
 		/* RFC 5258 3: this implies \Noselect, the only one older clients know. */
 		imap_out_str(s, "\\NonExistent \\Noselect");
@@ -204,6 +198,16 @@ print_attributes(struct imap_session *s, const struct list *l, const struct imap
 	for (i = 0; i < sizeof uses / sizeof *uses; i++)
 		if ((node->special_use & uses[i].bit) != 0)
 			imap_outf(s, " \\%s", uses[i].name);
+}
+
+static void
+print_attributes(struct imap_session *s, const struct list *l, const struct imap_node *node)
+{
+	if (l->lsub) /* RFC 3501 6.3.9: \Noselect says "only what is below is subscribed" */
+		imap_out_str(s, node->satisfies ? "" : "\\Noselect");
+	else
+		imap_list_attributes(s, node, (l->select & SELECT_SUBSCRIBED) != 0 ||
+		    (l->returned & RETURN_SUBSCRIBED) != 0);
 }
 
 static void

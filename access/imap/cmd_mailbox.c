@@ -11,6 +11,7 @@
 #include "imap_address.h"
 #include "imap_command.h"
 #include "imap_list.h"
+#include "imap_notify.h"
 #include "imap_objectid.h"
 
 enum op { OP_CREATE, OP_DELETE, OP_RENAME, OP_SUBSCRIBE, OP_UNSUBSCRIBE };
@@ -48,6 +49,18 @@ work(void *arg)
 	}
 }
 
+/* No news for this session (NOTIFY). */
+static void
+tell_own(struct imap_session *s, const struct change *w)
+{
+	bool subscription = w->op == OP_SUBSCRIBE || w->op == OP_UNSUBSCRIBE;
+
+	if (w->account == s->account)
+		imap_watch_own_name(s, w->op == OP_RENAME ? w->to : w->name,
+		    subscription ? IMAP_EVENT_SUBSCRIPTION : IMAP_EVENT_NAME,
+		    w->op != OP_DELETE && w->op != OP_UNSUBSCRIBE);
+}
+
 static enum imap_step
 worked(struct imap_cmd *c)
 {
@@ -56,6 +69,7 @@ worked(struct imap_cmd *c)
 
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
+	tell_own(c->s, w);
 	if (w->op == OP_CREATE) {
 		imap_mailbox_id(w->account, w->id, id);
 		snprintf(code, sizeof code, "MAILBOXID (%s)", id);

@@ -17,6 +17,7 @@
 #include "imap_address.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
+#include "imap_notify.h"
 #include "imap_objectid.h"
 #include "imap_sync.h"
 
@@ -145,6 +146,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	s->inbox = shelf_span_is(row->name, "INBOX");
 	s->state = IMAP_SELECTED;
 	imap_sync_start(s, shelf_rd_modseq(rd));
+	imap_notify_selected(s);
 	if (!sel->examine)
 		imap_claim_take(s, &sel->claim);
 	else if (row->recent_from < row->uidnext)

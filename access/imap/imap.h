@@ -76,6 +76,7 @@ struct imap_session {
 	bool modseq_shown;         /* MODSEQ has been printed since the last sync */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
+	struct imap_notify *notify; /* imap_notify.h; NULL until NOTIFY is used */
 
 	struct shelf_buf out;      /* flushed by the dispatcher and by imap_out_full() */
 	struct imap_input *input;  /* imap_input.c */
@@ -109,6 +110,7 @@ enum imap_row_flag { /* bits of struct imap_row.flags */
 	IMAP_NUMBERS = 64, /* as IMAP_SEQ it takes message numbers: refused behind ENABLE UIDONLY */
 	IMAP_NOARGS = 32,  /* the dispatcher checks that nothing follows the name */
 	IMAP_NUMBERED = 128, /* REPLACE: a message's number stands before that name */
+	IMAP_TELLS = 256,  /* what changed in the mailbox goes with its reply, whatever NOTIFY has set */
 };
 struct imap_row {
 	const char *name;
@@ -301,6 +303,9 @@ int imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *walk);
 /* The change of the uids FIRST..LAST that got exactly MODSEQ was made by this session, which did
  * not want to hear of it (.SILENT): not to be echoed. */
 void imap_sync_told(struct imap_session *s, uint32_t first, uint32_t last, uint64_t modseq);
+/* This session has put UIDS into that mailbox of ACCOUNT: no news for it (RFC 5465 5.2). */
+void imap_sync_own(struct imap_session *s, uint32_t account, uint32_t mailbox,
+    const struct shelf_uidset *uids);
 /* FETCH FLAGS have been printed for UIDS from a snapshot of version MODSEQ: what happened up to
  * there is not printed again. UIDS is copied. */
 void imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, uint64_t modseq);

@@ -16,6 +16,7 @@
 #include "imap_append.h"
 #include "imap_command.h"
 #include "imap_input.h"
+#include "imap_notify.h"
 #include "net.h"
 
 static void
@@ -81,6 +82,21 @@ store(void *arg)
 	    shelf_msg_replace(w->store, w->account, w->replaced_in, w->replaced, w->mailbox,
 		w->items, &w->result) :
 	    shelf_append(w->store, w->account, w->mailbox, w->items, w->n, &w->result);
+}
+
+static enum imap_step
+stored(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	struct shelf_uidset *uids = shelf_uidset_new();
+
+	if (w->rc == 0) {
+		shelf_uidset_add_range(uids, w->result.first_uid, w->result.first_uid + (uint32_t)w->n - 1);
+		imap_sync_own(c->s, w->account, w->mailbox, uids);
+		imap_watch_own(c->s, w->account, w->mailbox, w->result.modseq);
+	}
+	shelf_uidset_free(&uids);
+	return w->end(c);
 }
 
 /* ---- One message ----------------------------------------------------------------------------- */
@@ -237,7 +253,7 @@ next_line(struct imap_cmd *c)
 		return IMAP_DONE;
 	}
 	if (got == IMAP_GOT_LINE && in->text.len == 0) {
-		c->run = w->end;
+		c->run = stored;
 		return imap_work(c, store, w);
 	}
 	c->p.at = in->text.data;

@@ -17,6 +17,7 @@
 #include "conf.h"
 #include "imap_command.h"
 #include "imap_input.h"
+#include "imap_notify.h"
 #include "imap_sync.h"
 #include "net.h"
 
@@ -31,6 +32,7 @@ struct imap_dispatch {
 	struct imap_cmd cmd; /* storage of s->cmd */
 	enum waiting waiting;
 	bool discarding;
+	bool news;           /* for NOTIFY, since the last notice */
 	bool pumping, paused;
 	void (*work_fn)(void *arg);
 	void *work_arg;
@@ -60,6 +62,9 @@ imap_bye(struct imap_session *s, const char *reason, const char *text)
 	imap_out_flush(s);
 	net_conn_close(s->conn, reason);
 }
+
+/* Not a client's command: what NOTIFY tells between them. No reply, and the input stays as it is. */
+static const struct imap_row notice = {.name = "NOTIFY", .run = imap_notify_notice, .states = IMAP_LOGGEDIN};
 
 /* ---- Finding the command --------------------------------------------------------------------- */
 
@@ -149,6 +154,24 @@ begin(struct imap_session *s)
 		imap_bad(c, "%s takes no arguments", c->name);
 	else if ((c->row->flags & IMAP_WRITES) != 0 && s->read_only)
 		imap_no(c, "READ-ONLY", "the mailbox was opened with EXAMINE");
+}
+
+static void
+begin_notice(struct imap_session *s)
+{
+	struct imap_cmd *c = &s->dispatch->cmd;
+
+	s->dispatch->news = false;
+	*c = (struct imap_cmd){.s = s, .arena = c->arena, .row = &notice, .name = notice.name,
+	    .run = notice.run, .wants_news = true};
+	s->cmd = c;
+}
+
+static void
+end_notice(struct imap_session *s)
+{
+	shelf_arena_reset(&s->cmd->arena);
+	s->cmd = NULL;
 }
 
 /* As begin() when the line was too long to look at more than the tag. */
@@ -334,6 +357,10 @@ drive(struct imap_session *s)
 		d->waiting = wait_for(s, step);
 		if (step != IMAP_DONE)
 			return false;
+		if (c->row == &notice) {
+			end_notice(s);
+			return true;
+		}
 		SHELF_ASSERT(c->replied);
 	}
 	if (c->discard && !discard(s)) {
@@ -386,6 +413,8 @@ pump(struct imap_session *s)
 			d->waiting = wait_for(s, IMAP_YIELD);
 			break;
 		}
+		if (s->cmd == NULL && d->news && s->notify != NULL)
+			begin_notice(s);
 		if (s->cmd == NULL && !gather(s)) {
 			d->waiting = WAIT_INPUT;
 			break;
@@ -428,7 +457,9 @@ imap_dispatch_wake(struct imap_session *s)
 
 	if (wanted)
 		s->cmd->news = true;
-	if (d->waiting == WAIT_TURN || (d->waiting == WAIT_INPUT && wanted))
+	else
+		d->news = s->notify != NULL;
+	if (d->waiting == WAIT_TURN || (d->waiting == WAIT_INPUT && (wanted || (s->cmd == NULL && d->news))))
 		pump(s);
 }
 

@@ -44,6 +44,8 @@ struct imap_tree {
 /* All names of the account in one snapshot; everything in ARENA. */
 SHELF_CHECK int imap_tree_read(struct imap_session *s, struct shelf_arena *arena,
     struct imap_tree *out);
+/* cmd_list.c: "\HasChildren \Sent": what stands in the parentheses of a LIST response. */
+void imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool tell_subscribed);
 /* Tells parents of what is below them: fills below and below_unmatched. */
 void imap_tree_raise(struct imap_tree *tree);
 

@@ -26,7 +26,7 @@ imap_progress_busy(struct imap_session *s, bool busy)
 	struct imap_cmd *c = s->cmd;
 
 	/* Before login a client may not know what this is. */
-	busy = busy && c != NULL && c->row != NULL && (s->state & IMAP_LOGGEDIN) != 0;
+	busy = busy && c != NULL && c->tag.len > 0 && (s->state & IMAP_LOGGEDIN) != 0;
 	if (busy == s->progress_awaited)
 		return;
 	s->progress_awaited = busy;

@@ -15,6 +15,7 @@
 #include "conf.h"
 #include "imap_command.h"
 #include "imap_input.h"
+#include "imap_notify.h"
 #include "imap_sync.h"
 #include "net.h"
 
@@ -114,6 +115,7 @@ session_close(void *session, const char *reason)
 		    "%s", net_conn_peer(s->conn), "reason", "%s", reason, NULL);
 	imap_dispatch_free(s);
 	imap_unselect(s);
+	imap_notify_free(&s->notify);
 	if (s->account != 0)
 		auth_logout(s->server->auth, s->account, SHELF_SERVICE_IMAP);
 	imap_input_free(&s->input);

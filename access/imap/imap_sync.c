@@ -1,7 +1,7 @@
 /*
  * imap_sync.c - the only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH
  *
- *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> FLAGS --> REST
+ *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> NEW --> FLAGS --> REST
  *            |          (on a worker, when messages are new and \Recent is to be had)
  *            +--nothing changed--> REST
  *
@@ -15,12 +15,13 @@
 
 #include "imap_command.h"
 #include "imap_condstore.h"
+#include "imap_notify.h"
 #include "imap_sync.h"
 #include "net.h"
 
 enum { TOLD_MAX = 1024, PIECE_MESSAGES = 256, SLICE_MESSAGES = 8192 };
 
-enum phase { PHASE_REST, PHASE_CLAIM, PHASE_VANISHED, PHASE_COUNTS, PHASE_FLAGS };
+enum phase { PHASE_REST, PHASE_CLAIM, PHASE_VANISHED, PHASE_COUNTS, PHASE_NEW, PHASE_FLAGS };
 
 struct told {
 	uint32_t first, last;      /* with seen NULL: exactly MODSEQ in this range */
@@ -33,6 +34,7 @@ struct imap_sync {
 	uint64_t modseq;  /* the account's version at the last refresh */
 	uint64_t told_modseq; /* the mailbox's: everything up to it has been told */
 	bool kept_back;
+	struct shelf_uidset *withheld; /* changes of flags that NOTIFY did not want */
 	struct shelf_changes changes;
 	struct imap_claim claim;
 	bool claiming;
@@ -40,6 +42,8 @@ struct imap_sync {
 	uint32_t printed; /* EXPUNGEs */
 	struct told *told;
 	size_t ntold;
+	struct shelf_uidset *fresh; /* NEW: messages that NOTIFY wants to be fetched */
+	struct shelf_uidset *own;   /* uids of messages that this session has put here itself */
 };
 
 /* ---- Own changes ----------------------------------------------------------------------------- */
@@ -71,6 +75,13 @@ imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, uint64_
 
 	if (told != NULL)
 		*told = (struct told){0, 0, modseq, shelf_uidset_copy(uids)};
+}
+
+void
+imap_sync_own(struct imap_session *s, uint32_t account, uint32_t mailbox, const struct shelf_uidset *uids)
+{
+	if (s->sync != NULL && s->notify != NULL && account == s->owner && mailbox == s->mailbox)
+		shelf_uidset_or(s->sync->own, uids);
 }
 
 static bool
@@ -110,6 +121,9 @@ imap_sync_start(struct imap_session *s, uint64_t modseq)
 	s->sync->told_modseq = shelf_view_modseq(s->view);
 	s->sync->changes.vanished = shelf_uidset_new();
 	s->sync->changes.flagged = shelf_uidset_new();
+	s->sync->withheld = shelf_uidset_new();
+	s->sync->fresh = shelf_uidset_new();
+	s->sync->own = shelf_uidset_new();
 }
 
 void
@@ -120,6 +134,9 @@ imap_sync_stop(struct imap_session *s)
 	forget_told(s->sync);
 	shelf_uidset_free(&s->sync->changes.vanished);
 	shelf_uidset_free(&s->sync->changes.flagged);
+	shelf_uidset_free(&s->sync->withheld);
+	shelf_uidset_free(&s->sync->fresh);
+	shelf_uidset_free(&s->sync->own);
 	free(s->sync);
 	s->sync = NULL;
 }
@@ -207,16 +224,18 @@ imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw)
 
 /* Sees what is new. EXAMINE finds its \Recent in the row, SELECT has to claim them. */
 static int
-refresh(struct imap_session *s, bool may_renumber)
+refresh(struct imap_cmd *c, bool may_renumber)
 {
+	struct imap_session *s = c->s;
 	struct imap_sync *y = s->sync;
+	bool owed = shelf_uidset_min(y->withheld) != 0 && imap_notify_wants(c, IMAP_EVENT_FLAGS);
 	struct shelf_mailbox row = {0};
 	struct shelf_rd *rd = NULL;
 	int rc = shelf_rd_begin(s->store, s->owner, &rd);
 
 	if (rc != 0)
 		return rc;
-	if (shelf_rd_modseq(rd) == y->modseq && !(y->kept_back && may_renumber)) {
+	if (shelf_rd_modseq(rd) == y->modseq && !(y->kept_back && may_renumber) && !owed) {
 		shelf_uidset_clear(y->changes.vanished);
 		shelf_uidset_clear(y->changes.flagged);
 		y->changes.added = 0;
@@ -300,8 +319,17 @@ counts(struct imap_session *s)
 		imap_untagged(s, "%u EXISTS", shelf_view_count(s->view));
 		imap_untagged(s, "%u RECENT", imap_sync_recent(s));
 	}
+	shelf_uidset_clear(y->fresh);
+	if (y->changes.added > 0 && s->notify != NULL && s->notify->has_items) {
+		shelf_uidset_add_range(y->fresh,
+		    shelf_view_uid(s->view, shelf_view_count(s->view) - y->changes.added + 1),
+		    shelf_view_max_uid(s->view));
+		shelf_view_retain(s->view, y->fresh);
+		shelf_uidset_andnot(y->fresh, y->own);
+	}
+	shelf_uidset_clear(y->own);
 	y->next = 1;
-	y->phase = PHASE_FLAGS;
+	y->phase = PHASE_NEW;
 }
 
 /* RFC 7162 3.2.4: UID and MODSEQ for everybody who has enabled CONDSTORE. RFC 9586 3: the number is the UID.
@@ -316,7 +344,8 @@ print_one(struct imap_cmd *c, const struct shelf_msg *m, const struct shelf_keyw
 		imap_outf(s, "* %u UIDFETCH (", m->uid);
 	else
 		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, m->uid));
-	if (!s->uidonly && (c->uid || s->condstore)) {
+	/* RFC 5465 5.1: and for who uses NOTIFY. */
+	if (!s->uidonly && (c->uid || s->condstore || s->notify != NULL)) {
 		imap_outf(s, "UID %u", m->uid);
 		blank = " ";
 	}
@@ -385,20 +414,37 @@ imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *w)
 }
 
 /*
- * Everything has been told but removals that must wait. Whoever has seen a MODSEQ above theirs would take
- * it for the state of the mailbox, and lose them when the connection breaks (RFC 7162 3.2, 6).
+ * Everything has been told but removals that must wait, and flags that NOTIFY did not want. Whoever has seen a
+ * MODSEQ above theirs would take it for the state of the mailbox, and lose them when the connection breaks
+ * (RFC 7162 3.2, 6).
  */
 static void
 tell_modseq(struct imap_session *s)
 {
 	struct imap_sync *y = s->sync;
 
-	if (!y->kept_back)
+	if (!y->kept_back && shelf_uidset_min(y->withheld) == 0)
 		y->told_modseq = shelf_view_modseq(s->view);
 	else if (s->modseq_shown)
-		imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Removals are still to be told",
+		imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] There is more to be told",
 		    y->told_modseq);
 	s->modseq_shown = false;
+}
+
+/* What NOTIFY does not want now, it may want later. */
+static void
+sort_flagged(struct imap_cmd *c)
+{
+	struct imap_sync *y = c->s->sync;
+
+	if (imap_notify_wants(c, IMAP_EVENT_FLAGS)) {
+		shelf_uidset_or(y->changes.flagged, y->withheld);
+		shelf_uidset_clear(y->withheld);
+		shelf_view_retain(c->s->view, y->changes.flagged);
+	} else {
+		shelf_uidset_or(y->withheld, y->changes.flagged);
+		shelf_uidset_clear(y->changes.flagged);
+	}
 }
 
 static enum imap_step
@@ -408,6 +454,8 @@ flags(struct imap_cmd *c)
 	struct imap_sync *y = s->sync;
 	struct imap_flags_walk w = {.uids = y->changes.flagged, .next = y->next};
 
+	if (y->next == 1)
+		sort_flagged(c);
 	if (shelf_uidset_min(w.uids) != 0 && imap_sync_print_flags(c, &w) == 1) {
 		y->next = w.next;
 		return imap_out_full(s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
@@ -429,10 +477,10 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 	/* What comes during the other phases is not in their snapshot: it wants another refresh. */
 	if (s->view == NULL || s->sync->phase == PHASE_REST)
 		c->news = false;
-	if (s->view == NULL)
+	if (s->view == NULL || (s->sync->phase == PHASE_REST && !imap_notify_wants(c, IMAP_EVENT_NEW)))
 		return IMAP_DONE;
 	if (s->sync->phase == PHASE_REST) {
-		rc = refresh(s, may_renumber);
+		rc = refresh(c, may_renumber);
 		/* RFC 2180 3.2 leaves little else: its numbers mean nothing any more. */
 		if (rc == SHELF_ENOMAILBOX || rc == SHELF_ENOACCOUNT)
 			s->mailbox_gone = true;
@@ -451,5 +499,11 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 		return step;
 	if (s->sync->phase == PHASE_COUNTS)
 		counts(s);
+	if (s->sync->phase == PHASE_NEW) {
+		if (shelf_uidset_min(s->sync->fresh) != 0 &&
+		    (step = imap_notify_fetch(c, s->sync->fresh)) != IMAP_DONE)
+			return step;
+		s->sync->phase = PHASE_FLAGS;
+	}
 	return flags(c);
 }
