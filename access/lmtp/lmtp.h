@@ -6,11 +6,11 @@
  *           draft as it comes; at its end the draft is delivered on a worker, and each recipient
  *           gets its own reply.
  * Promise   250 is written only when the recipient's copy is on disk (RFC 2033 4.2, RFC 5321 6.1).
- *           What is stored is what came, byte for byte, dot-stuffing undone: no field is added in
- *           front.
+ *           What is stored is what came, byte for byte, dot-stuffing undone, behind the fields of
+ *           lmtp_fields.c.
  * Threads   Everything runs on the connection's loop, except the delivery.
- * Sources   RFC 2033, 5321; RFC 1870 (SIZE), 1652 (8BITMIME), 2034 (codes), 2920 (pipelining), 3207
- *           (STARTTLS), 6531 (SMTPUTF8).
+ * Sources   RFC 2033, 5321; RFC 1870 (SIZE), 1652 (8BITMIME), 2034 (codes), 2920 (pipelining), 3030
+ *           (BDAT), 3207 (STARTTLS), 3461 (DSN), 6531 (SMTPUTF8).
  */
 #ifndef ACCESS_LMTP_H
 #define ACCESS_LMTP_H
@@ -96,14 +96,22 @@ enum lmtp_state { /* bits: what has been said */
 	LMTP_IDLE = 2, /* no MAIL */
 	LMTP_MAIL = 4, /* MAIL, but no recipient was accepted */
 	LMTP_RCPT = 8,
-	LMTP_ANY = 15,
+	LMTP_CHUNKS = 16, /* BDAT, the last one is still to come */
+	LMTP_ANY = 31,
 };
 
-enum lmtp_wait { LMTP_WAIT_COMMAND, LMTP_WAIT_DATA, LMTP_WAIT_TLS, LMTP_WAIT_COMMIT };
+enum lmtp_wait {
+	LMTP_WAIT_COMMAND,
+	LMTP_WAIT_DATA,
+	LMTP_WAIT_CHUNK,
+	LMTP_WAIT_TLS,
+	LMTP_WAIT_COMMIT,
+};
 
 struct lmtp_rcpt {
 	uint32_t account;
 	char *name; /* of the account; owned */
+	char *address; /* as RCPT gave it, with brackets; owned */
 };
 
 struct lmtp_session {
@@ -114,16 +122,21 @@ struct lmtp_session {
 	bool running;          /* inside lmtp_session_go() */
 	struct lineproto *lines;
 	unsigned bad_in_a_row; /* replies 50x and 555 */
+	char client[LMTP_DOMAIN_MAX_BYTES + 1]; /* what LHLO said, "" when it is too long */
+	uint64_t messages;     /* begun on this connection */
 
 	/* The transaction; lmtp_session_forget() clears it. */
 	struct lmtp_path sender;
 	uint64_t size;         /* SIZE=, 0 when not given */
 	bool smtputf8;
+	bool binary;           /* BODY=BINARYMIME: no DATA */
 	struct lmtp_rcpt *rcpts;
 	size_t nrcpts, rcpts_cap;
 	struct lmtp_data data;
 	struct shelf_draft *draft; /* NULL when there is a data_rc */
 	uint64_t received;     /* bytes of the message so far */
+	uint64_t chunk_left;   /* of the BDAT under way */
+	bool chunk_last, chunk_refused;
 	int data_rc;           /* why the message is read but not kept; 0: it is kept */
 	bool close_after;      /* ended by a pause: lmtp_data_may_end() */
 };
@@ -143,6 +156,19 @@ typedef void lmtp_command_fn(struct lmtp_session *s, struct shelf_span args);
 #include "lmtp_commands.def"
 #undef LMTP_COMMAND
 
+/* What is wrong with a command in this state. */
+const char *lmtp_wrong_state(const struct lmtp_session *s);
+
+struct lmtp_params { /* what was given */
+	bool has_size, has_body, has_utf8, has_ret, has_envid; /* of MAIL */
+	bool has_notify, has_orcpt; /* of RCPT */
+	bool binary;                /* BODY=BINARYMIME */
+	uint64_t size;
+};
+/* What is behind the path. True, or a reply. */
+bool lmtp_params_mail(struct lmtp_session *s, struct shelf_span args, struct lmtp_params *out);
+bool lmtp_params_rcpt(struct lmtp_session *s, struct shelf_span args, struct lmtp_params *out);
+
 /* The account that PATH means, by the full address, then, in a local domain, by the local part
  * alone. SHELF_ENOACCOUNT, SHELF_EDISABLED (delivery is off), SYSTEM errors. */
 SHELF_CHECK int lmtp_recipient_find(const struct lmtp_server *server, const struct lmtp_path *path,
@@ -150,11 +176,22 @@ SHELF_CHECK int lmtp_recipient_find(const struct lmtp_server *server, const stru
 
 /* ---- Receiving and delivering (lmtp_deliver.c) ----------------------------------------------- */
 
+/* DATA: the draft and 354. */
 void lmtp_deliver_begin(struct lmtp_session *s);
+/* The draft; when there is none, data_rc says why. */
+void lmtp_deliver_open(struct lmtp_session *s);
+/* Message bytes. */
+void lmtp_deliver_take(struct lmtp_session *s, const void *data, size_t len);
 /* Takes message bytes from the input; true when some were there and more may be taken at once. */
 bool lmtp_deliver_input(struct lmtp_session *s);
+/* The same of a BDAT. */
+bool lmtp_chunk_input(struct lmtp_session *s);
 /* The message is complete: delivers it, replies for each recipient, forgets the transaction. */
 void lmtp_deliver_end(struct lmtp_session *s);
+
+/* ---- What stands in front of the message (lmtp_fields.c) --------------------------------------- */
+
+void lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b);
 
 /* ---- Replies (lmtp_reply.c) ------------------------------------------------------------------ */
 

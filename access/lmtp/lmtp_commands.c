@@ -20,14 +20,21 @@
 void
 lmtp_cmd_lhlo(struct lmtp_session *s, struct shelf_span args)
 {
-	if (lineproto_word(&args).len == 0 || lineproto_word(&args).len != 0) {
+	struct shelf_span name = lineproto_word(&args);
+
+	if (name.len == 0 || lineproto_word(&args).len != 0) {
 		lmtp_reply(s, "501 5.5.4", "LHLO takes a name");
 		return;
 	}
+	if (name.len >= sizeof(s->client))
+		name.len = 0;
+	memcpy(s->client, name.data, name.len);
+	s->client[name.len] = '\0';
 	s->state = LMTP_IDLE;
 	lmtp_session_forget(s);
 	s->bad_in_a_row = 0;
-	net_conn_printf(s->conn, "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
+	net_conn_printf(s->conn, "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
+	    "250-BINARYMIME\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n",
 	    lmtp_session_hostname(s));
 	if (net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn))
 		net_conn_printf(s->conn, "250-STARTTLS\r\n");
@@ -88,7 +95,7 @@ lmtp_cmd_vrfy(struct lmtp_session *s, struct shelf_span args)
 void
 lmtp_cmd_help(struct lmtp_session *s, struct shelf_span args)
 {
-	lmtp_reply(s, "214 2.0.0", "LHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP%s",
+	lmtp_reply(s, "214 2.0.0", "LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP%s",
 	    net_conn_has_tls(s->conn) ? " STARTTLS" : "");
 }
 
@@ -130,75 +137,17 @@ get_path(struct shelf_span *args, const char *keyword, struct lmtp_path *out)
 	return lmtp_path_parse(args, out) && (args->len == 0 || args->data[0] == ' ');
 }
 
-struct mail_params {
-	bool has_size, has_body, has_utf8;
-	uint64_t size;
-};
-
-enum param { PARAM_OK, PARAM_BAD, PARAM_UNKNOWN };
-
-static enum param
-one_param(struct mail_params *p, struct shelf_span name, struct shelf_span value, bool has_value)
-{
-	bool *seen;
-	bool good;
-
-	if (shelf_span_is(name, "SIZE")) { /* RFC 1870 6.1: up to 20 digits */
-		seen = &p->has_size;
-		good = has_value && value.len <= 20 && shelf_span_u64(value, UINT64_MAX, &p->size);
-	} else if (shelf_span_is(name, "BODY")) { /* RFC 1652 */
-		seen = &p->has_body;
-		good = has_value &&
-		    (shelf_span_is(value, "7BIT") || shelf_span_is(value, "8BITMIME"));
-	} else if (shelf_span_is(name, "SMTPUTF8")) { /* RFC 6531 3.4 */
-		seen = &p->has_utf8;
-		good = !has_value;
-	} else {
-		return PARAM_UNKNOWN;
-	}
-	if (!good || *seen)
-		return PARAM_BAD;
-	*seen = true;
-	return PARAM_OK;
-}
-
-/* True, or a reply. */
-static bool
-get_params(struct lmtp_session *s, struct shelf_span args, struct mail_params *p)
-{
-	struct shelf_span word;
-
-	while ((word = lineproto_word(&args)).len > 0) {
-		ptrdiff_t equals = p == NULL ? -1 : shelf_span_find(word, '=', 0);
-		size_t name_len = equals < 0 ? word.len : (size_t)equals;
-		struct shelf_span value = {0};
-		enum param rc = PARAM_UNKNOWN;
-
-		if (equals >= 0)
-			value = shelf_span(word.data + name_len + 1, word.len - name_len - 1);
-		if (p != NULL)
-			rc = one_param(p, shelf_span(word.data, name_len), value, equals >= 0);
-		if (rc == PARAM_UNKNOWN)
-			lmtp_reply(s, "555 5.5.4", "Parameter not known");
-		else if (rc == PARAM_BAD)
-			lmtp_reply(s, "501 5.5.4", "Bad parameter");
-		if (rc != PARAM_OK)
-			return false;
-	}
-	return true;
-}
-
 void
 lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
 {
-	struct mail_params p = {.size = 0};
+	struct lmtp_params p;
 	struct lmtp_path path;
 
 	if (!get_path(&args, "FROM:", &path)) {
 		lmtp_reply(s, "501 5.1.7", "Syntax: MAIL FROM:<address> [parameters]");
 		return;
 	}
-	if (!get_params(s, args, &p))
+	if (!lmtp_params_mail(s, args, &p))
 		return;
 	if (path.utf8 && !p.has_utf8) {
 		lmtp_reply(s, "553 5.6.7", "Address needs SMTPUTF8");
@@ -211,6 +160,7 @@ lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
 	s->sender = path;
 	s->size = p.size;
 	s->smtputf8 = p.has_utf8;
+	s->binary = p.binary;
 	s->state = LMTP_MAIL;
 	lmtp_reply(s, "250 2.1.0", "Sender taken");
 }
@@ -256,13 +206,18 @@ lmtp_recipient_find(const struct lmtp_server *server, const struct lmtp_path *pa
 }
 
 static void
-add_recipient(struct lmtp_session *s, const struct shelf_account *account)
+add_recipient(struct lmtp_session *s, const struct lmtp_path *path, const struct shelf_account *account)
 {
+	struct shelf_buf address = {0};
+
+	lmtp_path_print(path, &address);
 	if (s->nrcpts == s->rcpts_cap) {
 		s->rcpts_cap = s->rcpts_cap == 0 ? 4 : s->rcpts_cap * 2;
 		s->rcpts = shelf_realloc(s->rcpts, s->rcpts_cap * sizeof(*s->rcpts));
 	}
-	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){account->id, shelf_strdup(account->name)};
+	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){
+	    account->id, shelf_strdup(account->name), shelf_strdup(shelf_buf_cstr(&address))};
+	shelf_buf_free(&address);
 	s->state = LMTP_RCPT;
 	lmtp_reply(s, "250 2.1.5", "Recipient taken");
 }
@@ -283,6 +238,7 @@ void
 lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 {
 	struct shelf_account account;
+	struct lmtp_params p;
 	struct lmtp_path path;
 	int rc;
 
@@ -291,7 +247,7 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 		lmtp_reply(s, "501 5.1.3", "Syntax: RCPT TO:<address>");
 		return;
 	}
-	if (!get_params(s, args, NULL))
+	if (!lmtp_params_rcpt(s, args, &p))
 		return;
 	if (path.utf8 && !s->smtputf8) {
 		lmtp_reply(s, "553 5.6.7", "Address needs SMTPUTF8");
@@ -305,7 +261,7 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 	if (rc == 0)
 		rc = shelf_deliver_probe(s->server->store, account.id, s->size);
 	if (rc == 0)
-		add_recipient(s, &account);
+		add_recipient(s, &path, &account);
 	else
 		refuse_recipient(s, &path, rc);
 }
@@ -313,6 +269,10 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 void
 lmtp_cmd_data(struct lmtp_session *s, struct shelf_span args)
 {
-	if (no_args(s, args))
+	if (!no_args(s, args))
+		return;
+	if (s->binary) /* RFC 3030 3 */
+		lmtp_reply(s, "503 5.5.1", "A binary message comes with BDAT");
+	else
 		lmtp_deliver_begin(s);
 }

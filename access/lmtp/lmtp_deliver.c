@@ -5,6 +5,7 @@
  *   WAIT_DATA    -> WAIT_COMMIT   lmtp_deliver_end, when the message is kept
  *   WAIT_DATA    -> WAIT_COMMAND  lmtp_deliver_end, when it is not
  *   WAIT_COMMIT  -> WAIT_COMMAND  delivered
+ * (with BDAT: WAIT_CHUNK, lmtp_chunk.c)
  *
  * What must stay true: memory does not grow with the message; a message that will not be kept is
  * still read to its end; as many replies as accepted recipients, in their order; an account that
@@ -29,10 +30,9 @@ give_up(struct lmtp_session *s, int rc)
 	s->data_rc = rc;
 }
 
-static void
-sink(void *arg, const void *data, size_t len)
+void
+lmtp_deliver_take(struct lmtp_session *s, const void *data, size_t len)
 {
-	struct lmtp_session *s = arg;
 	int rc;
 
 	s->received += len;
@@ -47,12 +47,32 @@ sink(void *arg, const void *data, size_t len)
 		give_up(s, rc);
 }
 
+static void
+sink(void *session, const void *data, size_t len)
+{
+	lmtp_deliver_take(session, data, len);
+}
+
+void
+lmtp_deliver_open(struct lmtp_session *s)
+{
+	struct shelf_buf fields = {0};
+
+	s->received = 0;
+	s->messages++;
+	s->data_rc = shelf_draft_new(s->server->store, &s->draft);
+	if (s->data_rc == 0 && s->server->conf->lmtp_add_fields) {
+		lmtp_fields_add(s, &fields);
+		s->data_rc = shelf_draft_write(s->draft, fields.data, fields.len);
+		shelf_buf_free(&fields);
+	}
+}
+
 void
 lmtp_deliver_begin(struct lmtp_session *s)
 {
 	s->data = (struct lmtp_data){LMTP_DATA_LINE};
-	s->received = 0;
-	s->data_rc = shelf_draft_new(s->server->store, &s->draft);
+	lmtp_deliver_open(s);
 	if (s->data_rc != 0) {
 		lmtp_reply(s, "451 4.3.0", "No message can be taken now");
 		lmtp_session_forget(s);

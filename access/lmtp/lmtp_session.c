@@ -2,7 +2,8 @@
  * lmtp_session.c - one connection: greeting, lines, the end
  *
  *   NEW  -> IDLE    LHLO            IDLE -> MAIL   MAIL
- *   MAIL -> RCPT    RCPT, accepted  any  -> IDLE   RSET, LHLO, the end of DATA
+ *   MAIL -> RCPT    RCPT, accepted  any  -> IDLE   RSET, LHLO, the end of the message
+ *   RCPT -> CHUNKS  BDAT
  *   any  -> NEW     TLS is up: nothing said in clear counts (RFC 3207 4.2)
  *
  * What must stay true: replies come in the order of the commands, so no line is read while a
@@ -55,33 +56,40 @@ lmtp_session_hostname(const struct lmtp_session *s)
 void
 lmtp_session_forget(struct lmtp_session *s)
 {
-	for (size_t i = 0; i < s->nrcpts; i++)
+	for (size_t i = 0; i < s->nrcpts; i++) {
 		free(s->rcpts[i].name);
+		free(s->rcpts[i].address);
+	}
 	free(s->rcpts);
 	s->rcpts = NULL;
 	s->nrcpts = s->rcpts_cap = 0;
 	shelf_draft_free(&s->draft);
 	s->data_rc = 0;
 	s->size = 0;
-	s->smtputf8 = false;
+	s->smtputf8 = s->binary = false;
 	if (s->state != LMTP_NEW)
 		s->state = LMTP_IDLE;
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
-static void
-wrong_state(struct lmtp_session *s)
+const char *
+lmtp_wrong_state(const struct lmtp_session *s)
 {
-	const char *text = "A transaction is open already";
-
-	if (s->state == LMTP_NEW)
-		text = "LHLO comes first";
-	else if (s->state == LMTP_IDLE)
-		text = "MAIL comes first";
-	else if (s->state == LMTP_MAIL)
-		text = "No recipient was taken";
-	lmtp_reply(s, "503 5.5.1", "%s", text);
+	switch (s->state) {
+	case LMTP_NEW:
+		return "LHLO comes first";
+	case LMTP_IDLE:
+		return "MAIL comes first";
+	case LMTP_MAIL:
+		return "No recipient was taken";
+	case LMTP_CHUNKS:
+		return "The message has begun with BDAT";
+	case LMTP_RCPT:
+	case LMTP_ANY:
+		break;
+	}
+	return "A transaction is open already";
 }
 
 static void
@@ -93,7 +101,7 @@ run_line(struct lmtp_session *s, struct shelf_span line)
 		if (!shelf_span_is(name, rows[i].name))
 			continue;
 		if ((rows[i].states & s->state) == 0)
-			wrong_state(s);
+			lmtp_reply(s, "503 5.5.1", "%s", lmtp_wrong_state(s));
 		else
 			rows[i].run(s, line);
 		return;
@@ -140,6 +148,8 @@ lmtp_session_go(struct lmtp_session *s)
 			more = next_line(s);
 		else if (s->wait == LMTP_WAIT_DATA)
 			more = lmtp_deliver_input(s);
+		else if (s->wait == LMTP_WAIT_CHUNK)
+			more = lmtp_chunk_input(s);
 		else
 			more = false;
 	}

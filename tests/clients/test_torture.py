@@ -79,7 +79,7 @@ def test_imap_append_and_fetch():
 
 
 def test_lmtp_and_retr():
-    with Daemon() as d:
+    with Daemon(settings=["--lmtp-add-fields", "no"]) as d:
         lmtp = Lmtp(d.connect("lmtp"))
         kept = []
         for name, data in messages():

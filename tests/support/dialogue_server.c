@@ -42,6 +42,7 @@ dialogue_server_new(void)
 {
 	static const char *const settings[][2] = {
 	    {"hostname", "mail.example.org"},
+	    {"lmtp_add_fields", "no"},
 	    {"local_domains", "example.org mail.example.org localhost"},
 	    {"login_fail_delay_ms", "0"},
 	};

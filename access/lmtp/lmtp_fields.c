@@ -1,0 +1,80 @@
+/*
+ * lmtp_fields.c - the fields in front of a message: Return-Path, Delivered-To, Received (RFC 5321 4.4)
+ *
+ * They are written before the first byte of the message, into the same draft: one body for all recipients, stored once.
+ * So they can only say what is true for all of them: Delivered-To, and "for" in Received, are there when the
+ * message has one recipient. A front server that hands over recipients one by one gets them always.
+ *
+ * What must stay true: nothing a client said can end a line or a comment here.
+ */
+#include "lmtp.h"
+
+#include <mailshelf/mem.h>
+
+#include "conf.h"
+#include "net.h"
+
+/* What LHLO said, when it can stand in a field as it is. */
+static bool
+is_host(const char *name)
+{
+	return *name != '\0' &&
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
+	    strlen(name);
+}
+
+/* "192.0.2.1:4711", "[2001:db8::1]:4711" as RFC 5321 4.1.3 writes addresses; nothing for a Unix socket. */
+static void
+add_peer(struct shelf_buf *b, const char *peer)
+{
+	const char *colon = strrchr(peer, ':'), *end;
+
+	if (colon == NULL)
+		return;
+	if (peer[0] != '[') {
+		shelf_buf_printf(b, " ([%.*s])", (int)(colon - peer), peer);
+		return;
+	}
+	end = strchr(peer, ']');
+	if (end != NULL)
+		shelf_buf_printf(b, " ([IPv6:%.*s])", (int)(end - peer - 1), peer + 1);
+}
+
+/* RFC 5322 3.3, in UTC. */
+static void
+add_date(struct shelf_buf *b, int64_t now_s)
+{
+	static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	int64_t day_number = now_s / 86400, rest = now_s % 86400;
+	unsigned month, day;
+	int year;
+
+	shelf_civil_from_days(day_number, &year, &month, &day);
+	shelf_buf_printf(b, "%.3s, %u %.3s %d %02u:%02u:%02u +0000", days + 3 * (day_number % 7), day,
+	    months + 3 * (month - 1), year, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60),
+	    (unsigned)(rest % 60));
+}
+
+void
+lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b)
+{
+	const char *only = s->nrcpts == 1 ? s->rcpts[0].address : NULL;
+
+	shelf_buf_add_str(b, "Return-Path: ");
+	lmtp_path_print(&s->sender, b);
+	if (only != NULL)
+		shelf_buf_printf(b, "\r\nDelivered-To: %.*s", (int)strlen(only) - 2, only + 1);
+	shelf_buf_printf(b, "\r\nReceived: from %s", is_host(s->client) ? s->client : "unknown");
+	add_peer(b, net_conn_peer(s->conn));
+	/* RFC 3848, RFC 6531 4.3 */
+	shelf_buf_printf(b, "\r\n\tby %s (mailshelf) with %sLMTP%s id %llu.%llu",
+	    lmtp_session_hostname(s), s->smtputf8 ? "UTF8" : "",
+	    net_conn_is_tls(s->conn) ? "S" : "", net_conn_id(s->conn),
+	    (unsigned long long)s->messages);
+	if (only != NULL)
+		shelf_buf_printf(b, "\r\n\tfor %s", only);
+	shelf_buf_add_str(b, "; ");
+	add_date(b, shelf_now_s());
+	shelf_buf_add_str(b, "\r\n");
+}
