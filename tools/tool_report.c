@@ -38,6 +38,7 @@ exit_of(enum shelf_err err)
 	case SHELF_EDISABLED:
 	case SHELF_ECHILDREN:
 	case SHELF_ECANNOT:
+	case SHELF_ENOPERM:
 		return EX_NOPERM;
 	case SHELF_EBUSY:
 	case SHELF_ECANCELLED:

@@ -126,6 +126,8 @@ code_of(enum shelf_err err)
 		return "AUTHENTICATIONFAILED";
 	case SHELF_EDISABLED:
 		return "AUTHORIZATIONFAILED";
+	case SHELF_ENOPERM:
+		return "NOPERM";
 	case SHELF_EQUOTA:
 		return "OVERQUOTA";
 	case SHELF_ECHILDREN:

@@ -91,6 +91,7 @@ lmtp_reply_text(int rc)
 	case SHELF_EAUTH:
 	case SHELF_ECHILDREN:
 	case SHELF_ECANNOT:
+	case SHELF_ENOPERM: /* no door to others' mailboxes */
 		break; /* no delivery ends like that: our own fault, so the mail must not bounce */
 	}
 	return "451 4.3.0 Internal error";

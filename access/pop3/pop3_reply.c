@@ -67,6 +67,7 @@ pop3_code(int rc)
 	case SHELF_EQUOTA:
 	case SHELF_ECHILDREN:
 	case SHELF_ECANNOT:
+	case SHELF_ENOPERM: /* no door to others' mailboxes */
 	case SHELF_EVERSION:
 	case SHELF_ECORRUPT:
 		return "[SYS/PERM] ";

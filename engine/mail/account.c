@@ -499,6 +499,7 @@ struct user_change {
 	unsigned services;
 	bool disabled;
 	const char *hash;
+	struct shelf_buf given; /* remove: whom the account gives rights (shared.c) */
 };
 
 static int
@@ -521,6 +522,8 @@ change_user(struct kv_txn *txn, void *arg)
 	if (ch->remove) {
 		if ((rc = kv_del(txn, KV_ADDR, u.name)) != 0)
 			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+		if ((rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
+			return rc;
 		return kv_del(txn, KV_USER, mail_key_span(&key));
 	}
 	if (ch->set_services) {
@@ -596,12 +599,16 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 	int rc;
 
 	if ((rc = shelf_account_get(store, id, &account)) != 0 ||
+	    (rc = mail_shared_forget(store, account.name)) != 0 ||
+	    (rc = mail_shared_given(store, id, account.partition, &ch.given)) != 0 ||
 	    (rc = kv_update_shard(store->kv, account.partition, KV_QUIET, leave_account_job,
 				  &id)) != 0 ||
 	    (rc = kv_update(store->kv, KV_CATALOG, 0, change_user, &ch)) != 0)
-		return rc;
+		goto out;
 	tell_sessions(store, id);
-	return 0;
+out:
+	shelf_buf_free(&ch.given);
+	return rc;
 }
 
 /* ---- Logging in --------------------------------------------------------------------------------------- */

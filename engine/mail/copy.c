@@ -19,6 +19,8 @@ struct copying {
 	uint32_t from, to;
 	const struct shelf_uidset *uids;
 	bool move;
+	uint32_t flags_lost;
+	bool keywords_lost;
 	struct shelf_copy_result *result; /* of this slice */
 	uint32_t first, next; /* this slice begins at FIRST; the next one at NEXT, 0: done */
 	uint32_t end;	      /* UIDNEXT of FROM in the first slice */
@@ -56,6 +58,8 @@ put_down_flags(struct mail_change *c, struct mail_open *to, struct copying *cp, 
 		uint32_t number = f;
 
 		if (f < 256 ? !index_bit(&carried->low, f) : (carried->high >> (f - 256) & 1) == 0)
+			continue;
+		if (f < INDEX_FLAG_KEYWORD ? (cp->flags_lost >> f & 1) != 0 : cp->keywords_lost)
 			continue;
 		if (f >= INDEX_FLAG_KEYWORD && cp->from != cp->to) {
 			int rc = mail_keyword_carry(c, cp->from, f - INDEX_FLAG_KEYWORD, to,
@@ -100,7 +104,7 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 	msg.savedate_s = c->now_s;
 	if ((rc = mail_insert(c, to, &msg, &new_uid)) != 0)
 		return rc;
-	if (index_bit(&flags.low, INDEX_FLAG_DELETED))
+	if (index_bit(&flags.low, INDEX_FLAG_DELETED) && (cp->flags_lost & SHELF_DELETED) == 0)
 		to->row.deleted_bytes += msg.size;
 	shelf_uidset_add(cp->result->from_uids, uid);
 	shelf_uidset_add(cp->result->to_uids, new_uid);
@@ -207,17 +211,34 @@ int
 shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from, uint32_t to,
 	       const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result)
 {
+	const struct shelf_copy what = {.account = account, .from = from, .to_account = account, .to = to,
+	    .uids = uids, .move = move};
+
+	return shelf_msg_copy_to(store, &what, result);
+}
+
+int
+shelf_msg_copy_to(struct shelf_store *store, const struct shelf_copy *what, struct shelf_copy_result *result)
+{
 	struct shelf_copy_result slice = {
 	    .from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
-	struct copying cp = {.store = store, .from = from, .to = to, .uids = uids, .move = move,
+	struct copying cp = {.store = store, .from = what->from, .to = what->to, .uids = what->uids,
+	    .move = what->move, .flags_lost = what->flags_lost, .keywords_lost = what->keywords_lost,
 	    .result = &slice, .next = 1};
-	int rc = mail_disk_admit(store, account, move ? SHELF_DISK_READONLY : SHELF_DISK_REFUSE);
+	bool across = what->account != what->to_account;
+	int rc = 0;
 
 	shelf_uidset_clear(result->from_uids);
 	shelf_uidset_clear(result->to_uids);
-	while (rc == 0 && cp.next != 0) {
+	if (across)
+		rc = mail_copy_across(store, what, result);
+	else
+		rc = mail_disk_admit(store, what->account,
+		    what->move ? SHELF_DISK_READONLY : SHELF_DISK_REFUSE);
+	while (rc == 0 && cp.next != 0 && !across) {
 		cp.first = cp.next;
-		if ((rc = kv_update(store->kv, account, move ? 0 : KV_ADDS, copy, &cp)) != 0)
+		rc = kv_update(store->kv, what->account, what->move ? 0 : KV_ADDS, copy, &cp);
+		if (rc != 0)
 			break;
 		shelf_uidset_or(result->from_uids, slice.from_uids);
 		shelf_uidset_or(result->to_uids, slice.to_uids);

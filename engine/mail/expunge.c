@@ -61,6 +61,8 @@ next_uid(struct mail_change *c, struct expunging *e, uint32_t uid, uint32_t *out
 static unsigned
 how_of(unsigned flags)
 {
+	if ((flags & MAIL_EXPUNGE_UNDO) != 0)
+		return 0;
 	return (flags & SHELF_EXPUNGE_POP3) != 0 ? SHELF_GUARD_POP3 : SHELF_GUARD_EXPUNGE;
 }
 

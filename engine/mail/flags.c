@@ -65,15 +65,17 @@ resolve(struct mail_change *c, struct mail_open *o, const struct shelf_flag_chan
 
 /* Sets what is asked for on the messages WHICH; which of them changed. */
 static struct index_bits
-apply(struct index_page *p, const struct index_bits *which, enum shelf_flag_op op, const struct wanted *w)
+apply(struct index_page *p, const struct index_bits *which, const struct shelf_flag_change *change,
+    const struct wanted *w)
 {
+	enum shelf_flag_op op = change->op;
 	struct index_bits changed = {{0}};
 
 	for (unsigned i = 0; i < w->count; i++)
 		index_page_set_all(p, w->flag[i], which, op != SHELF_FLAGS_REMOVE, &changed);
 	for (unsigned f = op == SHELF_FLAGS_REPLACE ? index_page_next_flag(p, 0) : INDEX_FLAGS;
 	     f < INDEX_FLAGS; f = index_page_next_flag(p, f + 1))
-		if (!w->is[f])
+		if (!w->is[f] && !(f < 5 ? (change->kept_flags >> f & 1) != 0 : change->kept_keywords))
 			index_page_set_all(p, f, which, false, &changed);
 	return changed;
 }
@@ -148,7 +150,7 @@ store_page(struct mail_change *c, struct mail_open *o, struct storing *s, const 
 			shelf_uidset_add(s->modified, p->page << INDEX_PAGE_SHIFT | n);
 			index_bit_set(&which, n, false);
 		}
-	changed = apply(p, &which, s->change->op, w);
+	changed = apply(p, &which, s->change, w);
 	if (!index_bits_any(&changed))
 		return 0;
 	mail_open_touch(c, o);

@@ -335,6 +335,11 @@ void mail_drop_held(struct mail_acct *a, const struct mail_msg *msg);
 /* A message leaves its mailbox in this change: page, row, counters, quota, hold. The page of UID is loaded.
  * HOW: enum shelf_guard_how; 0: it goes elsewhere, nothing is held or counted. */
 SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned how);
+/* For shelf_msg_expunge: messages that should never have come; nothing is held or counted. */
+enum { MAIL_EXPUNGE_UNDO = 256 };
+/* shelf_msg_copy_to() into another account (copy_across.c); the sets of RESULT are empty. */
+SHELF_CHECK int mail_copy_across(struct shelf_store *store, const struct shelf_copy *what,
+				 struct shelf_copy_result *result);
 /* A message enters: uid given, flags set by the caller on the loaded page. The blob is linked already; MSG
  * notes its cost afterwards. */
 SHELF_CHECK int mail_insert(struct mail_change *c, struct mail_open *o, struct mail_msg *msg,
@@ -376,6 +381,21 @@ SHELF_CHECK int mail_name_put(struct mail_change *c, const struct mail_name *n);
 /* A new mailbox row and name. NAME is canonical. */
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);
+
+/* ---- Access control (acl.c, shared.c) -------------------------------------------------------------------- */
+
+/* The entries of mailbox FROM, given to TO, which has none. */
+SHELF_CHECK int mail_acl_copy(struct mail_change *c, uint32_t from, uint32_t to);
+/* Those of the nearest mailbox above NAME. */
+SHELF_CHECK int mail_acl_inherit(struct mail_change *c, struct shelf_span name, uint32_t mailbox);
+/* Before an account can be reached that came with its rows: the index of whom it shares with. */
+SHELF_CHECK int mail_shared_enter(struct shelf_store *store, uint32_t account, uint32_t shard);
+/* Before an account goes: what others give to its name is taken back. */
+SHELF_CHECK int mail_shared_forget(struct shelf_store *store, const char *name);
+/* Whom it gives rights, as texts; and in the update of the catalog in which it goes, their rows of the index. */
+SHELF_CHECK int mail_shared_given(struct shelf_store *store, uint32_t account, uint32_t shard,
+				  struct shelf_buf *names);
+SHELF_CHECK int mail_shared_leave(struct kv_txn *catalog, uint32_t account, struct shelf_span names);
 
 /* ---- Held mail that goes for good (purge.c, early.c) --------------------------------------------------- */
 

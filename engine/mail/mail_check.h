@@ -7,6 +7,7 @@
  *   check_held.c     held messages and their dates
  *   check_refs.c     references of blobs
  *   check_body.c     bytes of blobs
+ *   check_acl.c      access control lists of one account
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
  * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
@@ -130,5 +131,8 @@ void check_account_sums(struct check *k, const struct mail_acct *kept,
 SHELF_CHECK int check_totals(struct check *k, uint32_t shard);
 /* The sums of all ranges of blobs (14). */
 SHELF_CHECK int check_blob_sums(struct check *k, uint32_t shard);
+
+/* Entries of the account's access control lists, and the index of shares (18, 19). */
+SHELF_CHECK int check_acl(struct check *k, uint32_t shard);
 
 #endif

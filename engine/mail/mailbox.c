@@ -78,7 +78,7 @@ mail_create_mailbox(struct mail_change *c, struct shelf_span name, uint32_t spec
 	c->acct.mailboxes++;
 	n = (struct mail_name){.id = m.id, .subscribed = rc == 0 && n.subscribed, .name = name};
 	*id_out = m.id;
-	if ((rc = mail_name_put(c, &n)) != 0)
+	if ((rc = mail_name_put(c, &n)) != 0 || (rc = mail_acl_inherit(c, name, m.id)) != 0)
 		return rc;
 	return mail_mbox_put(c->txn, &m);
 }
@@ -438,7 +438,7 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 	struct shelf_span from = shelf_buf_span(&op->name), to = shelf_buf_span(&op->to);
 	struct mail_change c;
 	struct mail_name n = {0};
-	uint32_t id, ignored;
+	uint32_t id, inbox;
 	int rc;
 
 	/* A mailbox cannot move below itself. */
@@ -461,7 +461,8 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 		return rc;
 	if (shelf_span_eq(from, inbox_name)) {
 		/* RFC 9051 6.3.6: the messages go, a new empty INBOX stays, inferiors do not move. */
-		if ((rc = mail_create_mailbox(&c, inbox_name, 0, &ignored)) != 0)
+		if ((rc = mail_create_mailbox(&c, inbox_name, 0, &inbox)) != 0 ||
+		    (rc = mail_acl_copy(&c, id, inbox)) != 0)
 			return rc;
 		return mail_change_end(&c);
 	}

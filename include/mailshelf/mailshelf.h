@@ -20,6 +20,7 @@
 #define MAILSHELF_H
 
 #include <mailshelf/account.h>
+#include <mailshelf/acl.h>
 #include <mailshelf/dict.h>
 #include <mailshelf/guard.h>
 #include <mailshelf/backup.h>

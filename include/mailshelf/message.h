@@ -193,6 +193,9 @@ struct shelf_flag_change {
 	const struct shelf_span *keywords;
 	size_t nkeywords;
 	uint64_t unchanged_since; /* UINT64_MAX: no condition (RFC 7162 3.1.3) */
+	/* What REPLACE leaves as it is because who asks may not change it (RFC 4314 4). */
+	uint32_t kept_flags;
+	bool kept_keywords;
 };
 /*
  * shelf_msg_set_flags(store, account, mailbox, uids, change, modified_out, modseq_out)
@@ -233,6 +236,22 @@ struct shelf_copy_result {
  *   returns  0 (also when no uid was there); SHELF_ENOMAILBOX; SHELF_EQUOTA; SHELF_ELIMIT; SHELF_EFULL
  */
 enum { SHELF_COPY_MAX = 200000 };
+/*
+ * shelf_msg_copy_to(store, what, result)
+ *   The same, also into a mailbox of another account, without the flags that who copies may not set there. Then bodies
+ *   may have to be stored anew, quota is asked of the target, for MOVE too, and the messages come in slices of 256: a
+ *   COPY that fails takes them back; what MOVE takes away is held where it was, like what is expunged.
+ */
+struct shelf_copy {
+	uint32_t account, from;
+	uint32_t to_account, to;
+	const struct shelf_uidset *uids;
+	bool move;
+	uint32_t flags_lost; /* enum shelf_flag (RFC 4314 4) */
+	bool keywords_lost;
+};
+SHELF_CHECK int shelf_msg_copy_to(struct shelf_store *store, const struct shelf_copy *what,
+    struct shelf_copy_result *result);
 SHELF_CHECK int shelf_msg_copy(struct shelf_store *store, uint32_t account, uint32_t from,
     uint32_t to, const struct shelf_uidset *uids, bool move, struct shelf_copy_result *result);
 

@@ -61,6 +61,7 @@ fill(void)
 	rig_append(&r, r.joe, old, "deleted", 0);
 	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("old")), 0);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("loose"), true), 0);
+	ck_assert_int_eq(shelf_acl_set(r.store, r.joe, 2, shelf_span_str("ann"), SHELF_ACL_SET, 3), 0);
 	shelf_uidset_free(&copied.from_uids);
 	shelf_uidset_free(&copied.to_uids);
 	shelf_uidset_free(&three);
@@ -161,6 +162,11 @@ static const struct damage {
 	{"moved: where from", 16, 0, JOE, KV_MOVED, ZERO, 1, NULL},
 	{"moved: where to", 16, 0, JOE, KV_MOVED, FLIP, 10, NULL},
 	{"moved: modseq", 16, 0, JOE, KV_MOVED, FLIP, 18, NULL},
+	{"access control: format", 18, ALSO(19), JOE, KV_ACL, FLIP, 0, NULL},
+	{"access control: another name", 18, ALSO(19), JOE, KV_ACL, FLIP, 6, NULL},
+	{"access control: unknown rights", 18, ALSO(19), JOE, KV_ACL, FLIP, 3, NULL},
+	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
+	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
 	{"blob: bytes of derived data", 14, 0, SHARD, KV_BLOB, FLIP, 57, NULL},
 };
 

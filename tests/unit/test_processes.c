@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <mailshelf/acl.h>
 #include <mailshelf/import.h>
 #include <mailshelf/partition.h>
 
@@ -134,12 +135,18 @@ change(struct child *c, uint32_t account)
 	struct shelf_uidset *uids = some_uids(c);
 	uint32_t from = box(c, account);
 
-	switch (roll(c, 4)) {
+	struct shelf_copy across = {.account = account, .from = from, .to_account = c->steady[roll(c, 2)],
+	    .to = 1, .uids = uids, .move = roll(c, 2) == 0};
+
+	switch (roll(c, 5)) {
 	case 0:
 		expect("flags", shelf_msg_set_flags(c->store, account, from, uids, &flags, NULL, NULL));
 		break;
 	case 1:
 		expect("expunge", shelf_msg_expunge(c->store, account, from, uids, roll(c, 4), NULL));
+		break;
+	case 2:
+		expect("copy across", shelf_msg_copy_to(c->store, &across, &copied));
 		break;
 	default:
 		expect("copy", shelf_msg_copy(c->store, account, from, box(c, account), uids,
@@ -154,10 +161,15 @@ change(struct child *c, uint32_t account)
 static void
 change_boxes(struct child *c, uint32_t account)
 {
+	static const char *const who[] = {"joe", "ann", "anyone", "x", "-y"};
 	char from[16], to[16];
 
 	box_name(c, from);
-	switch (roll(c, 4)) {
+	switch (roll(c, 5)) {
+	case 4:
+		expect("share", shelf_acl_set(c->store, account, box(c, account),
+		    shelf_span_str(who[roll(c, 5)]), (enum shelf_acl_op)roll(c, 3), roll(c, 2048)));
+		break;
 	case 0:
 		expect("delete", shelf_mailbox_delete(c->store, account, shelf_span_str(from)));
 		break;

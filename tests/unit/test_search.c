@@ -373,7 +373,8 @@ START_TEST(uids_and_modseq)
 	struct shelf_key modseq = {.kind = SHELF_KEY_MODSEQ};
 	struct shelf_key key = {.kind = SHELF_KEY_UIDS, .uids = uids, .next = &modseq};
 	struct shelf_key both = {.kind = SHELF_KEY_AND, .child = &key};
-	struct shelf_flag_change change = {SHELF_FLAGS_REPLACE, SHELF_DRAFT, NULL, 0, UINT64_MAX};
+	struct shelf_flag_change change = {.op = SHELF_FLAGS_REPLACE, .flags = SHELF_DRAFT,
+	    .unchanged_since = UINT64_MAX};
 	struct shelf_buf got = {0};
 	struct shelf_search *s;
 
