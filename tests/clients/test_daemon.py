@@ -44,6 +44,25 @@ def test_idle_is_told_by_another_process():
         m.ok("LOGOUT")
 
 
+def test_notify_is_told_by_other_processes():
+    with Daemon() as d:
+        d.tool("mailbox", "create", "joe", "Lists")
+        m = Imap(d.connect("imap"), "joe", "secret")
+        m.ok("SELECT Lists")
+        m.ok("NOTIFY SET (selected (MessageNew MessageExpunge)) "
+             "(personal (MessageNew MessageExpunge MailboxName))")
+        for n in (1, 2):
+            d.deliver("joe", message(n))
+            told(m, b"* STATUS INBOX (MESSAGES %d UIDNEXT %d)" % (n, n + 1), 1.0)
+        d.tool("mailbox", "create", "joe", "new")
+        told(m, b'* LIST (\\HasNoChildren) "/" new', 1.0)
+        d.tool("mailbox", "rename", "joe", "new", "newer")
+        told(m, b'"/" newer ("OLDNAME" (new))', 1.0)
+        d.tool("mailbox", "delete", "joe", "newer")
+        told(m, b'* LIST (\\NonExistent', 1.0)
+        m.ok("LOGOUT")
+
+
 def test_idle_is_told_by_other_doors():
     with Daemon() as d:
         m = idle(d)
