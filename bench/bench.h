@@ -30,6 +30,7 @@ struct bench {
 
 void bench_deliver(struct bench *b);
 void bench_mailbox(struct bench *b);
+void bench_sort(struct bench *b);
 void bench_bulk(struct bench *b);
 void bench_space(struct bench *b);
 void bench_churn(struct bench *b);

@@ -22,6 +22,7 @@ static const struct {
 } subjects[] = {
     {"deliver", bench_deliver},
     {"mailbox", bench_mailbox},
+    {"sort", bench_sort},
     {"bulk", bench_bulk},
     {"space", bench_space},
     {"churn", bench_churn},

@@ -123,7 +123,7 @@ search_subject_text(struct shelf_span field, struct shelf_buf *out)
 {
 	size_t start = out->len, to;
 
-	mime_header_utf8(field, out);
+	search_decode(field, out);
 	to = start;
 	for (size_t i = start; i < out->len; i++) {
 		uint8_t c = out->data[i] == '\t' ? ' ' : out->data[i];
