@@ -5,34 +5,46 @@
  * from piece to piece, so a match may straddle any number of them, and the work is linear in text and
  * pattern whatever they hold.
  */
-#include <unicode/uchar.h>
-
 #include <mailshelf/mem.h>
 
 #include "search.h"
 
-uint32_t
-search_fold(uint32_t code_point)
+/* TEXT folded into OUT, unless that is NULL; how much it is. */
+static size_t
+fold_pattern(struct shelf_span text, uint32_t *out)
 {
-	if (code_point < 0x80)
-		return code_point >= 'A' && code_point <= 'Z' ? code_point + 32 : code_point;
-	return (uint32_t)u_foldCase((UChar32)code_point, U_FOLD_CASE_DEFAULT);
+	uint32_t folded[SEARCH_FOLD_MAX], last = 0;
+	size_t pos = 0, n = 0;
+
+	while (pos < text.len) {
+		size_t got = search_fold(shelf_utf8_next(text, &pos), folded);
+
+		for (size_t i = 0; i < got; i++) {
+			if (folded[i] == ' ' && last == ' ')
+				continue;
+			last = folded[i];
+			if (out != NULL)
+				out[n] = last;
+			n++;
+		}
+	}
+	return n;
 }
 
 bool
 search_match_init(struct search_match *m, struct shelf_span text, struct shelf_arena *arena)
 {
 	uint32_t *pattern, *fail;
-	size_t pos = 0, n = 0, k = 0;
+	size_t n, k = 0;
 
 	*m = (struct search_match){0};
-	if (text.len == 0)
+	search_fold_begin();
+	n = fold_pattern(text, NULL);
+	if (n == 0)
 		return false;
-	/* A code point is at least one byte, so both tables are long enough. */
-	pattern = SHELF_ARENA_ARRAY(arena, uint32_t, text.len);
-	fail = SHELF_ARENA_ARRAY(arena, uint32_t, text.len);
-	while (pos < text.len)
-		pattern[n++] = search_fold(shelf_utf8_next(text, &pos));
+	pattern = SHELF_ARENA_ARRAY(arena, uint32_t, n);
+	fail = SHELF_ARENA_ARRAY(arena, uint32_t, n);
+	fold_pattern(text, pattern);
 	for (size_t i = 1; i < n; i++) {
 		while (k > 0 && pattern[i] != pattern[k])
 			k = fail[k - 1];

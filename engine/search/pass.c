@@ -314,6 +314,8 @@ begin_text(struct search_pass *pass, struct search_plan *plan, const struct sear
 	mime_decoder_init(&pass->decoder, segment->part->encoding);
 	search_text_begin(&pass->text, charset_of(segment->part), pass->match,
 	    list_wanting(pass, plan, segment));
+	if (shelf_span_is(segment->part->type, "text") && shelf_span_is(segment->part->subtype, "html"))
+		search_text_html(&pass->text);
 	pass->done = 0;
 	pass->inside = true;
 }

@@ -4,9 +4,9 @@
  * Shape     The key tree of query.h is compiled into nodes. A node has three values, NO, YES and
  *           OPEN (not known yet); the tree is evaluated after each step of knowledge about a message
  *           (enum search_need, cheapest first) until its root is no longer OPEN.
- * Text      Patterns and texts are compared as folded code points. Text comes in pieces of any size;
- *           a matcher remembers how much of its pattern ends at the last code point, so nothing is
- *           held and every code point is looked at a bounded number of times.
+ * Text      Patterns and texts are compared as folded code points (fold.c), runs of blanks as one. Text comes
+ *           in pieces of any size; a matcher remembers how much of its pattern ends at the last code point, so
+ *           nothing is held and every code point is looked at a bounded number of times.
  * Threads   One search belongs to one thread at a time.
  */
 #ifndef ENGINE_SEARCH_H
@@ -36,10 +36,29 @@ struct search_match {
 	size_t at;               /* how much of the pattern ends here */
 	bool found;
 };
-/* TEXT is UTF-8. The tables live in ARENA. False when TEXT is empty. */
+/* TEXT is UTF-8. The tables live in ARENA. False when nothing is left of TEXT to look for. */
 bool search_match_init(struct search_match *m, struct shelf_span text, struct shelf_arena *arena);
 void search_match_feed(struct search_match *m, const uint32_t *folded, size_t n);
-uint32_t search_fold(uint32_t code_point);
+
+/* ---- Code points (fold.c, html.c) ----------------------------------------------------------------- */
+
+enum { SEARCH_FOLD_MAX = 40 };
+/* Before the first search_fold() of a process; any thread, any number of times. */
+void search_fold_begin(void);
+/* What is compared instead of CODE_POINT: how many. */
+size_t search_fold(uint32_t code_point, uint32_t out[SEARCH_FOLD_MAX]);
+
+enum { SEARCH_HTML_NAME = 10, SEARCH_HTML_MAX = SEARCH_HTML_NAME + 4 };
+struct search_html {
+	unsigned state;
+	char name[SEARCH_HTML_NAME]; /* of a tag or reference, small letters */
+	size_t len;                  /* of it; of a comment: dashes that were last */
+	size_t at;                   /* how far the end of a script, or the begin of a comment, has come */
+	uint32_t quote;
+	bool closing, equals;
+};
+/* The text that ends with the code point C, in OUT: how much. Begins with zeros. */
+size_t search_html_text(struct search_html *h, uint32_t c, uint32_t out[SEARCH_HTML_MAX]);
 
 /* ---- Text of a charset to matchers (text.c) --------------------------------------------------- */
 
@@ -50,6 +69,9 @@ struct search_text {
 	uint8_t held[4];              /* an unfinished UTF-8 sequence */
 	unsigned nheld;
 	uint32_t lead;                /* first half of a surrogate pair, or 0 */
+	bool is_html;
+	struct search_html html;
+	bool blank;                   /* the last one told was a blank */
 	struct search_match **match;  /* whom to tell */
 	size_t nmatch;
 	uint32_t folded[SEARCH_TEXT_POINTS];
@@ -58,6 +80,8 @@ struct search_text {
 /* Matchers start anew. CHARSET empty: UTF-8, bytes that are not UTF-8 taken as Windows-1252. */
 void search_text_begin(struct search_text *t, struct shelf_span charset, struct search_match **match,
     size_t nmatch);
+/* What follows is HTML: only its text counts. */
+void search_text_html(struct search_text *t);
 void search_text_feed(struct search_text *t, struct shelf_span bytes);
 /* Tells the matchers all that was fed; the text goes on afterwards. */
 void search_text_flush(struct search_text *t);

@@ -25,11 +25,39 @@ search_text_flush(struct search_text *t)
 }
 
 static void
-put(struct search_text *t, uint32_t code_point)
+put_folded(struct search_text *t, uint32_t folded)
 {
+	if (folded == ' ' && t->blank)
+		return;
+	t->blank = folded == ' ';
 	if (t->n == SEARCH_TEXT_POINTS)
 		search_text_flush(t);
-	t->folded[t->n++] = search_fold(code_point);
+	t->folded[t->n++] = folded;
+}
+
+static void
+put_text(struct search_text *t, uint32_t code_point)
+{
+	uint32_t folded[SEARCH_FOLD_MAX];
+	size_t n = search_fold(code_point, folded);
+
+	for (size_t i = 0; i < n; i++)
+		put_folded(t, folded[i]);
+}
+
+static void
+put(struct search_text *t, uint32_t code_point)
+{
+	uint32_t text[SEARCH_HTML_MAX];
+	size_t n;
+
+	if (!t->is_html) {
+		put_text(t, code_point);
+		return;
+	}
+	n = search_html_text(&t->html, code_point, text);
+	for (size_t i = 0; i < n; i++)
+		put_text(t, text[i]);
 }
 
 /* ---- UTF-8 --------------------------------------------------------------------------------- */
@@ -85,20 +113,32 @@ utf8_byte(struct search_text *t, uint8_t c)
 static size_t
 ascii_run(struct search_text *t, struct shelf_span bytes)
 {
-	size_t room, n = 0;
+	size_t room, n = 0, to;
+	bool blank = t->blank;
 
 	if (t->n == SEARCH_TEXT_POINTS)
 		search_text_flush(t);
+	to = t->n;
 	room = SEARCH_TEXT_POINTS - t->n;
 	if (room > bytes.len)
 		room = bytes.len;
-	while (n < room && bytes.data[n] < 0x80) {
+	for (; n < room && bytes.data[n] < 0x80; n++) {
 		uint8_t c = bytes.data[n];
 
-		t->folded[t->n + n] = c + ((uint8_t)(c - 'A') < 26 ? 32u : 0u);
-		n++;
+		if (c > ' ') {
+			t->folded[to++] = c + ((uint8_t)(c - 'A') < 26 ? 32u : 0u);
+			blank = false;
+		} else if (c == ' ' || (c >= '\t' && c <= '\r')) {
+			t->folded[to] = ' ';
+			to += !blank;
+			blank = true;
+		} else {
+			t->folded[to++] = c;
+			blank = false;
+		}
 	}
-	t->n += n;
+	t->n = to;
+	t->blank = blank;
 	return n;
 }
 
@@ -154,6 +194,8 @@ search_text_begin(struct search_text *t, struct shelf_span charset, struct searc
 	t->n = 0;
 	t->match = match;
 	t->nmatch = nmatch;
+	t->is_html = t->blank = false;
+	search_fold_begin();
 	for (size_t i = 0; i < nmatch; i++)
 		match[i]->at = 0;
 	/* The name comes from the message: only what the MIME room knows is shown to ICU. An unknown
@@ -172,6 +214,13 @@ search_text_begin(struct search_text *t, struct shelf_span charset, struct searc
 }
 
 void
+search_text_html(struct search_text *t)
+{
+	t->is_html = true;
+	t->html = (struct search_html){0};
+}
+
+void
 search_text_feed(struct search_text *t, struct shelf_span bytes)
 {
 	if (t->converter != NULL) {
@@ -179,7 +228,7 @@ search_text_feed(struct search_text *t, struct shelf_span bytes)
 		return;
 	}
 	while (bytes.len > 0) {
-		size_t n = t->nheld == 0 ? ascii_run(t, bytes) : 0;
+		size_t n = t->nheld == 0 && !t->is_html ? ascii_run(t, bytes) : 0;
 
 		if (n == 0) {
 			utf8_byte(t, bytes.data[0]);
@@ -198,6 +247,8 @@ search_text_end(struct search_text *t)
 		t->converter = NULL;
 	}
 	put_held_as_1252(t);
+	if (t->is_html)
+		put(t, ' '); /* what looked like a reference is over */
 	search_text_flush(t);
 }
 

@@ -1,8 +1,15 @@
 /*
  * query.h - searching a mailbox: a tree of keys, built by a door, run by the engine
  *
- * Shape     Keys as in RFC 9051 6.4.4. Texts are UTF-8 and compare without case (full Unicode simple
- *           folding) against decoded headers and text parts.
+ * Shape     Keys as in RFC 9051 6.4.4. Texts are UTF-8 and are looked for in decoded headers and text parts.
+ * Texts     compare as people read them: without case and accents ("cafe" finds "Café", "strasse" "Straße",
+ *           "lodz" "Łódź"), whatever form of a character was written (full width, ligatures, typographic
+ *           quotes and dashes), without what is never seen (soft hyphens), and any run of blanks and line ends is
+ *           one blank. Marks that are letters to their readers stay (kana, Hangul, the scripts of India, Thai).
+ *           Of text/html the text counts: tags, attributes, comments, scripts and styles do not, references
+ *           (&eacute;) are what they mean. What is a substring byte by byte always matches, but for HTML.
+ * Memory    A search holds one decompressed frame of a body (256 KiB), one header block (1 MiB at most, only
+ *           while it is looked at), what the record of one message takes, and 8 bytes a code point of its patterns.
  * Slices    A search runs in slices, so that it neither blocks an event loop nor keeps a snapshot:
  *           shelf_search_run() works for about a time budget and says whether more is left.
  * Sources   RFC 9051 6.4.4; RFC 7162 3.1.5 (MODSEQ); RFC 5032 (OLDER, YOUNGER);
