@@ -147,6 +147,27 @@ scan(struct imap_fetch *f)
 	return 0;
 }
 
+/* A record of a release without previews: made now, from the first of the bytes. Damage there is for who asks
+ * for the bytes. */
+static int
+make_preview(struct imap_fetch *f, struct mime_part *root)
+{
+	struct shelf_buf text = {0};
+	struct shelf_span head;
+	int rc = f->body != NULL ? 0 :
+	    shelf_body_open(f->s->store, f->s->owner, f->msg.blob, &f->body);
+
+	if (rc == 0)
+		rc = shelf_body_read(f->body, 0, MIME_PREVIEW_HEAD_BYTES, &head);
+	if (rc == 0)
+		mime_preview(root, head, &text);
+	if (rc == 0 || rc == SHELF_ECORRUPT)
+		root->preview = text.len == 0 ? shelf_span("", 0) :
+		    shelf_arena_dup(&f->arena, shelf_buf_span(&text));
+	shelf_buf_free(&text);
+	return rc == SHELF_ECORRUPT ? 0 : rc;
+}
+
 static int
 get_record(struct imap_fetch *f)
 {
@@ -165,6 +186,8 @@ get_record(struct imap_fetch *f)
 	if (rc == 0) {
 		f->root = root;
 		f->stage = IMAP_STAGE_PREPARE;
+		if ((f->items.needs & IMAP_NEED_PREVIEW) && root->preview.data == NULL)
+			return make_preview(f, root);
 		return 0;
 	}
 	/* Missing, of another release or damaged: the bytes say it all once more. */

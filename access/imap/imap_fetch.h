@@ -44,6 +44,7 @@ enum imap_fetch_need { /* bits */
 	IMAP_NEED_BODY = 8,   /* the bytes */
 	IMAP_SETS_SEEN = 16,
 	IMAP_NEED_MODSEQ = 32, /* known with every message; enables CONDSTORE */
+	IMAP_NEED_PREVIEW = 64, /* made from the bytes, when the record has none */
 };
 
 struct imap_fetch;
@@ -76,6 +77,7 @@ struct imap_fetch_item {
 	const struct imap_fetch_row *row;
 	bool is_section;
 	bool size_only; /* BINARY.SIZE: prepared, never written */
+	bool lazy;      /* PREVIEW (LAZY): only what is stored */
 	struct imap_section section;
 	struct imap_slice slice;
 };

@@ -163,6 +163,19 @@ imap_fetch_parse_nothing(struct imap_parser *p, struct imap_fetch_item *item)
 	return true;
 }
 
+/* " (LAZY)", or nothing: what stands in other parentheses is not ours. */
+bool
+imap_fetch_parse_preview(struct imap_parser *p, struct imap_fetch_item *item)
+{
+	struct imap_parser look = *p;
+
+	item->lazy = imap_try(&look, ' ') && imap_try(&look, '(') && imap_try_word(&look, "LAZY");
+	if (!item->lazy)
+		return true;
+	*p = look;
+	return imap_parse_byte(p, ')');
+}
+
 bool
 imap_fetch_parse_rfc822(struct imap_parser *p, struct imap_fetch_item *item)
 {
@@ -269,6 +282,8 @@ needs_of(const struct imap_fetch_item *item)
 {
 	unsigned needs = item->row->needs;
 
+	if (item->lazy)
+		needs &= ~(unsigned)IMAP_NEED_PREVIEW;
 	if (item->is_section && (item->section.what != IMAP_SECTION_ALL || item->section.npath > 0))
 		needs |= IMAP_NEED_RECORD;
 	/* Both begin with the row: it knows the blob. */

@@ -44,3 +44,10 @@ imap_fetch_print_modseq(struct imap_fetch *f, const struct imap_fetch_item *item
 	f->s->modseq_shown = true;
 	imap_outf(f->s, "MODSEQ (%" PRIu64 ")", f->msg.modseq);
 }
+
+void
+imap_fetch_print_preview(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	imap_out_str(f->s, "PREVIEW ");
+	imap_out_nstring(f->s, f->root->preview);
+}

@@ -5,8 +5,9 @@
  * whether an optional item follows; items follow in the order of their bits.
  *
  *   OFFSET  SIZE    MEANING
- *   0       1       version of the format, 1
- *   1       ..      the root part
+ *   0       1       version of the format: 2, or 1 without the preview
+ *   1       text    the preview (version 2)
+ *   ..      ..      the root part
  *
  *   part:
  *   0       varint  flags: bits 0-1 kind (0 leaf, 1 multipart, 2 message), 2 params, 3 id,
@@ -38,7 +39,7 @@
 #include "base.h"
 #include "mime_internal.h"
 
-enum { VERSION = 1 };
+enum { PREVIEW_MAX_BYTES = 4 * MIME_PREVIEW_MAX };
 
 enum part_bits {
 	PART_KIND_MASK = 3,
@@ -204,7 +205,9 @@ add_part(struct shelf_buf *out, const struct mime_part *part, uint64_t base)
 void
 mime_record_encode(const struct mime_part *root, struct shelf_buf *out)
 {
-	shelf_buf_add_byte(out, VERSION);
+	shelf_buf_add_byte(out, root->preview.data != NULL ? MIME_RECORD : MIME_RECORD_BARE);
+	if (root->preview.data != NULL)
+		base_add_text(out, root->preview);
 	add_part(out, root, 0);
 }
 
@@ -382,20 +385,48 @@ get_part(struct decoder *d, struct mime_part *parent, unsigned depth, uint64_t b
 		get_children(d, part, depth);
 	return part;
 }
+
+/* Could mime_preview() have made it? */
+static bool
+is_preview(struct shelf_span text)
+{
+	if (text.len > PREVIEW_MAX_BYTES || !shelf_utf8_valid(text))
+		return false;
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] < ' ')
+			return false;
+	return true;
+}
+
+/* To the root part. */
+static int
+begin(struct decoder *d, struct shelf_span record, struct shelf_span *preview_out)
+{
+	*preview_out = shelf_span(NULL, 0);
+	if (record.len == 0)
+		return SHELF_ECORRUPT;
+	if (record.data[0] != MIME_RECORD && record.data[0] != MIME_RECORD_BARE)
+		return SHELF_EVERSION;
+	/* All texts point into this one copy. */
+	record = shelf_arena_dup(d->arena, record);
+	d->in = base_reader(shelf_span(record.data + 1, record.len - 1));
+	if (record.data[0] == MIME_RECORD)
+		*preview_out = base_get_text(&d->in);
+	return is_preview(*preview_out) ? 0 : SHELF_ECORRUPT;
+}
+
 int
 mime_record_envelope(struct shelf_span record, struct shelf_arena *arena,
     const struct mime_envelope **out)
 {
 	struct decoder d = {.arena = arena};
 	struct mime_part root = {0};
+	struct shelf_span preview;
 	uint64_t bits;
+	int rc = begin(&d, record, &preview);
 
-	if (record.len == 0)
-		return SHELF_ECORRUPT;
-	if (record.data[0] != VERSION)
-		return SHELF_EVERSION;
-	record = shelf_arena_dup(arena, record);
-	d.in = base_reader(shelf_span(record.data + 1, record.len - 1));
+	if (rc != 0)
+		return rc;
 	bits = base_get_varint(&d.in);
 	base_get_text(&d.in); /* type, subtype */
 	base_get_text(&d.in);
@@ -411,18 +442,16 @@ int
 mime_record_decode(struct shelf_span record, struct shelf_arena *arena, struct mime_part **root_out)
 {
 	struct decoder d = {.arena = arena};
+	struct shelf_span preview;
 	struct mime_part *root;
+	int rc = begin(&d, record, &preview);
 
-	if (record.len == 0)
-		return SHELF_ECORRUPT;
-	if (record.data[0] != VERSION)
-		return SHELF_EVERSION;
-	/* All texts point into this one copy. */
-	record = shelf_arena_dup(arena, record);
-	d.in = base_reader(shelf_span(record.data + 1, record.len - 1));
+	if (rc != 0)
+		return rc;
 	root = get_part(&d, NULL, 1, 0, INT64_MAX);
 	if (d.in.bad || base_left(&d.in) != 0)
 		return SHELF_ECORRUPT;
+	root->preview = preview;
 	*root_out = root;
 	return 0;
 }

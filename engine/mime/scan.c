@@ -44,6 +44,7 @@ struct mime_scan {
 	bool in_header;
 	struct shelf_buf header;     /* of the innermost part, its first MIME_HEADER_KEPT_MAX bytes */
 	size_t header_line;          /* where the current line begins in it */
+	struct shelf_buf head;       /* of the message, for the preview */
 
 	uint64_t line_offset;        /* of the current line */
 	uint64_t line_len;           /* of what came of it */
@@ -324,7 +325,9 @@ void
 mime_scan_feed(struct mime_scan *s, const void *data, size_t len)
 {
 	const uint8_t *p = data;
+	size_t room = MIME_PREVIEW_HEAD_BYTES - s->head.len;
 
+	shelf_buf_add(&s->head, data, len < room ? len : room);
 	while (len > 0) {
 		const uint8_t *lf = memchr(p, '\n', len);
 		size_t n = lf == NULL ? len : (size_t)(lf - p) + 1;
@@ -347,6 +350,10 @@ mime_scan_end(struct mime_scan **scan)
 		take_line(s, &line);
 	}
 	close_levels(s, 0, s->line_offset, s->lf_count, 0);
+	shelf_buf_clear(&s->header);
+	mime_preview(root, shelf_buf_span(&s->head), &s->header);
+	root->preview = s->header.len == 0 ? shelf_span("", 0) :
+	    shelf_arena_dup(s->arena, shelf_buf_span(&s->header));
 	mime_scan_free(scan);
 	return root;
 }
@@ -357,6 +364,7 @@ mime_scan_free(struct mime_scan **scan)
 	if (*scan == NULL)
 		return;
 	shelf_buf_free(&(*scan)->header);
+	shelf_buf_free(&(*scan)->head);
 	free(*scan);
 	*scan = NULL;
 }

@@ -28,6 +28,8 @@ enum {
 	MIME_PARAMS_MAX = 200,
 	MIME_ADDRESSES_ALL_MAX = 20000,
 	MIME_PARAMS_ALL_MAX = 20000,
+	MIME_PREVIEW_MAX = 200,              /* characters */
+	MIME_PREVIEW_HEAD_BYTES = 128 << 10, /* of the message */
 };
 
 struct mime_param {
@@ -71,6 +73,7 @@ struct mime_part {
 	struct mime_part *child;               /* first part of a multipart; the message of MIME_MESSAGE */
 	struct mime_part *next;                /* sibling */
 	struct mime_part *parent;
+	struct shelf_span preview; /* of the root; data NULL: not known, a record of before */
 };
 /*
  * A message in base64 or quoted-printable is opaque, a MIME_LEAF of type message/rfc822.
@@ -87,8 +90,17 @@ void mime_scan_feed(struct mime_scan *scan, const void *data, size_t len);
 struct mime_part *mime_scan_end(struct mime_scan **scan);
 void mime_scan_free(struct mime_scan **scan);
 
-/* The stored form, version byte first. Decoding checks every length: SHELF_ECORRUPT, or SHELF_EVERSION
- * for a version of another release (then scan again). */
+/*
+ * The first words of the text, for lists of messages, in UTF-8: at most MIME_PREVIEW_MAX characters, one
+ * blank for all white space. Nothing when there is no text (images, enciphered mail) or when it begins
+ * behind HEAD, which is the message or its first MIME_PREVIEW_HEAD_BYTES. A scan has made it.
+ */
+void mime_preview(const struct mime_part *root, struct shelf_span head, struct shelf_buf *out);
+
+enum { MIME_RECORD_BARE = 1, MIME_RECORD = 2 }; /* versions: without the preview, with it */
+/* The stored form, version byte first: MIME_RECORD_BARE when the preview is not known. Both are decoded.
+ * Decoding checks every length: SHELF_ECORRUPT, or SHELF_EVERSION for a version of another release (then
+ * scan again). */
 void mime_record_encode(const struct mime_part *root, struct shelf_buf *out);
 SHELF_CHECK int mime_record_decode(struct shelf_span record, struct shelf_arena *arena,
     struct mime_part **root_out);

@@ -1,6 +1,8 @@
 /* dialogue_damage.c - a bit flips of a stored body or of what is known of flags, as on a disk that rots */
 #include <stdlib.h>
 
+#include <mailshelf/mime.h>
+
 #include "dialogue.h"
 #include "mail.h"
 
@@ -133,4 +135,52 @@ dialogue_damage_flags(struct shelf_store *store, uint32_t account, const char *m
 		p = (struct page){box.id, uid >> INDEX_PAGE_SHIFT};
 	shelf_rd_end(&rd);
 	return rc != 0 ? rc : kv_update(store->kv, account, KV_QUIET, flip_page, &p);
+}
+
+struct record {
+	uint64_t where;
+	struct shelf_buf plain; /* as in DERIVED */
+};
+
+static int
+put_record(struct kv_txn *txn, void *arg)
+{
+	const struct record *r = arg;
+	uint8_t key[12] = {0};
+
+	base_put_be64(key, r->where);
+	return kv_put(txn, KV_DERIVED, shelf_span(key, sizeof key), shelf_buf_span(&r->plain));
+}
+
+int
+dialogue_forget_preview(struct shelf_store *store, uint32_t account, const char *mailbox, uint32_t uid)
+{
+	struct shelf_mailbox box;
+	struct shelf_rd *rd = NULL;
+	struct shelf_arena arena = {0};
+	struct shelf_span derived;
+	struct record r = {0};
+	struct mime_part *root = NULL;
+	struct shelf_msg m;
+	struct blob_row row;
+	uint32_t shard = 0;
+	int rc = shelf_rd_begin(store, account, &rd);
+
+	if (rc == 0 && (rc = shelf_mailbox_find(rd, shelf_span_str(mailbox), &box)) == 0 &&
+	    (rc = shelf_msg_get(rd, box.id, uid, &m)) == 0 &&
+	    (rc = shelf_msg_derived(rd, m.blob, &arena, &derived)) == 0 &&
+	    (rc = mime_record_decode(derived, &arena, &root)) == 0 &&
+	    (rc = blob_get(rd->view, m.blob, &row)) == 0) {
+		root->preview = shelf_span(NULL, 0);
+		shelf_buf_add_byte(&r.plain, 0); /* plain, docs/storage-format.md */
+		mime_record_encode(root, &r.plain);
+		r.where = row.where != 0 ? row.where : m.blob;
+		shard = kv_view_shard(rd->view);
+	}
+	shelf_rd_end(&rd);
+	if (rc == 0)
+		rc = kv_update_shard(store->kv, shard, KV_QUIET, put_record, &r);
+	shelf_buf_free(&r.plain);
+	shelf_arena_free(&arena);
+	return rc;
 }

@@ -236,8 +236,10 @@ do_damage(struct dialogue_server *s, const struct dialogue_step *step, uint32_t 
 
 	if (number(step->word[2], &uid) && strcmp(step->word[3], "flags") == 0)
 		return said(s, "damage", dialogue_damage_flags(s->store, account, step->word[1], (uint32_t)uid));
+	if (number(step->word[2], &uid) && strcmp(step->word[3], "preview") == 0)
+		return said(s, "damage", dialogue_forget_preview(s->store, account, step->word[1], (uint32_t)uid));
 	if (!number(step->word[2], &uid) || !number(step->word[3], &frame))
-		return "damage NAME MAILBOX UID FRAME|flags";
+		return "damage NAME MAILBOX UID FRAME|flags|preview";
 	return said(s, "damage", dialogue_damage(s->store, account, step->word[1], (uint32_t)uid,
 	    (uint32_t)frame));
 }

@@ -106,7 +106,7 @@ START_TEST(record_version)
 	struct shelf_arena arena = {0};
 	struct mime_part *root = NULL;
 
-	ck_assert_int_eq(mime_record_decode(shelf_span("\x02 future", 8), &arena, &root), SHELF_EVERSION);
+	ck_assert_int_eq(mime_record_decode(shelf_span("\x03 future", 8), &arena, &root), SHELF_EVERSION);
 	ck_assert_int_eq(mime_record_decode(shelf_span(NULL, 0), &arena, &root), SHELF_ECORRUPT);
 	ck_assert_int_eq(mime_record_decode(shelf_span("\x01", 1), &arena, &root), SHELF_ECORRUPT);
 	ck_assert_ptr_null(root);
@@ -199,6 +199,9 @@ static const struct {
 	    "header and body overflow"),
 	BAD("\x01\x80\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" "a", "endless type"),
 	BAD("\x01\x80\x20\x01" "a\x01" "b\0\0\0\0\0", "flag of the future"),
+	BAD("\x02\x01\xff\x80\x10\x01" "a\x01" "b\0\0\0\0\0", "preview is no UTF-8"),
+	BAD("\x02\x01\n\x80\x10\x01" "a\x01" "b\0\0\0\0\0", "preview with a line end"),
+	BAD("\x02\x20", "preview cut off"),
 #undef BAD
 };
 
@@ -221,6 +224,13 @@ START_TEST(record_least)
 
 	ck_assert_int_eq(mime_record_decode(shelf_span("\x01\x80\x10\x01" "a\x01" "b\0\0\0\0\0", 12), &arena,
 	    &root), 0);
+	ck_assert_ptr_null(root->preview.data);
+	ck_assert_int_eq(mime_record_decode(shelf_span("\x02\x01" "x\x80\x10\x01" "a\x01" "b\0\0\0\0\0", 14),
+	    &arena, &root), 0);
+	ck_assert(shelf_span_eq(root->preview, shelf_span_str("x")));
+	ck_assert_int_eq(mime_record_decode(shelf_span("\x02\0\x80\x10\x01" "a\x01" "b\0\0\0\0\0", 13),
+	    &arena, &root), 0);
+	ck_assert(root->preview.data != NULL && root->preview.len == 0);
 	ck_assert_int_eq(mime_record_decode(shelf_span("\x01\x81\x30\x01" "a\x01" "b\0\0\x05\0\0\x01"
 	    "\x00\x01" "a\x01" "b\x01\x02\x02\0", 22), &arena, &root), 0);
 	shelf_arena_free(&arena);
