@@ -15,6 +15,7 @@ enum imap_cap_if {
 	CAP_PASSWORD,    /* a password may be sent as the connection is */
 	CAP_NO_PASSWORD, /* it may not */
 	CAP_WITH_LIMIT,  /* always, with the largest message */
+	CAP_MESSAGE_LIMIT, /* when there is one, with it */
 	CAP_ADMIN,       /* the user is an administrator */
 };
 
@@ -45,6 +46,8 @@ holds(const struct imap_session *s, enum imap_cap_if condition)
 	case CAP_ALWAYS:
 	case CAP_WITH_LIMIT:
 		return true;
+	case CAP_MESSAGE_LIMIT:
+		return s->server->conf->imap_message_limit != 0;
 	case CAP_CAN_TLS:
 		return net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
 	case CAP_PASSWORD:
@@ -71,6 +74,9 @@ imap_caps_text(const struct imap_session *s, struct shelf_arena *arena)
 		if (caps[i].condition == CAP_WITH_LIMIT)
 			shelf_buf_printf(&out, "=%llu",
 			    (unsigned long long)s->server->conf->message_max_bytes);
+		if (caps[i].condition == CAP_MESSAGE_LIMIT)
+			shelf_buf_printf(&out, "=%llu",
+			    (unsigned long long)s->server->conf->imap_message_limit);
 	}
 	text = shelf_arena_str(arena, shelf_buf_span(&out));
 	shelf_buf_free(&out);

@@ -170,6 +170,10 @@ start(struct imap_cmd *c, bool move)
 	if (rc != 0)
 		return imap_err(c, rc);
 	w->to = to.row.id;
+	if (move)
+		imap_limit_cut(c, w->uids);
+	else if (imap_limit_refuses(c, shelf_uidset_count(w->uids)))
+		return IMAP_DONE;
 	w->total = shelf_uidset_count(w->uids);
 	if (move)
 		cut_slice(w);

@@ -4,6 +4,7 @@
  * The engine removes; what the client hears comes from imap_sync.c with the reply.
  * Sources   RFC 9051 6.4.3, 6.4.9; RFC 4315 2.1; RFC 7162 3.2.7, 3.2.9.
  */
+#include "conf.h"
 #include "imap_condstore.h"
 
 struct expunge {
@@ -26,6 +27,29 @@ work(void *arg)
 	shelf_uidset_free(&gone);
 }
 
+/* Which ones are there to be removed? Asked only where a command has a limit. */
+static void
+find(void *arg)
+{
+	struct expunge *e = arg;
+	struct shelf_uidset *found = shelf_uidset_new();
+	struct shelf_rd *rd = NULL;
+	struct shelf_msg m = {0};
+
+	e->rc = shelf_rd_begin(e->store, e->account, &rd);
+	for (uint32_t uid = 1; e->rc == 0 && uid != 0; uid = m.uid == UINT32_MAX ? 0 : m.uid + 1) {
+		e->rc = shelf_msg_next(rd, e->mailbox, uid, SHELF_MSG_FLAGS, &m);
+		if (e->rc == 0 && (m.flags & SHELF_DELETED) != 0 &&
+		    (e->uids == NULL || shelf_uidset_has(e->uids, m.uid)))
+			shelf_uidset_add(found, m.uid);
+	}
+	shelf_rd_end(&rd);
+	if (e->rc == SHELF_ENOMESSAGE) /* there are no more */
+		e->rc = 0;
+	shelf_uidset_free(&e->uids);
+	e->uids = found;
+}
+
 static void
 cleanup(struct imap_cmd *c)
 {
@@ -44,6 +68,18 @@ worked(struct imap_cmd *c)
 	return e->removed ? imap_condstore_removed(c) : imap_completed(c);
 }
 
+static enum imap_step
+found(struct imap_cmd *c)
+{
+	struct expunge *e = c->data;
+
+	if (e->rc != 0)
+		return imap_err(c, e->rc);
+	imap_limit_cut(c, e->uids);
+	c->run = worked;
+	return imap_work(c, work, e);
+}
+
 enum imap_step
 imap_cmd_expunge(struct imap_cmd *c)
 {
@@ -60,6 +96,10 @@ imap_cmd_expunge(struct imap_cmd *c)
 		e->uids = shelf_uidset_new();
 		if (!imap_set_resolve(c, set, true, e->uids))
 			return IMAP_DONE;
+	}
+	if (s->server->conf->imap_message_limit != 0) {
+		c->run = found;
+		return imap_work(c, find, e);
 	}
 	c->run = worked;
 	return imap_work(c, work, e);

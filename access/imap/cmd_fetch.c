@@ -245,6 +245,7 @@ begin(struct imap_cmd *c)
 		imap_partial_cut(&fc->partial, f->uids);
 	if (fc->has_since)
 		shelf_uidset_and(f->uids, fc->changes.changed);
+	imap_limit_cut(c, f->uids);
 	f->uid = shelf_uidset_next(f->uids, 1);
 	f->total = shelf_uidset_count(f->uids);
 	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)

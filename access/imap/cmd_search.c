@@ -19,6 +19,7 @@ enum { NUMBERS_AT_ONCE = 4096 };
 struct search_command {
 	struct imap_esearch esearch; /* what 0: the plain answer */
 	struct imap_program program;
+	struct shelf_uidset *found;  /* as many of those found as may be told */
 	uint32_t next; /* uid to be printed */
 };
 
@@ -28,6 +29,7 @@ cleanup(struct imap_cmd *c)
 	struct search_command *sc = c->data;
 
 	imap_esearch_end(&sc->esearch, c);
+	shelf_uidset_free(&sc->found);
 	imap_program_free(&sc->program);
 }
 
@@ -46,7 +48,6 @@ static enum imap_step
 print(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
-	const struct shelf_uidset *found = shelf_search_found(sc->program.search);
 
 	for (unsigned n = 0; sc->next != 0; n++) {
 		uint32_t uid = sc->next;
@@ -54,9 +55,9 @@ print(struct imap_cmd *c)
 		if (n == NUMBERS_AT_ONCE)
 			return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
-		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(found, uid + 1);
+		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(sc->found, uid + 1);
 	}
-	if (sc->program.modseq && shelf_uidset_min(found) != 0)
+	if (sc->program.modseq && shelf_uidset_min(sc->found) != 0)
 		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->program.search));
 	imap_out_str(c->s, "\r\n");
 	c->s->mid_response = false;
@@ -67,22 +68,22 @@ static enum imap_step
 run(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
-	const struct shelf_uidset *found;
 	int more = imap_program_search(c, &sc->program);
 
 	if (more != 0)
 		return more > 0 ? IMAP_YIELD : IMAP_DONE;
-	found = shelf_search_found(sc->program.search);
+	sc->found = shelf_uidset_copy(shelf_search_found(sc->program.search));
+	imap_limit_cut(c, sc->found);
 	if (sc->program.modseq)
 		sc->esearch.max_modseq = shelf_search_max_modseq(sc->program.search);
 	if (sc->esearch.what != 0) {
-		imap_esearch_begin(&sc->esearch, c, found, NULL);
+		imap_esearch_begin(&sc->esearch, c, sc->found, NULL);
 		c->run = print_extended;
 		return print_extended(c);
 	}
 	c->s->mid_response = true;
 	imap_out_str(c->s, "* SEARCH");
-	sc->next = shelf_uidset_next(found, 1);
+	sc->next = shelf_uidset_next(sc->found, 1);
 	c->run = print;
 	return print(c);
 }

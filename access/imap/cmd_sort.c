@@ -145,6 +145,8 @@ run_search(struct imap_cmd *c)
 
 	if (rc != 0)
 		return rc > 0 ? IMAP_YIELD : IMAP_DONE;
+	if (imap_limit_refuses(c, shelf_uidset_count(shelf_search_found(sc->program.search))))
+		return IMAP_DONE;
 	rc = shelf_sort_new(c->s->store, c->s->owner, c->s->mailbox,
 	    shelf_search_found(sc->program.search), sc->by, sc->nby, &sc->sort);
 	if (rc != 0)

@@ -257,5 +257,6 @@ imap_cmd_store(struct imap_cmd *c)
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, w->uids))
 		return IMAP_DONE;
+	imap_limit_cut(c, w->uids);
 	return change(c);
 }

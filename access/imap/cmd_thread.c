@@ -114,6 +114,8 @@ run_search(struct imap_cmd *c)
 
 	if (rc != 0)
 		return rc > 0 ? IMAP_YIELD : IMAP_DONE;
+	if (imap_limit_refuses(c, shelf_uidset_count(shelf_search_found(tc->program.search))))
+		return IMAP_DONE;
 	rc = shelf_thread_new(c->s->store, c->s->owner, c->s->mailbox,
 	    shelf_search_found(tc->program.search), tc->algorithm, &tc->thread);
 	if (rc != 0)

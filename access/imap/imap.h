@@ -146,6 +146,7 @@ struct imap_cmd {
 	bool begun;                /* its session may run it */
 	bool news;                 /* news came since the command last looked */
 	void (*after)(struct imap_session *s); /* runs behind the tagged reply. NULL: none */
+	uint32_t limited;          /* imap_limit_cut(): the lowest uid of those done; 0: all are */
 	uint64_t done, total;      /* imap_progress(); total 0: not known */
 	bool discard;              /* read over the rest of the command before the reply (APPEND) */
 	/* kept by imap_reply.c */
@@ -256,6 +257,11 @@ SHELF_CHECK int imap_set_uids(struct imap_session *s, struct shelf_span text, bo
  * command returns IMAP_DONE. */
 bool imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid,
     struct shelf_uidset *out);
+
+/* Leaves in UIDS what one command may be about (imap_limit.c); the reply will tell. */
+void imap_limit_cut(struct imap_cmd *c, struct shelf_uidset *uids);
+/* Are COUNT messages too many for what cannot be done in parts? Then the reply has been set. */
+bool imap_limit_refuses(struct imap_cmd *c, uint32_t count);
 
 /* ---- Output (imap_out.c) --------------------------------------------------------------------- */
 

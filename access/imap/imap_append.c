@@ -195,7 +195,7 @@ admit(struct imap_cmd *c, uint64_t len)
 		imap_bad(c, "A message is replaced by one");
 	else if (w->n == IMAP_APPEND_MAX)
 		imap_no(c, "LIMIT", "At most %d messages can be appended at once", IMAP_APPEND_MAX);
-	else if ((rc = probe(w, w->bytes + len)) != 0)
+	else if (!imap_limit_refuses(c, (uint32_t)w->n + 1) && (rc = probe(w, w->bytes + len)) != 0)
 		imap_err(c, rc);
 	return !c->replied;
 }

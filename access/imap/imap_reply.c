@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "conf.h"
 #include "imap_command.h"
 
 static enum imap_step
@@ -156,6 +157,20 @@ imap_err(struct imap_cmd *c, int rc)
 	return imap_no(c, code_of((enum shelf_err)rc), "%s", shelf_err_text(rc));
 }
 
+/* RFC 9738: in the tagged OK, or when that has another code before it. */
+static void
+tell_limit(struct imap_cmd *c)
+{
+	unsigned long long limit = c->s->server->conf->imap_message_limit;
+
+	if (c->limited == 0 || c->condition == IMAP_BAD)
+		return;
+	if (c->condition == IMAP_OK && c->code == NULL)
+		c->code = shelf_arena_printf(&c->arena, "MESSAGELIMIT %llu %u", limit, c->limited);
+	else
+		imap_untagged(c->s, "OK [MESSAGELIMIT %llu %u] Not all messages were processed", limit, c->limited);
+}
+
 void
 imap_reply_write(struct imap_cmd *c)
 {
@@ -163,6 +178,7 @@ imap_reply_write(struct imap_cmd *c)
 	struct imap_session *s = c->s;
 	const char *at = NULL;
 
+	tell_limit(c);
 	if (c->tag.len == 0)
 		imap_out_str(s, "*");
 	imap_out_span(s, c->tag);
