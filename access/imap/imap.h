@@ -257,6 +257,10 @@ SHELF_CHECK int imap_set_uids(struct imap_session *s, struct shelf_span text, bo
  * command returns IMAP_DONE. */
 bool imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid,
     struct shelf_uidset *out);
+/* In another view, or (OTHER false) the session's own, whatever lies behind its end being nothing; OUT is empty.
+ * VIEW NULL: only whether TEXT is well formed. */
+bool imap_set_resolve_in(struct imap_cmd *c, const struct shelf_view *view, bool other,
+    struct shelf_span text, bool uid, struct shelf_uidset *out);
 
 /* Leaves in UIDS what one command may be about (imap_limit.c); the reply will tell. */
 void imap_limit_cut(struct imap_cmd *c, struct shelf_uidset *uids);

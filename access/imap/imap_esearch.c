@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "imap_esearch.h"
+#include "imap_sources.h"
 
 enum { RUNS_AT_ONCE = 4096 };
 
@@ -271,7 +272,13 @@ print_head(struct imap_esearch *e)
 	/* A tag has no character that quoting would have to escape (RFC 9051 9, tag). */
 	imap_out_str(s, "* ESEARCH (TAG \"");
 	imap_out_span(s, e->c->tag);
-	imap_out_str(s, e->c->uid ? "\") UID" : "\")");
+	imap_out_str(s, "\"");
+	if (e->source != NULL) {
+		imap_out_str(s, " MAILBOX ");
+		imap_out_mailbox(s, e->source->name);
+		imap_outf(s, " UIDVALIDITY %" PRIu32, e->uidvalidity);
+	}
+	imap_out_str(s, e->c->uid ? ") UID" : ")");
 	if (any && (e->what & IMAP_RETURN_MIN) != 0)
 		imap_outf(s, " MIN %" PRIu32, number_of(e, min_of(e)));
 	if (any && (e->what & IMAP_RETURN_MAX) != 0)
@@ -291,14 +298,16 @@ print_head(struct imap_esearch *e)
 }
 
 static uint64_t
-modseq_of(struct imap_session *s, uint32_t uid)
+modseq_of(const struct imap_esearch *e, uint32_t uid)
 {
+	struct imap_session *s = e->c->s;
 	struct shelf_msg m = {0};
 	struct shelf_rd *rd = NULL;
 	uint64_t modseq = 0;
 
-	if (shelf_rd_begin(s->store, s->owner, &rd) == 0 &&
-	    shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_FLAGS, &m) == 0 && m.uid == uid)
+	if (shelf_rd_begin(s->store, e->source != NULL ? e->source->account : s->owner, &rd) == 0 &&
+	    shelf_msg_next(rd, e->source != NULL ? e->source->mailbox : s->mailbox, uid,
+		SHELF_MSG_FLAGS, &m) == 0 && m.uid == uid)
 		modseq = m.modseq;
 	shelf_rd_end(&rd);
 	return modseq;
@@ -314,9 +323,9 @@ returned_modseq(const struct imap_esearch *e)
 	if ((what & ~(unsigned)(IMAP_RETURN_MIN | IMAP_RETURN_MAX)) != 0)
 		return e->max_modseq;
 	if ((what & IMAP_RETURN_MIN) != 0)
-		low = modseq_of(e->c->s, min_of(e));
+		low = modseq_of(e, min_of(e));
 	if ((what & IMAP_RETURN_MAX) != 0)
-		high = modseq_of(e->c->s, max_of(e));
+		high = modseq_of(e, max_of(e));
 	/* Gone since: then that of all is none too low. */
 	if (low == 0 && high == 0)
 		return e->max_modseq;

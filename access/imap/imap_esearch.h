@@ -9,6 +9,8 @@
 
 #include "imap.h"
 
+struct imap_source;
+
 enum imap_return { /* bits */
 	IMAP_RETURN_MIN = 1,
 	IMAP_RETURN_MAX = 2,
@@ -33,6 +35,8 @@ void imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *s
 struct imap_esearch {
 	unsigned what; /* enum imap_return */
 	struct imap_partial partial;
+	const struct imap_source *source; /* of ESEARCH: which mailbox is told of; NULL: the selected one */
+	uint32_t uidvalidity; /* of that */
 	uint64_t max_modseq; /* of all that was found, when MODSEQ was a key; or 0 */
 	/* While it is printed. */
 	struct imap_cmd *c;

@@ -62,7 +62,7 @@ static bool parse_key(struct builder *b, struct shelf_key **out);
 static struct shelf_key *
 new_key(struct builder *b, enum shelf_key_kind kind)
 {
-	struct shelf_key *key = SHELF_ARENA_NEW(&b->c->arena, struct shelf_key);
+	struct shelf_key *key = SHELF_ARENA_NEW(b->p->arena, struct shelf_key);
 
 	key->kind = kind;
 	return key;
@@ -97,7 +97,7 @@ recent_key(struct builder *b)
 
 	if (b->program->recent == NULL) {
 		b->program->recent = new_set(b);
-		if (b->c->s->recent != NULL)
+		if (b->c->s->recent != NULL && !b->program->other)
 			shelf_uidset_or(b->program->recent, b->c->s->recent);
 	}
 	key->uids = b->program->recent;
@@ -126,7 +126,7 @@ parse_text(struct builder *b, struct shelf_span *out)
 		return false;
 	if (b->program->charset.data != NULL) {
 		mime_charset_utf8(b->program->charset, *out, &utf8);
-		*out = shelf_arena_dup(&b->c->arena, shelf_buf_span(&utf8));
+		*out = shelf_arena_dup(b->p->arena, shelf_buf_span(&utf8));
 		shelf_buf_free(&utf8);
 	}
 	return true;
@@ -143,6 +143,8 @@ parse_set(struct builder *b, bool uid, struct shelf_key *key)
 	key->uids = new_set(b);
 	if (!imap_parse_set(b->p, &text))
 		return false;
+	if (b->program->view != NULL || b->program->check)
+		return imap_set_resolve_in(b->c, b->program->view, b->program->other, text, uid, key->uids);
 	return imap_set_resolve(b->c, text, uid, key->uids); /* sets the reply itself */
 }
 
@@ -187,7 +189,7 @@ parse_email_id(struct builder *b, struct shelf_key *key)
 	if (!imap_parse_sp(b->p) || !imap_parse_atom(b->p, &key->text))
 		return false;
 	key->text = imap_email_id_parse(key->text, id) ?
-	    shelf_arena_dup(&b->c->arena, shelf_span(id, sizeof id)) : shelf_span(NULL, 0);
+	    shelf_arena_dup(b->p->arena, shelf_span(id, sizeof id)) : shelf_span(NULL, 0);
 	return true;
 }
 
@@ -397,14 +399,16 @@ imap_program_search(struct imap_cmd *c, struct imap_program *program)
 {
 	struct imap_session *s = c->s;
 	struct shelf_progress so_far;
-	int rc = program->search != NULL ? 0 :
-	    shelf_search_new(s->store, s->owner, s->view, program->root, &program->search);
+	int rc = program->search != NULL ? 0 : shelf_search_new(s->store,
+	    program->view != NULL ? program->account : s->owner,
+	    program->view != NULL ? program->view : s->view, program->root, &program->search);
 
 	if (rc == 0)
 		rc = shelf_search_run(program->search, IMAP_SEARCH_SLICE_MS);
 	if (program->search != NULL) {
 		so_far = shelf_search_progress(program->search);
-		imap_progress(c, so_far.done, (program->then_arranged ? 2 : 1) * (uint64_t)so_far.total);
+		if (!program->part)
+			imap_progress(c, so_far.done, (program->then_arranged ? 2 : 1) * (uint64_t)so_far.total);
 	}
 	program->damaged = rc == SHELF_ECORRUPT;
 	if (rc >= 0 || program->damaged)

@@ -15,6 +15,13 @@
 enum { IMAP_SEARCH_SETS_MAX = 128, IMAP_SEARCH_SLICE_MS = 10 };
 
 struct imap_program {
+	/* ESEARCH fills these before it parses, for each mailbox anew. VIEW NULL: the selected mailbox, and a
+	 * message number behind its last one is an error; else such numbers mean nothing (RFC 7377 2). */
+	const struct shelf_view *view;
+	uint32_t account;            /* of VIEW */
+	bool other;                  /* VIEW is not the session's: no "$", nobody is \Recent */
+	bool check;                  /* only: are they well formed? Sets have nothing in them */
+	bool part;                   /* of a larger search, which tells how far it is itself */
 	struct shelf_key *root;
 	struct shelf_span charset;   /* data NULL: UTF-8 */
 	bool modseq;                 /* MODSEQ is among the keys */

@@ -141,3 +141,38 @@ imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid, struct sh
 		imap_err(c, rc); /* the view could not be read */
 	return false;
 }
+
+bool
+imap_set_resolve_in(struct imap_cmd *c, const struct shelf_view *view, bool other,
+    struct shelf_span text, bool uid, struct shelf_uidset *out)
+{
+	bool saved = text.len == 1 && text.data[0] == '$';
+	uint32_t highest = 0, max = 0;
+	int rc = 0;
+
+	if (view != NULL)
+		max = uid ? shelf_view_max_uid(view) : shelf_view_count(view);
+	if (saved && other) {
+		imap_bad(c, "the saved result is of the selected mailbox");
+		return false;
+	}
+	if (!uid && !saved && c->s->uidonly) {
+		imap_uid_required(c);
+		return false;
+	}
+	if (!saved)
+		rc = parse_set(text, max, max, out, &highest);
+	else if (c->s->saved != NULL)
+		shelf_uidset_or(out, c->s->saved);
+	if (rc == 0 && view != NULL) {
+		if (!uid && !saved)
+			numbers_to_uids(view, out);
+		shelf_view_retain(view, out);
+		rc = shelf_view_error(view);
+	}
+	if (rc == SHELF_ESYNTAX)
+		imap_bad(c, "bad sequence set");
+	else if (rc != 0)
+		imap_err(c, rc);
+	return rc == 0;
+}
