@@ -12,6 +12,11 @@ import os
 from daemon import expect
 
 
+def same_message(got, sent):
+    """LMTP puts Return-Path and what follows it in front of what it was sent."""
+    return got.endswith(sent) and (got == sent or got.startswith(b"Return-Path: "))
+
+
 class Ledger:
     def __init__(self):
         self.trace = collections.deque(maxlen=int(os.environ.get("MAILSHELF_TRACE", 80)))  # (who, what) for the text of a failure

@@ -10,6 +10,7 @@ import select
 
 import responses
 from daemon import Failed, expect
+from ledger import same_message
 from wire import Imap
 
 RECENT = b"\\Recent"
@@ -286,7 +287,7 @@ class Client:
         whole = self.ledger.content.get(token)
         self.must(whole is not None, "a message of nobody: %r", token)
         if name == b"BODY[]":
-            self.must(value == whole, "the bytes of %r changed", token)
+            self.must(same_message(value, whole), "the bytes of %r changed", token)
         return token
 
     def is_uid(self, number, uid):

@@ -16,7 +16,7 @@ import time
 
 import responses
 from daemon import Daemon, Failed, expect
-from ledger import Ledger, Mailbox, Model
+from ledger import Ledger, Mailbox, Model, same_message
 from picture import Client, Command
 from wire import Imap, Lmtp, Pop
 
@@ -441,7 +441,7 @@ class Run:
             self.pop.more()
         whole, self.pop.buffer = self.pop.buffer.split(b"\r\n.\r\n", 1)
         token = re.search(rb"X-Token: (\S+)", whole).group(1)
-        expect(whole[2:] + b"\r\n" == self.ledger.content[token], "RETR changed the bytes of %r" % token)
+        expect(same_message(whole[2:] + b"\r\n", self.ledger.content[token]), "RETR changed the bytes of %r" % token)
         self.ledger.removable_tokens.add(token)
         if self.pop.do("DELE %d" % (n + 1)).startswith(b"+OK") and self.lockstep:
             uid, m = self.pop_before[n]
