@@ -18,6 +18,8 @@
 #include <mailshelf/account.h>
 #include <mailshelf/message.h>
 
+#include "route.h"
+
 struct conf;
 struct lineproto;
 struct net_conn;
@@ -109,9 +111,8 @@ enum lmtp_wait {
 };
 
 struct lmtp_rcpt {
-	uint32_t account;
-	char *name; /* of the account; owned */
 	char *address; /* as RCPT gave it, with brackets; owned */
+	struct route to; /* one account or more; owned */
 };
 
 struct lmtp_session {
@@ -132,6 +133,7 @@ struct lmtp_session {
 	bool binary;           /* BODY=BINARYMIME: no DATA */
 	struct lmtp_rcpt *rcpts;
 	size_t nrcpts, rcpts_cap;
+	size_t naccounts;      /* behind all of them */
 	struct lmtp_data data;
 	struct shelf_draft *draft; /* NULL when there is a data_rc */
 	uint64_t received;     /* bytes of the message so far */
@@ -168,11 +170,6 @@ struct lmtp_params { /* what was given */
 /* What is behind the path. True, or a reply. */
 bool lmtp_params_mail(struct lmtp_session *s, struct shelf_span args, struct lmtp_params *out);
 bool lmtp_params_rcpt(struct lmtp_session *s, struct shelf_span args, struct lmtp_params *out);
-
-/* The account that PATH means, by the full address, then, in a local domain, by the local part
- * alone. SHELF_ENOACCOUNT, SHELF_EDISABLED (delivery is off), SYSTEM errors. */
-SHELF_CHECK int lmtp_recipient_find(const struct lmtp_server *server, const struct lmtp_path *path,
-    struct shelf_account *out);
 
 /* ---- Receiving and delivering (lmtp_deliver.c) ----------------------------------------------- */
 

@@ -167,46 +167,28 @@ lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
 
 /* ---- RCPT ------------------------------------------------------------------------------------ */
 
+/* Of the accounts behind an address those that have no room are left out; an error when none is left. */
 static int
-find_name(const struct lmtp_server *server, const struct lmtp_path *path, bool with_domain,
-    struct shelf_account *out)
+keep_those_with_room(struct lmtp_session *s, struct route *to)
 {
-	struct shelf_buf name = {0};
-	int rc = SHELF_ENOACCOUNT;
+	size_t kept = 0;
+	int why = SHELF_ENOACCOUNT;
 
-	shelf_buf_add(&name, path->local, path->local_len);
-	if (with_domain) {
-		shelf_buf_add_byte(&name, '@');
-		shelf_buf_add(&name, path->domain, path->domain_len);
+	for (size_t i = 0; i < to->n; i++) {
+		int rc = shelf_deliver_probe(s->server->store, to->list[i].account, s->size);
+
+		if (rc == 0)
+			to->list[kept++] = to->list[i];
+		else
+			why = rc;
 	}
-	if (name.len <= SHELF_ACCOUNT_NAME_MAX)
-		rc = shelf_account_find(server->store, shelf_buf_span(&name), out);
-	shelf_buf_free(&name);
-	return rc == SHELF_ENAME ? SHELF_ENOACCOUNT : rc;
+	to->n = kept;
+	return kept > 0 ? 0 : why;
 }
 
-int
-lmtp_recipient_find(const struct lmtp_server *server, const struct lmtp_path *path,
-    struct shelf_account *out)
-{
-	int rc = SHELF_ENOACCOUNT;
-
-	/* "joe@example.org"@localhost must not become the account joe@example.org. */
-	if (shelf_span_find(shelf_span(path->local, path->local_len), '@', 0) >= 0)
-		return SHELF_ENOACCOUNT;
-	if (path->has_domain)
-		rc = find_name(server, path, true, out);
-	if (rc == SHELF_ENOACCOUNT &&
-	    (!path->has_domain ||
-		conf_is_local_domain(server->conf, (const char *)path->domain, path->domain_len)))
-		rc = find_name(server, path, false, out);
-	if (rc == 0 && (out->disabled || (out->services & SHELF_SERVICE_DELIVERY) == 0))
-		rc = SHELF_EDISABLED;
-	return rc;
-}
-
+/* TO is taken over. */
 static void
-add_recipient(struct lmtp_session *s, const struct lmtp_path *path, const struct shelf_account *account)
+add_recipient(struct lmtp_session *s, const struct lmtp_path *path, struct route *to)
 {
 	struct shelf_buf address = {0};
 
@@ -215,8 +197,9 @@ add_recipient(struct lmtp_session *s, const struct lmtp_path *path, const struct
 		s->rcpts_cap = s->rcpts_cap == 0 ? 4 : s->rcpts_cap * 2;
 		s->rcpts = shelf_realloc(s->rcpts, s->rcpts_cap * sizeof(*s->rcpts));
 	}
-	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){
-	    account->id, shelf_strdup(account->name), shelf_strdup(shelf_buf_cstr(&address))};
+	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){shelf_strdup(shelf_buf_cstr(&address)), *to};
+	s->naccounts += to->n;
+	*to = (struct route){.n = 0};
 	shelf_buf_free(&address);
 	s->state = LMTP_RCPT;
 	lmtp_reply(s, "250 2.1.5", "Recipient taken");
@@ -237,7 +220,7 @@ refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc)
 void
 lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 {
-	struct shelf_account account;
+	struct route to = {.n = 0};
 	struct lmtp_params p;
 	struct lmtp_path path;
 	int rc;
@@ -257,13 +240,17 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 		lmtp_reply(s, "452 4.5.3", "Too many recipients");
 		return;
 	}
-	rc = lmtp_recipient_find(s->server, &path, &account);
+	rc = route_find(s->server->store, s->server->conf, shelf_span(path.local, path.local_len),
+	    shelf_span(path.domain, path.domain_len), &to);
 	if (rc == 0)
-		rc = shelf_deliver_probe(s->server->store, account.id, s->size);
-	if (rc == 0)
-		add_recipient(s, &path, &account);
-	else
+		rc = keep_those_with_room(s, &to);
+	if (rc != 0)
 		refuse_recipient(s, &path, rc);
+	else if (s->nrcpts > 0 && s->naccounts + to.n > s->server->conf->lmtp_recipients_max)
+		lmtp_reply(s, "452 4.5.3", "Too many recipients");
+	else
+		add_recipient(s, &path, &to);
+	route_free(&to);
 }
 
 void

@@ -109,7 +109,7 @@ lmtp_deliver_input(struct lmtp_session *s)
 struct job {
 	struct shelf_store *store;
 	struct shelf_draft *draft;
-	struct shelf_delivery *list; /* by account, each once */
+	struct shelf_delivery *list; /* by account, each once; mailboxes are of the session's routes */
 	struct shelf_append_result *results;
 	size_t n;
 	int rc;                      /* of finishing the draft */
@@ -124,6 +124,17 @@ by_account(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The one place that decides where a message goes in an account, and with which flags. */
+static struct shelf_delivery
+delivery_to(const struct lmtp_session *s, const struct route_to *to)
+{
+	struct shelf_delivery d = {.account = to->account, .existing = true};
+
+	if (s->server->conf->extension_mailbox)
+		d.mailbox = shelf_span_str(to->mailbox);
+	return d;
+}
+
 static struct job *
 new_job(struct lmtp_session *s)
 {
@@ -133,12 +144,15 @@ new_job(struct lmtp_session *s)
 	job->store = s->server->store;
 	job->draft = s->draft;
 	s->draft = NULL;
-	job->list = shelf_zalloc(s->nrcpts * sizeof(*job->list));
-	job->results = shelf_zalloc(s->nrcpts * sizeof(*job->results));
+	job->list = shelf_zalloc(s->naccounts * sizeof(*job->list));
+	job->results = shelf_zalloc(s->naccounts * sizeof(*job->results));
 	for (size_t i = 0; i < s->nrcpts; i++)
-		job->list[i].account = s->rcpts[i].account;
-	qsort(job->list, s->nrcpts, sizeof(*job->list), by_account);
-	for (size_t i = 0; i < s->nrcpts; i++)
+		for (size_t k = 0; k < s->rcpts[i].to.n; k++)
+			job->list[n++] = delivery_to(s, &s->rcpts[i].to.list[k]);
+	SHELF_ASSERT(n == s->naccounts);
+	qsort(job->list, n, sizeof(*job->list), by_account);
+	n = 0;
+	for (size_t i = 0; i < s->naccounts; i++)
 		if (n == 0 || job->list[i].account != job->list[n - 1].account)
 			job->list[n++] = job->list[i];
 	job->n = n;
@@ -169,17 +183,36 @@ outcome(const struct job *job, uint32_t account)
 }
 
 static void
-tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, int rc)
+note(struct lmtp_session *s, const char *account, const char *sender, int rc)
 {
 	enum shelf_err_class class = shelf_err_class_of(rc);
 	bool trouble = class != SHELF_CLASS_OK && class != SHELF_CLASS_REFUSED &&
 	    class != SHELF_CLASS_MISSING && class != SHELF_CLASS_CALLER;
 
 	shelf_log(trouble ? SHELF_LOG_WARN : SHELF_LOG_INFO, "lmtp delivery", "account", "%s",
-	    rcpt->name, "from", "%s", sender, "bytes", "%llu", (unsigned long long)s->received,
+	    account, "from", "%s", sender, "bytes", "%llu", (unsigned long long)s->received,
 	    "peer", "%s", net_conn_peer(s->conn), "result", "%s",
 	    rc == 0 ? "stored" : shelf_err_name(rc), "conn", "%llu", net_conn_id(s->conn), NULL);
-	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc));
+}
+
+/*
+ * The one reply for an address: 250 when an account behind it has the message, so that those who have it do not get it
+ * again when it is sent again. Of several refusals the last.
+ */
+static void
+tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, const struct job *job)
+{
+	int answer = s->data_rc;
+	bool stored = false;
+
+	for (size_t i = 0; i < rcpt->to.n; i++) {
+		int rc = job == NULL ? s->data_rc : outcome(job, rcpt->to.list[i].account);
+
+		note(s, rcpt->to.list[i].name, sender, rc);
+		stored = stored || rc == 0;
+		answer = stored ? 0 : rc;
+	}
+	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(answer));
 }
 
 /* Replies for all recipients; the transaction is over. JOB is NULL when the message was not
@@ -191,8 +224,7 @@ tell_all(struct lmtp_session *s, const struct job *job)
 
 	lmtp_path_print(&s->sender, &sender);
 	for (size_t i = 0; i < s->nrcpts; i++)
-		tell(s, &s->rcpts[i], shelf_buf_cstr(&sender),
-		    job == NULL ? s->data_rc : outcome(job, s->rcpts[i].account));
+		tell(s, &s->rcpts[i], shelf_buf_cstr(&sender), job);
 	shelf_buf_free(&sender);
 	if (s->close_after)
 		net_conn_close(s->conn, "message ended by a pause");

@@ -57,12 +57,12 @@ void
 lmtp_session_forget(struct lmtp_session *s)
 {
 	for (size_t i = 0; i < s->nrcpts; i++) {
-		free(s->rcpts[i].name);
+		route_free(&s->rcpts[i].to);
 		free(s->rcpts[i].address);
 	}
 	free(s->rcpts);
 	s->rcpts = NULL;
-	s->nrcpts = s->rcpts_cap = 0;
+	s->nrcpts = s->rcpts_cap = s->naccounts = 0;
 	shelf_draft_free(&s->draft);
 	s->data_rc = 0;
 	s->size = 0;

@@ -264,6 +264,8 @@ take_account_row(void *arg, const char *table, struct shelf_span key, struct she
 	struct backup_account a;
 	int rc;
 
+	if (backup_is_alias(table))
+		return 0;
 	if (strcmp(table, "ACCOUNT") != 0)
 		return SHELF_EVERSION;
 	rc = backup_account_decode(key, value, &a);

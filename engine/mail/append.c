@@ -20,6 +20,7 @@ struct appending {
 	uint32_t account;
 	uint32_t mailbox; /* id, or 0: NAME, made when it is not there */
 	struct shelf_span name;
+	bool existing; /* NAME when it is there, else INBOX */
 	const struct shelf_append *items;
 	const uint8_t (*item_ids)[16]; /* NULL: not an import */
 	size_t n;
@@ -192,6 +193,10 @@ append(struct kv_txn *txn, void *arg)
 	if (id == 0) {
 		rc = mail_name_get(kv_txn_view(txn), a->name, &n);
 		id = n.id;
+		if (a->existing && (rc == SHELF_ENOMAILBOX || (rc == 0 && id == 0))) {
+			rc = mail_name_get(kv_txn_view(txn), shelf_span_str("INBOX"), &n);
+			id = n.id;
+		}
 		if (rc == SHELF_ENOMAILBOX || (rc == 0 && id == 0))
 			rc = mail_create_mailbox(&c, a->name, 0, &id);
 		if (rc != 0)
@@ -370,6 +375,8 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 		return SHELF_EDISABLED;
 	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox,
 				     name);
+	if (rc == SHELF_ENAME && d->existing)
+		rc = shelf_mailbox_canonical(shelf_span_str("INBOX"), name);
 	if (rc == 0)
 		rc = shelf_deliver_probe(store, d->account, shelf_draft_size(item->draft));
 	return rc != 0 ? rc : prepare_all(store, d->account, item, 1);
@@ -393,6 +400,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		    .draft = draft, .flags = list[i].flags, .internaldate_s = INT64_MIN};
 		a[i] = (struct appending){.store = store,
 					  .account = list[i].account,
+					  .existing = list[i].existing,
 					  .items = &item[i],
 					  .n = 1,
 					  .batch = &b};

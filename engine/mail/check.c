@@ -109,6 +109,19 @@ check_addr(struct check *k, struct kv_view *view, struct shelf_span name, struct
 			    (int)name.len, (const char *)name.data);
 }
 
+/* A row of ALIAS (20). */
+static void
+check_alias(struct check *k, struct shelf_span address, struct shelf_span value)
+{
+	struct shelf_buf targets = {0};
+	int rc = mail_alias_decode(value, &targets);
+
+	if (rc != 0)
+		check_found(k, 20, "alias %.*s: %s", (int)address.len, (const char *)address.data,
+			    shelf_err_text(rc));
+	shelf_buf_free(&targets);
+}
+
 /* Rows of a catalog table behind AT, for one slice; each is right or wrong by itself. 1: there are more. */
 static int
 check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
@@ -128,6 +141,8 @@ check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if (table == KV_ADDR) {
 			check_addr(k, view, key, value);
+		} else if (table == KV_ALIAS) {
+			check_alias(k, key, value);
 		} else {
 			k->account = key.len == 4 ? base_get_be32(key.data) : 0;
 			check_user(k, view);
@@ -147,16 +162,17 @@ out:
 static int
 check_catalog(struct check *k)
 {
-	static const enum kv_table tables[] = {KV_USER, KV_ADDR};
+	static const enum kv_table tables[] = {KV_USER, KV_ADDR, KV_ALIAS};
+	static const char *const what[] = {"account rows", "account names", "aliases"};
 	int rc = 0;
 
-	for (size_t i = 0; i < 2 && rc == 0; i++) {
+	for (size_t i = 0; i < 3 && rc == 0; i++) {
 		struct mail_key at = {.len = 0};
 
 		while ((rc = check_some_names(k, tables[i], &at)) == 1)
 			;
 		if (check_is_damage(rc)) {
-			check_found(k, 10, "account %s cannot be read", i == 0 ? "rows" : "names");
+			check_found(k, i < 2 ? 10 : 20, "%s cannot be read", what[i]);
 			rc = 0;
 		}
 	}

@@ -479,6 +479,9 @@ void login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span 
 SHELF_CHECK int login_hash(struct shelf_span password, char *out, size_t out_len);
 bool login_verify(struct shelf_span password, const char *hash);
 
+/* A row of ALIAS; targets, each ended by a NUL (alias.h). SHELF_ECORRUPT, SHELF_EVERSION. */
+SHELF_CHECK int mail_alias_decode(struct shelf_span value, struct shelf_buf *targets_out);
+
 /* Folds and checks an account name into OUT (SHELF_ACCOUNT_NAME_MAX + 1). SHELF_ENAME. */
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 

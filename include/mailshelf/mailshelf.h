@@ -21,6 +21,7 @@
 
 #include <mailshelf/account.h>
 #include <mailshelf/acl.h>
+#include <mailshelf/alias.h>
 #include <mailshelf/dict.h>
 #include <mailshelf/guard.h>
 #include <mailshelf/backup.h>

@@ -171,6 +171,7 @@ SHELF_CHECK int shelf_replace_probe(struct shelf_store *store, uint32_t account,
 struct shelf_delivery {
 	uint32_t account;
 	struct shelf_span mailbox; /* empty: INBOX; a missing one is created */
+	bool existing;             /* but this one is not, nor when it is no name: then it is INBOX */
 	uint32_t flags;
 };
 /*

@@ -230,6 +230,16 @@ do_setting(struct dialogue_server *s, const struct dialogue_step *step)
 }
 
 static const char *
+do_alias(struct dialogue_server *s, const struct dialogue_step *step)
+{
+	struct shelf_span target[DIALOGUE_WORDS_MAX];
+
+	for (size_t i = 1; i < step->nwords; i++)
+		target[i - 1] = shelf_span_str(step->word[i]);
+	return said(s, "alias", shelf_alias_set(s->store, shelf_span_str(step->word[0]), target, step->nwords - 1));
+}
+
+static const char *
 do_damage(struct dialogue_server *s, const struct dialogue_step *step, uint32_t account)
 {
 	uint64_t uid, frame;
@@ -299,6 +309,8 @@ dialogue_server_do(struct dialogue_server *s, const struct dialogue_step *step,
 		return do_account(s, step);
 	if (step->kind == DIALOGUE_SETTING)
 		return do_setting(s, step);
+	if (step->kind == DIALOGUE_ALIAS)
+		return do_alias(s, step);
 	return do_with_account(s, step, message);
 }
 
