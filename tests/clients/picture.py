@@ -87,11 +87,13 @@ class Client:
         command.sent_clock, command.sent_highest, command.sent_uidnext = (
             self.ledger.clock, self.ledger.highest, dict(self.ledger.uidnext))
         self.ledger.trace.append((self.name, command.text))
-        if command.literal is None:
-            command.tag = self.imap.start(command.text)
-        else:
-            command.tag = self.imap.start(b"%s {%d+}\r\n%s"
-                % (command.text.encode(), len(command.literal), command.literal))
+        text = command.text.encode()
+        if command.literal is not None:
+            text += b" {%d+}\r\n%s" % (len(command.literal), command.literal)
+        try:
+            command.tag = self.imap.start(text)
+        except ConnectionError:
+            command.tag = "-"  # read() finds why it has ended
         self.under_way.append(command)
 
     def do(self, command):
@@ -107,7 +109,7 @@ class Client:
         try:
             parts = self.imap.response()
         except (Failed, ConnectionError) as why:
-            self.must(self.ended, "the connection ended: %s", why)
+            self.must(self.ended or self.ledger.gone & {self.uv, self.left}, "the connection ended: %s", why)
             self.under_way.clear()
             self.keep()
             self.imap.close()

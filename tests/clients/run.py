@@ -1,6 +1,6 @@
-"""run.py [-v] [-j JOBS] [NAME...] - the tests with real clients; NAME: those whose name contains it
+"""run.py [-j JOBS] [-d DIRECTORY] [NAME...] - the tests with real clients; NAME: those whose name contains it
 
-Every function test_* of every test_*.py here is a test. A test is skipped only when a program that it
+Every function test_* of every test_*.py here, or in DIRECTORY, is a test. A test is skipped only when a program that it
 needs is not installed.
 """
 import concurrent.futures
@@ -17,9 +17,10 @@ sys.dont_write_bytecode = True
 from daemon import Failed, Skipped  # noqa: E402
 
 
-def collect(wanted):
+def collect(directory, wanted):
     tests = []
-    for file in sorted(os.listdir(HERE)):
+    sys.path.insert(0, directory)
+    for file in sorted(os.listdir(directory)):
         if not (file.startswith("test_") and file.endswith(".py")):
             continue
         module = importlib.import_module(file[:-3])
@@ -48,13 +49,19 @@ def play(label, function):
     return outcome
 
 
+def option(argv, name, default):
+    if name not in argv:
+        return default
+    at = argv.index(name)
+    value = argv[at + 1]
+    del argv[at:at + 2]
+    return value
+
+
 def main(argv):
-    jobs = 2
-    if "-j" in argv:
-        at = argv.index("-j")
-        jobs = int(argv[at + 1])
-        del argv[at:at + 2]
-    tests = collect(argv)
+    jobs = int(option(argv, "-j", 2))
+    directory = os.path.abspath(option(argv, "-d", HERE))
+    tests = collect(directory, argv)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda t: play(*t), tests))
     if outcomes.count("skip"):
