@@ -144,6 +144,8 @@ powercut: ## Of these cuts of the power (ARGS="--cuts 800 --seed 7")
 	@$(MAKE) --no-print-directory crash ARGS='--only power $(or $(ARGS),--cuts 800)'
 clients: ## Only the tests with real mail clients (ARGS="mbsync")
 	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan python3 tests/clients/run.py $(ARGS)
+interop: deps-test deps-interop ## Clients too large for check: imapflow, Roundcube, Thunderbird (ARGS="roundcube")
+	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan python3 tests/clients/run.py -j 1 -d tests/interop $(ARGS)
 sessions: ## Random IMAP sessions against each other and a model (SECONDS_LONG=600 SEED=1000)
 	@$(MAKE) MODE=asan all && BIN=$(BUILD)/asan SECONDS_LONG=$(or $(SECONDS_LONG),600) \
 	  MAILSHELF_FIRST_SEED='$(SEED)' python3 tests/clients/run.py sessions.sessions
@@ -167,7 +169,7 @@ ci: ## What CI runs, word for word
 	$(MAKE) check
 	$(MAKE) demo DEMO_EXIT=1
 
-deps-build deps-test deps-demo deps-fuzz: deps-%:
+deps-build deps-test deps-demo deps-fuzz deps-interop: deps-%:
 	@tests/support/deps.sh $*
 demo: deps-demo ## A store with mail and a running server to try (DEMO_EXIT=1: stop by itself)
 	@$(MAKE) --no-print-directory -j$(JOBS) MODE=release all
@@ -182,7 +184,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients sessions fuzz bench \
-        arrows lint docs ci deps-build deps-test deps-demo deps-fuzz demo install
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients interop sessions fuzz bench \
+        arrows lint docs ci deps-build deps-test deps-demo deps-fuzz deps-interop demo install
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -26,6 +26,7 @@ class Ledger:
         self.clock = 0
         self.removable = set()   # somebody asked for \Deleted, MOVE or DELE of it
         self.removable_tokens = set()
+        self.removals = 0    # how often that was asked of a message whose uid was not known then
         self.same = {}       # (uidvalidity, uid): the message it is a copy of
         self.moved = {}      # where its one MOVE took it
         self.swapped = {}    # (uidvalidity, uid, modseq): what the one STORE that went out from it made of it
@@ -90,6 +91,10 @@ class Ledger:
             if key not in self.same:
                 return False
             key = self.same[key]
+
+    def removes(self, token):
+        self.removable_tokens.add(token)
+        self.removals += 1
 
     def forget(self, key):
         self.clock += 1

@@ -110,6 +110,8 @@ class Client:
             parts = self.imap.response()
         except (Failed, ConnectionError) as why:
             self.must(self.ended or self.ledger.gone & {self.uv, self.left}, "the connection ended: %s", why)
+            # Answers can be lost with a connection that is reset: what they did is not known to anybody.
+            self.ledger.removals += 50 * sum(not c.quiet for c in self.under_way)
             self.under_way.clear()
             self.keep()
             self.imap.close()

@@ -1,14 +1,17 @@
 #!/bin/bash
 # deps.sh GROUP... - installs the Debian packages a target needs; does nothing when all are there
 #
-# Groups: build, test, demo, fuzz (each takes build with it). On other systems it only names them.
+# Groups: build, test, demo, fuzz, interop (each takes build with it). On other systems it only names them.
 set -euo pipefail
 
 build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent-dev libcrypt-dev
   libroaring-dev libicu-dev zlib1g-dev"
 declare -A also=(
 	[build]=""
-	[test]="check python3 openssl curl isync fetchmail procps"
+	[test]="check python3 openssl curl isync fetchmail procps
+		offlineimap3 neomutt tmux"
+	[interop]="nodejs npm roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
+		chromium chromium-driver fonts-dejavu-core thunderbird xvfb"
 	[demo]="curl openssl"
 	[fuzz]="clang"
 )
@@ -16,7 +19,7 @@ declare -A also=(
 wanted=$build
 for group in "$@"; do
 	if [ -z "${also[$group]+set}" ]; then
-		echo "deps.sh: no group $group (build, test, demo, fuzz)" >&2
+		echo "deps.sh: no group $group (build, test, demo, fuzz, interop)" >&2
 		exit 64
 	fi
 	wanted+=" ${also[$group]}"
