@@ -10,6 +10,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_context.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 #include "imap_sources.h"
@@ -92,6 +93,18 @@ open_mailbox(struct imap_cmd *c, const struct imap_source *source)
 	return rc == SHELF_ENOACCOUNT ? SHELF_ENOMAILBOX : rc;
 }
 
+/* RFC 7377 2.2: UPDATE is for the selected mailbox, whatever others are searched. */
+static void
+keep_up_to_date(struct imap_cmd *c)
+{
+	struct esearch_command *ec = c->data;
+	struct imap_context_start start = {.found = shelf_search_found(ec->program.search)};
+
+	start.keys = shelf_span(ec->keys.at, (size_t)(ec->keys.end - ec->keys.at));
+	if ((ec->options.what & IMAP_RETURN_UPDATE) != 0 && ec->view == NULL)
+		imap_context_begin(c, &start);
+}
+
 static enum imap_step next_mailbox(struct imap_cmd *c);
 
 static enum imap_step
@@ -101,6 +114,7 @@ print(struct imap_cmd *c)
 
 	if (imap_esearch_print(&ec->esearch) == 1)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	keep_up_to_date(c);
 	close_mailbox(c);
 	ec->at++;
 	c->run = next_mailbox;
@@ -136,6 +150,7 @@ run(struct imap_cmd *c)
 	imap_esearch_begin(&ec->esearch, c, found, NULL);
 	ec->open = true;
 	if (shelf_uidset_min(found) == 0) {
+		keep_up_to_date(c);
 		close_mailbox(c);
 		ec->at++;
 		c->run = next_mailbox;
@@ -188,8 +203,10 @@ parse(struct imap_cmd *c, struct esearch_command *ec)
 		return imap_parse_fail(p, "no mailbox is selected");
 	if ((ec->options.what & IMAP_RETURN_SAVE) != 0 && !imap_sources_selected_only(&ec->sources))
 		return imap_parse_fail(p, "SAVE is for the selected mailbox alone");
+	if ((ec->options.what & IMAP_RETURN_UPDATE) != 0 && c->s->view == NULL)
+		return imap_parse_fail(p, "no mailbox is selected, whose updates could be told");
 	ec->keys = *p;
-	return true;
+	return (ec->options.what & IMAP_RETURN_UPDATE) == 0 || imap_context_may_begin(c);
 }
 
 /* Are the keys well formed? In no mailbox in particular. */

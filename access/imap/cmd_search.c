@@ -11,6 +11,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_context.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 
@@ -20,6 +21,7 @@ struct search_command {
 	struct imap_esearch esearch; /* what 0: the plain answer */
 	struct imap_program program;
 	struct shelf_uidset *found;  /* as many of those found as may be told */
+	struct shelf_span keys; /* their text */
 	uint32_t next; /* uid to be printed */
 };
 
@@ -40,6 +42,12 @@ print_extended(struct imap_cmd *c)
 
 	if (imap_esearch_print(&sc->esearch) == 1)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0) {
+		struct imap_context_start start = {.keys = sc->keys,
+		    .found = shelf_search_found(sc->program.search)};
+
+		imap_context_begin(c, &start);
+	}
 	return imap_program_reply(c, &sc->program);
 }
 
@@ -97,6 +105,9 @@ imap_cmd_search(struct imap_cmd *c)
 	c->cleanup = cleanup;
 	if (!imap_parse_sp(&c->p) || !imap_return_parse(&c->p, &sc->esearch))
 		return imap_parse_failed(c);
+	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0 && !imap_context_may_begin(c))
+		return IMAP_DONE;
+	sc->keys = shelf_span(c->p.at, (size_t)(c->p.end - c->p.at));
 	if (!imap_program_parse(c, &sc->program))
 		return IMAP_DONE;
 	c->run = run;

@@ -17,6 +17,7 @@
 #include "imap_address.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
+#include "imap_context.h"
 #include "imap_notify.h"
 #include "imap_objectid.h"
 #include "imap_sync.h"
@@ -53,6 +54,7 @@ imap_unselect(struct imap_session *s)
 	shelf_uidset_free(&s->recent);
 	shelf_uidset_free(&s->saved);
 	imap_sync_stop(s);
+	imap_contexts_end(s);
 	s->owner = 0;
 	s->mailbox = 0;
 	s->read_only = false;

@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_context.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 
@@ -18,6 +19,7 @@ struct sort_command {
 	struct shelf_sort_criterion by[CRITERIA_MAX];
 	size_t nby;
 	struct imap_program program;
+	struct shelf_span keys; /* text of the charset and the keys */
 	struct shelf_sort *sort;
 	uint32_t next; /* rank to be printed */
 };
@@ -78,6 +80,13 @@ print_extended(struct imap_cmd *c)
 
 	if (imap_esearch_print(&sc->esearch) == 1)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
+	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0) {
+		struct imap_context_start start = {.keys = sc->keys, .charset = true,
+		    .found = shelf_search_found(sc->program.search), .sort = sc->sort, .by = sc->by,
+		    .nby = sc->nby};
+
+		imap_context_begin(c, &start);
+	}
 	return imap_program_reply(c, &sc->program);
 }
 
@@ -165,6 +174,9 @@ imap_cmd_sort(struct imap_cmd *c)
 	if (!imap_parse_sp(&c->p) || !imap_return_parse(&c->p, &sc->esearch) ||
 	    !parse_criteria(&c->p, sc))
 		return imap_parse_failed(c);
+	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0 && !imap_context_may_begin(c))
+		return IMAP_DONE;
+	sc->keys = shelf_span(c->p.at, (size_t)(c->p.end - c->p.at));
 	if (!imap_program_parse_charset(c, &sc->program))
 		return IMAP_DONE;
 	sc->program.then_arranged = true;

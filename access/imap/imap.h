@@ -52,6 +52,7 @@ enum imap_state { /* bits, RFC 9051 3 */
 struct imap_cmd;
 struct imap_input;
 struct imap_sync;
+struct imap_contexts;
 struct imap_dispatch;
 
 struct imap_session {
@@ -76,6 +77,7 @@ struct imap_session {
 	bool modseq_shown;         /* MODSEQ has been printed since the last sync */
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
+	struct imap_contexts *contexts; /* imap_context.h; NULL: none */
 	struct imap_notify *notify; /* imap_notify.h; NULL until NOTIFY is used */
 
 	struct shelf_buf out;      /* flushed by the dispatcher and by imap_out_full() */
@@ -257,6 +259,8 @@ SHELF_CHECK int imap_set_uids(struct imap_session *s, struct shelf_span text, bo
  * command returns IMAP_DONE. */
 bool imap_set_resolve(struct imap_cmd *c, struct shelf_span text, bool uid,
     struct shelf_uidset *out);
+/* Uids, of messages that are there or still to come. OUT is empty. */
+bool imap_set_resolve_standing(struct imap_cmd *c, struct shelf_span text, struct shelf_uidset *out);
 /* In another view, or (OTHER false) the session's own, whatever lies behind its end being nothing; OUT is empty.
  * VIEW NULL: only whether TEXT is well formed. */
 bool imap_set_resolve_in(struct imap_cmd *c, const struct shelf_view *view, bool other,

@@ -42,6 +42,8 @@ parse_option(struct imap_parser *p, struct imap_esearch *e)
 		{"COUNT", IMAP_RETURN_COUNT},
 		{"SAVE", IMAP_RETURN_SAVE},
 		{"PARTIAL", IMAP_RETURN_PARTIAL},
+		{"CONTEXT", IMAP_RETURN_CONTEXT},
+		{"UPDATE", IMAP_RETURN_UPDATE},
 	};
 	unsigned bit = 0;
 
@@ -141,6 +143,12 @@ max_of(const struct imap_esearch *e)
 
 /* ---- "$" -------------------------------------------------------------------------------------- */
 
+static bool
+is_save_alone(const struct imap_esearch *e)
+{
+	return (e->what & ~(unsigned)IMAP_RETURN_NO_DATA) == IMAP_RETURN_SAVE;
+}
+
 /* RFC 5182 2.4, RFC 9394 3.2: with ALL or COUNT, or alone, all that was found; else what is returned. */
 static void
 save(struct imap_esearch *e)
@@ -148,7 +156,7 @@ save(struct imap_esearch *e)
 	struct imap_session *s = e->c->s;
 
 	shelf_uidset_free(&s->saved);
-	if ((e->what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) != 0 || e->what == IMAP_RETURN_SAVE) {
+	if ((e->what & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT)) != 0 || is_save_alone(e)) {
 		s->saved = shelf_uidset_copy(e->found);
 		return;
 	}
@@ -317,7 +325,7 @@ modseq_of(const struct imap_esearch *e, uint32_t uid)
 static uint64_t
 returned_modseq(const struct imap_esearch *e)
 {
-	unsigned what = e->what & ~(unsigned)IMAP_RETURN_SAVE;
+	unsigned what = e->what & ~(unsigned)(IMAP_RETURN_SAVE | IMAP_RETURN_NO_DATA);
 	uint64_t low = 0, high = 0;
 
 	if ((what & ~(unsigned)(IMAP_RETURN_MIN | IMAP_RETURN_MAX)) != 0)
@@ -338,7 +346,7 @@ imap_esearch_print(struct imap_esearch *e)
 	const struct shelf_uidset *set = e->part != NULL ? e->part : e->found;
 	bool has_set = (e->what & (IMAP_RETURN_ALL | IMAP_RETURN_PARTIAL)) != 0;
 
-	if (e->what == IMAP_RETURN_SAVE)
+	if (is_save_alone(e))
 		return 0;
 	if (e->stage == 0) {
 		print_head(e);

@@ -18,6 +18,9 @@ enum imap_return { /* bits */
 	IMAP_RETURN_COUNT = 8,
 	IMAP_RETURN_SAVE = 16,
 	IMAP_RETURN_PARTIAL = 32,
+	IMAP_RETURN_CONTEXT = 64, /* a hint, not needed */
+	IMAP_RETURN_UPDATE = 128, /* imap_context.h */
+	IMAP_RETURN_NO_DATA = IMAP_RETURN_CONTEXT | IMAP_RETURN_UPDATE,
 };
 
 /* "1:500", "-1:-100": which of the results, from the first or from the last one. */

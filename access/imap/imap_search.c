@@ -143,6 +143,8 @@ parse_set(struct builder *b, bool uid, struct shelf_key *key)
 	key->uids = new_set(b);
 	if (!imap_parse_set(b->p, &text))
 		return false;
+	if (b->program->standing && uid && !shelf_span_is(text, "$"))
+		return imap_set_resolve_standing(b->c, text, key->uids);
 	if (b->program->view != NULL || b->program->check)
 		return imap_set_resolve_in(b->c, b->program->view, b->program->other, text, uid, key->uids);
 	return imap_set_resolve(b->c, text, uid, key->uids); /* sets the reply itself */

@@ -21,6 +21,7 @@ struct imap_program {
 	uint32_t account;            /* of VIEW */
 	bool other;                  /* VIEW is not the session's: no "$", nobody is \Recent */
 	bool check;                  /* only: are they well formed? Sets have nothing in them */
+	bool standing;               /* it is asked again about messages to come: UID 5:* has no end */
 	bool part;                   /* of a larger search, which tells how far it is itself */
 	struct shelf_key *root;
 	struct shelf_span charset;   /* data NULL: UTF-8 */

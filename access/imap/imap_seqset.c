@@ -176,3 +176,17 @@ imap_set_resolve_in(struct imap_cmd *c, const struct shelf_view *view, bool othe
 		imap_err(c, rc);
 	return rc == 0;
 }
+
+bool
+imap_set_resolve_standing(struct imap_cmd *c, struct shelf_span text, struct shelf_uidset *out)
+{
+	enum { TO_COME = 1 << 24 }; /* more than one selection will see */
+	uint32_t max = shelf_view_max_uid(c->s->view), highest = 0;
+	uint32_t end = max < UINT32_MAX - TO_COME ? max + TO_COME : UINT32_MAX;
+
+	/* "*" is the last one now, and whichever will be. */
+	if (parse_set(text, max, end, out, &highest) == 0 && parse_set(text, end, end, out, &highest) == 0)
+		return true;
+	imap_bad(c, "bad sequence set");
+	return false;
+}

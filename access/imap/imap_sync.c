@@ -1,7 +1,7 @@
 /*
  * imap_sync.c - the only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH
  *
- *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> NEW --> FLAGS --> REST
+ *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> NEW --> FLAGS --> CONTEXTS --> REST
  *            |          (on a worker, when messages are new and \Recent is to be had)
  *            +--nothing changed--> REST
  *
@@ -15,13 +15,15 @@
 
 #include "imap_command.h"
 #include "imap_condstore.h"
+#include "imap_context.h"
 #include "imap_notify.h"
 #include "imap_sync.h"
 #include "net.h"
 
 enum { TOLD_MAX = 1024, PIECE_MESSAGES = 256, SLICE_MESSAGES = 8192 };
 
-enum phase { PHASE_REST, PHASE_CLAIM, PHASE_VANISHED, PHASE_COUNTS, PHASE_NEW, PHASE_FLAGS };
+enum phase { PHASE_REST, PHASE_CLAIM, PHASE_VANISHED, PHASE_COUNTS, PHASE_NEW, PHASE_FLAGS,
+	PHASE_CONTEXTS };
 
 struct told {
 	uint32_t first, last;      /* with seen NULL: exactly MODSEQ in this range */
@@ -286,12 +288,17 @@ claim(struct imap_cmd *c)
 }
 
 static enum imap_step
-vanished(struct imap_session *s)
+vanished(struct imap_cmd *c)
 {
+	struct imap_session *s = c->s;
 	struct imap_sync *y = s->sync;
 	uint32_t uid = 0, pieces = 0;
 	bool by_uid = s->qresync || s->uidonly;
+	enum imap_step step = y->next == 1 && y->printed == 0 ?
+	    imap_contexts_vanish(c, y->changes.vanished) : IMAP_DONE;
 
+	if (step != IMAP_DONE)
+		return step;
 	while (by_uid && imap_condstore_vanished(s, y->changes.vanished, &y->next, false)) {
 		if (imap_out_full(s))
 			return IMAP_WANT_OUTPUT;
@@ -308,6 +315,24 @@ vanished(struct imap_session *s)
 	shelf_view_commit(s->view);
 	y->phase = PHASE_COUNTS;
 	return IMAP_DONE;
+}
+
+static void
+note_for_contexts(struct imap_session *s)
+{
+	struct imap_sync *y = s->sync;
+	uint32_t count = shelf_view_count(s->view);
+	struct shelf_uidset *added;
+
+	imap_contexts_note(s, y->changes.flagged);
+	if (s->contexts == NULL || y->changes.added == 0)
+		return;
+	added = shelf_uidset_new();
+	shelf_uidset_add_range(added, shelf_view_uid(s->view, count - y->changes.added + 1),
+	    shelf_view_max_uid(s->view));
+	shelf_view_retain(s->view, added);
+	imap_contexts_note(s, added);
+	shelf_uidset_free(&added);
 }
 
 static void
@@ -328,6 +353,7 @@ counts(struct imap_session *s)
 		shelf_uidset_andnot(y->fresh, y->own);
 	}
 	shelf_uidset_clear(y->own);
+	note_for_contexts(s);
 	y->next = 1;
 	y->phase = PHASE_NEW;
 }
@@ -462,8 +488,7 @@ flags(struct imap_cmd *c)
 	}
 	/* An error here (mailbox just deleted) is found by the next refresh. */
 	forget_told(y);
-	y->phase = PHASE_REST;
-	tell_modseq(s);
+	y->phase = PHASE_CONTEXTS;
 	return IMAP_DONE;
 }
 
@@ -495,7 +520,7 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 	}
 	if (s->sync->phase == PHASE_CLAIM && (step = claim(c)) != IMAP_DONE)
 		return step;
-	if (s->sync->phase == PHASE_VANISHED && (step = vanished(s)) != IMAP_DONE)
+	if (s->sync->phase == PHASE_VANISHED && (step = vanished(c)) != IMAP_DONE)
 		return step;
 	if (s->sync->phase == PHASE_COUNTS)
 		counts(s);
@@ -505,5 +530,11 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 			return step;
 		s->sync->phase = PHASE_FLAGS;
 	}
-	return flags(c);
+	if (s->sync->phase == PHASE_FLAGS && (step = flags(c)) != IMAP_DONE)
+		return step;
+	if ((step = imap_contexts_tell(c)) != IMAP_DONE)
+		return step;
+	s->sync->phase = PHASE_REST;
+	tell_modseq(s);
+	return IMAP_DONE;
 }

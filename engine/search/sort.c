@@ -120,18 +120,6 @@ shelf_sort_free(struct shelf_sort **sort)
 
 /* ---- Reading --------------------------------------------------------------------------------------- */
 
-static uint64_t
-number_of(struct shelf_sort *s, enum shelf_sort_key key)
-{
-	const struct shelf_msg *msg = &s->walk.msg;
-
-	if (key == SHELF_SORT_SIZE)
-		return msg->size;
-	if (key == SHELF_SORT_DATE)
-		return search_sent(&s->walk);
-	return (uint64_t)msg->internaldate_s ^ (uint64_t)1 << 63;
-}
-
 static void
 add_row(struct shelf_sort *s)
 {
@@ -141,7 +129,8 @@ add_row(struct shelf_sort *s)
 		enum shelf_sort_key key = s->by[i].key;
 
 		if (is_number(key)) {
-			row[i] = s->by[i].reverse ? ~number_of(s, key) : number_of(s, key);
+			row[i] = s->by[i].reverse ? ~search_sort_number(key, &s->walk) :
+			    search_sort_number(key, &s->walk);
 			continue;
 		}
 		shelf_buf_clear(&s->text);
@@ -178,15 +167,6 @@ ask(struct shelf_sort *s, const struct search_string *e, struct shelf_buf *out)
 }
 
 static int
-compare_spans(struct shelf_span a, struct shelf_span b)
-{
-	size_t len = a.len < b.len ? a.len : b.len;
-	int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
-
-	return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
-}
-
-static int
 compare_texts(struct search_merge *m, const uint64_t *a, const uint64_t *b)
 {
 	struct shelf_sort *s = m->arg;
@@ -197,13 +177,13 @@ compare_texts(struct search_merge *m, const uint64_t *a, const uint64_t *b)
 		return a[0] < b[0] ? -1 : 1;
 	x = search_strings_at(&s->strings, (uint32_t)a[1]);
 	y = search_strings_at(&s->strings, (uint32_t)b[1]);
-	order = compare_spans(shelf_span(x->bytes, x->len), shelf_span(y->bytes, y->len));
+	order = search_compare(shelf_span(x->bytes, x->len), shelf_span(y->bytes, y->len));
 	if (order != 0)
 		return order;
 	if (x->cut && y->cut) {
 		m->credit -= ASKING_COSTS;
 		if (ask(s, x, &s->text) && ask(s, y, &s->other))
-			order = compare_spans(shelf_buf_span(&s->text), shelf_buf_span(&s->other));
+			order = search_compare(shelf_buf_span(&s->text), shelf_buf_span(&s->other));
 	} else {
 		order = (int)x->cut - (int)y->cut;
 	}

@@ -53,6 +53,10 @@ void search_walk_end(struct search_walk *w);
 
 /* Date: in UTC, or INTERNALDATE (RFC 5256 2.2), as a number that grows with it. */
 uint64_t search_sent(const struct search_walk *w);
+/* A key that is a number, as one that grows with it. */
+uint64_t search_sort_number(enum shelf_sort_key key, const struct search_walk *w);
+/* Byte by byte, the shorter one first: < 0, 0, > 0. */
+int search_compare(struct shelf_span a, struct shelf_span b);
 /* The text of a key of this envelope, under i;unicode-casemap; appends. */
 void search_sort_text(enum shelf_sort_key key, const struct mime_envelope *e, struct shelf_buf *out);
 

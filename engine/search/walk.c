@@ -129,6 +129,25 @@ search_sent(const struct search_walk *w)
 	return (uint64_t)(sent ? w->envelope->sent_s : w->msg.internaldate_s) ^ (uint64_t)1 << 63;
 }
 
+uint64_t
+search_sort_number(enum shelf_sort_key key, const struct search_walk *w)
+{
+	if (key == SHELF_SORT_SIZE)
+		return w->msg.size;
+	if (key == SHELF_SORT_DATE)
+		return search_sent(w);
+	return (uint64_t)w->msg.internaldate_s ^ (uint64_t)1 << 63;
+}
+
+int
+search_compare(struct shelf_span a, struct shelf_span b)
+{
+	size_t len = a.len < b.len ? a.len : b.len;
+	int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+
+	return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
 static void
 add_mapped(struct shelf_span text, struct shelf_buf *out)
 {

@@ -48,6 +48,15 @@ uint32_t shelf_sort_count(const struct shelf_sort *sort);
 uint32_t shelf_sort_uid(const struct shelf_sort *sort, uint32_t i);
 void shelf_sort_free(struct shelf_sort **sort);
 
+/*
+ * shelf_sort_place(store, account, mailbox, by, n, order, count, uid, rank_out)
+ *   Where UID belongs in ORDER, COUNT uids sorted by these criteria: its rank from 0, looked for by halves.
+ *   returns  0; SHELF_ENOMESSAGE it is gone; or an error
+ */
+SHELF_CHECK int shelf_sort_place(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_sort_criterion *by, size_t n, const uint32_t *order, uint32_t count, uint32_t uid,
+    uint32_t *rank_out);
+
 /* ---- Threads ---------------------------------------------------------------------------------- */
 
 enum shelf_thread_algorithm { SHELF_THREAD_ORDEREDSUBJECT, SHELF_THREAD_REFERENCES };

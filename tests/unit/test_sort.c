@@ -181,6 +181,45 @@ START_TEST(equals_model)
 }
 END_TEST
 
+/* Each message, taken out, belongs where it was; also when others there can be asked nothing. */
+START_TEST(place)
+{
+	struct shelf_uidset *uids = rig_set(1, MESSAGES), *gone = rig_set(5, 30);
+	const uint32_t elsewhere = rig_create(&rig, rig.joe, "elsewhere");
+	struct shelf_copy_result moved = {.from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct shelf_sort_criterion criteria[2] = {{below(SHELF_SORT_KEYS), below(2) == 0},
+		    {below(SHELF_SORT_KEYS), below(2) == 0}};
+		struct shelf_sort *s = sorted(uids, criteria, 2, 100);
+		uint32_t order[MESSAGES], rank, taken = below(MESSAGES), n = 0;
+
+		for (uint32_t i = 0; i < MESSAGES; i++)
+			if (i != taken)
+				order[n++] = shelf_sort_uid(s, i);
+		ck_assert_int_eq(shelf_sort_place(rig.store, rig.joe, rig.inbox, criteria, 2, order, n,
+		    shelf_sort_uid(s, taken), &rank), 0);
+		ck_assert_uint_eq(rank, taken);
+		shelf_sort_free(&s);
+	}
+	ck_assert_int_eq(shelf_msg_copy(rig.store, rig.joe, rig.inbox, elsewhere, gone, true, &moved), 0);
+	for (unsigned round = 0; round < 20; round++) {
+		struct shelf_sort_criterion subject = {SHELF_SORT_SUBJECT, false};
+		uint32_t order[MESSAGES], rank, n = 0;
+
+		for (uint32_t i = 1; i <= MESSAGES; i++)
+			order[n++] = i; /* in no order: an answer all the same */
+		ck_assert_int_eq(shelf_sort_place(rig.store, rig.joe, rig.inbox, &subject, 1, order, n,
+		    31 + below(MESSAGES - 31), &rank), 0);
+		ck_assert_uint_le(rank, n);
+	}
+	shelf_uidset_free(&moved.from_uids);
+	shelf_uidset_free(&moved.to_uids);
+	shelf_uidset_free(&uids);
+	shelf_uidset_free(&gone);
+}
+END_TEST
+
 /* Expunged and held: still in order; gone for good: left out. */
 START_TEST(expunged)
 {
@@ -220,6 +259,7 @@ suite_sort(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, equals_model);
+	tcase_add_test(tc, place);
 	tcase_add_test(tc, expunged);
 	tcase_add_test(tc, nothing);
 	suite_add_tcase(suite, tc);
