@@ -116,7 +116,8 @@ add_pattern(struct imap_parser *p, struct list *l, struct shelf_span reference,
 		return true; /* RFC 5258 3: ignored */
 	shelf_buf_add_span(&text, reference);
 	shelf_buf_add_span(&text, pattern);
-	l->patterns[l->npatterns++] = imap_pattern_new(p->arena, shelf_buf_span(&text), &states);
+	l->patterns[l->npatterns++] = imap_pattern_new(p->arena, shelf_buf_span(&text), p->utf8,
+	    &states);
 	shelf_buf_free(&text);
 	l->states += states;
 	return l->states <= STATES_MAX || imap_parse_fail(p, "patterns too long");
@@ -198,6 +199,31 @@ imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool 
 	for (i = 0; i < sizeof uses / sizeof *uses; i++)
 		if ((node->special_use & uses[i].bit) != 0)
 			imap_outf(s, " \\%s", uses[i].name);
+}
+
+int
+imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given)
+{
+	struct imap_node node = {.name = name};
+	struct imap_tree tree = {0};
+	int rc = imap_tree_read(c->s, &c->arena, &tree);
+
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < tree.count; i++)
+		if (shelf_span_eq(tree.nodes[i].name, name))
+			node = tree.nodes[i];
+	imap_out_str(c->s, "* LIST (");
+	imap_list_attributes(c->s, &node, true);
+	imap_out_str(c->s, ") \"/\" ");
+	imap_out_mailbox(c->s, name);
+	if (!shelf_span_eq(name, given)) {
+		imap_out_str(c->s, " (\"OLDNAME\" (");
+		imap_out_mailbox(c->s, given);
+		imap_out_str(c->s, "))");
+	}
+	imap_out_str(c->s, "\r\n");
+	return 0;
 }
 
 static void

@@ -61,6 +61,19 @@ tell_own(struct imap_session *s, const struct change *w)
 		    w->op != OP_DELETE && w->op != OP_UNSUBSCRIBE);
 }
 
+/* RFC 9051 6.3.4, 6.3.6: what became of a name that the client wrote in another form. */
+static void
+tell_normalized(struct imap_cmd *c, const struct change *w)
+{
+	struct shelf_span name = w->op == OP_RENAME ? w->to : w->name;
+	struct shelf_span old = w->op == OP_RENAME ? w->name : c->p.given;
+
+	/* The mailbox is made, that the line cannot be printed is no reason for a NO. */
+	if (c->s->rev2 && (w->op == OP_CREATE || w->op == OP_RENAME) &&
+	    !shelf_span_eq(name, c->p.given) && imap_list_one(c, name, old) != 0)
+		return;
+}
+
 static enum imap_step
 worked(struct imap_cmd *c)
 {
@@ -70,6 +83,7 @@ worked(struct imap_cmd *c)
 	if (w->rc != 0)
 		return imap_err(c, w->rc);
 	tell_own(c->s, w);
+	tell_normalized(c, w);
 	if (w->op == OP_CREATE) {
 		imap_mailbox_id(w->account, w->id, id);
 		snprintf(code, sizeof code, "MAILBOXID (%s)", id);

@@ -3,7 +3,8 @@
  *
  *   parse -> search in slices -> print in slices -> reply
  *
- * Without RETURN the answer is SEARCH with all numbers, with it one ESEARCH (imap_esearch.c).
+ * Without RETURN the answer is SEARCH with all numbers, with it and in IMAP4rev2 one ESEARCH
+ * (imap_esearch.c).
  * Nothing is printed before the search has ended: a search that fails answers NO and no numbers, one that
  * had to pass over damaged messages NO behind the numbers of the others.
  * Sources   RFC 9051 6.4.4, 6.4.9; RFC 3501 7.2.5; RFC 4731; RFC 5182 2.1;
@@ -110,6 +111,8 @@ imap_cmd_search(struct imap_cmd *c)
 	sc->keys = shelf_span(c->p.at, (size_t)(c->p.end - c->p.at));
 	if (!imap_program_parse(c, &sc->program))
 		return IMAP_DONE;
+	if (sc->esearch.what == 0 && c->s->rev2) /* RFC 9051 6.4.4: no SEARCH response any more */
+		sc->esearch.what = IMAP_RETURN_ALL;
 	c->run = run;
 	return run(c);
 }

@@ -18,6 +18,7 @@
 #include "imap_command.h"
 #include "imap_condstore.h"
 #include "imap_context.h"
+#include "imap_list.h"
 #include "imap_notify.h"
 #include "imap_objectid.h"
 #include "imap_sync.h"
@@ -26,6 +27,7 @@ enum { CLAIM_TRIES = 3 };
 
 struct select {
 	bool examine, condstore;
+	struct shelf_span name;
 	uint32_t account, mailbox;
 	struct imap_claim claim;
 	unsigned tries;
@@ -150,19 +152,20 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 	imap_sync_start(s, shelf_rd_modseq(rd));
 	imap_notify_selected(s);
 	if (!sel->examine)
-		imap_claim_take(s, &sel->claim);
+		imap_claim_take(s, &sel->claim); /* IMAP4rev2: none was made */
 	else if (row->recent_from < row->uidnext)
 		shelf_uidset_add_range(s->recent, row->recent_from, row->uidnext - 1);
 	imap_sync_flags(s, kw);
 	imap_untagged(s, "%u EXISTS", shelf_view_count(s->view));
-	imap_untagged(s, "%u RECENT", imap_sync_recent(s));
+	if (!s->rev2)
+		imap_untagged(s, "%u RECENT", imap_sync_recent(s));
 	imap_untagged(s, "OK [UIDVALIDITY %u] UIDs valid", row->uidvalidity);
 	imap_untagged(s, "OK [UIDNEXT %u] Predicted next UID", row->uidnext);
 	imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Highest mod-sequence",
 	    shelf_view_modseq(s->view));
 	imap_mailbox_id(s->owner, row->id, id);
 	imap_untagged(s, "OK [MAILBOXID (%s)] Mailbox id", id);
-	if (unseen_seq != 0 && !s->uidonly)
+	if (unseen_seq != 0 && !s->uidonly && !s->rev2)
 		imap_untagged(s, "OK [UNSEEN %u] First unseen", unseen_seq);
 out:
 	free(kw);
@@ -182,7 +185,7 @@ open_mailbox(struct imap_cmd *c)
 	if (rc == 0)
 		rc = shelf_mailbox_get(rd, sel->mailbox, &row);
 	/* Messages that came between the claim and this snapshot want to be claimed, too. */
-	again = rc == 0 && !sel->examine && sel->claim.rc == 0 && row.recent_from < row.uidnext &&
+	again = rc == 0 && !sel->examine && !s->rev2 && sel->claim.rc == 0 && row.recent_from < row.uidnext &&
 	    sel->tries++ < CLAIM_TRIES;
 	if (rc == 0 && !again)
 		rc = open_view(c, rd, &row);
@@ -191,8 +194,10 @@ open_mailbox(struct imap_cmd *c)
 		imap_claim_take(s, &sel->claim);
 		return imap_work(c, imap_claim_run, &sel->claim);
 	}
+	if (rc == 0 && s->rev2) /* RFC 9051 6.3.2 */
+		rc = imap_list_one(c, sel->name, c->p.given);
 	if (rc != 0)
-		return imap_err(c, rc);
+		return failed(c, rc);
 	return selected(c);
 }
 
@@ -300,9 +305,11 @@ start(struct imap_cmd *c, bool examine)
 		return imap_err(c, rc);
 	c->run = open_mailbox;
 	sel->examine = examine;
+	sel->name = name;
 	sel->account = at.place.account;
 	sel->mailbox = at.row.id;
-	if (examine)
+	/* \Recent is nothing to IMAP4rev2: it stays for others. */
+	if (examine || s->rev2)
 		return open_mailbox(c);
 	sel->claim = (struct imap_claim){.store = s->store, .account = sel->account,
 	    .mailbox = sel->mailbox};

@@ -72,6 +72,9 @@ struct imap_session {
 	bool inbox;                /* it was selected under this name */
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */
 	struct shelf_uidset *saved; /* uids of the saved search result, "$"; NULL: empty */
+	bool rev2;                 /* IMAP4rev2 is enabled */
+	bool utf8_accept;          /* UTF8=ACCEPT is */
+	bool utf8;                 /* either: UTF-8 in quoted strings and names of mailboxes */
 	bool condstore, qresync;   /* enabled, for good (imap_condstore.h) */
 	bool uidonly;              /* enabled: no message number is said or taken any more (RFC 9586) */
 	bool modseq_shown;         /* MODSEQ has been printed since the last sync */
@@ -126,6 +129,8 @@ struct imap_parser {
 	const uint8_t *at, *end;   /* contiguous; a literal is followed by its octets */
 	struct shelf_arena *arena; /* for strings that need undoing */
 	unsigned depth;
+	bool utf8;                 /* names of mailboxes are UTF-8, not modified UTF-7 */
+	struct shelf_span given;   /* the mailbox name parsed last, in UTF-8 as the client wrote it */
 	const char *error;         /* static text of the first error, NULL: none */
 	bool cannot;               /* the error is a mailbox name: NO [CANNOT], not BAD */
 };
@@ -223,7 +228,8 @@ bool imap_parse_number64(struct imap_parser *p, uint64_t *out);         /* up to
 /* "1-Feb-2024" to days since 1970. */
 bool imap_parse_date(struct imap_parser *p, int64_t *days_out);
 bool imap_parse_date_time(struct imap_parser *p, int64_t *s_out, int16_t *zone_min_out);
-/* An astring, modified UTF-7 undone, checked, canonical ("inbox" is INBOX). UTF-8, in arena. */
+/* An astring, modified UTF-7 undone (with p->utf8 it is UTF-8), checked, canonical ("inbox" is INBOX).
+ * UTF-8, in arena. */
 bool imap_parse_mailbox(struct imap_parser *p, struct shelf_span *out);
 /* The same, one "/" at the end tolerated (CREATE, RFC 9051 6.3.4). */
 bool imap_parse_mailbox_new(struct imap_parser *p, struct shelf_span *out);
@@ -286,7 +292,8 @@ void imap_out_nstring(struct imap_session *s, struct shelf_span v); /* data NULL
 void imap_out_astring(struct imap_session *s, struct shelf_span v); /* atom when possible */
 /* "{len}" CRLF; the caller then writes exactly LEN octets. */
 void imap_out_literal(struct imap_session *s, uint64_t len);
-void imap_out_mailbox(struct imap_session *s, struct shelf_span utf8); /* modified UTF-7, astring */
+/* An astring in modified UTF-7, or UTF-8 when the client has enabled that. */
+void imap_out_mailbox(struct imap_session *s, struct shelf_span utf8);
 void imap_out_date_time(struct imap_session *s, int64_t utc_s, int16_t zone_min); /* with quotes */
 /* "(\Seen \Recent $Junk)"; \Recent from the session. */
 void imap_out_flags(struct imap_session *s, const struct shelf_msg *m,
@@ -330,6 +337,8 @@ void imap_sync_shown(struct imap_session *s, const struct shelf_uidset *uids, ui
 
 bool imap_mutf7_decode(struct shelf_span in, struct shelf_buf *utf8_out);
 void imap_mutf7_encode(struct shelf_span utf8, struct shelf_buf *out);
+/* A name as a client writes it: with UTF8, and when it has bytes of 8 bits, UTF-8 (RFC 6855 3); else as above. */
+bool imap_name_decode(struct shelf_span in, bool utf8, struct shelf_buf *utf8_out);
 
 /* ---- Commands: imap_cmd_<function> for every row of imap_commands.def ------------------------ */
 

@@ -1,15 +1,19 @@
 /*
  * imap_append.c - messages stream into drafts, all become visible in one transaction
  *
- *   arguments --refused--> discard the rest --> NO, BAD
- *       |  ^
- *       v  | " (flags) ... {n}": one more message (MULTIAPPEND)
- *   octets --> end of line --> store (worker) --> the command's end
+ *   message --refused--> discard the rest --> NO, BAD
+ *    | |  ^
+ *    | |  | " (flags) ... {n}": one more message (MULTIAPPEND)
+ *    | +--+-----------------------> end of line --> store (worker) --> the command's end
+ *    |    ^
+ *    v    | what may follow
+ *   octets of a literal <--> parts, "CATENATE (" --> copy (worker), for each URL
  *
  * What must stay true: an octet of a message is never held here (net's buffer to the draft) and
  * never taken for a command, whatever is wrong; nothing is visible before the OK; what can be
  * refused before the octets come (size, quota, mailbox) is refused then.
- * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 7888; RFC 3516 4.4; RFC 8508 3.4.
+ * Sources   RFC 9051 6.3.12; RFC 3502; RFC 7889 (APPENDLIMIT); RFC 7888; RFC 3516 4.4; RFC 8508 3.4;
+ *           RFC 4469; RFC 6855 4.
  */
 #include "conf.h"
 #include "imap_address.h"
@@ -36,6 +40,7 @@ imap_append_new(struct imap_cmd *c, imap_run_fn *end)
 
 	w->store = c->s->store;
 	w->end = end;
+	w->max = c->s->server->conf->message_max_bytes;
 	c->data = w;
 	c->cleanup = cleanup;
 	return w;
@@ -99,16 +104,36 @@ stored(struct imap_cmd *c)
 	return w->end(c);
 }
 
-/* ---- One message ----------------------------------------------------------------------------- */
+/* ---- Octets ---------------------------------------------------------------------------------- */
 
 static enum imap_step next_line(struct imap_cmd *c);
+static enum imap_step parts(struct imap_cmd *c);
+
+static enum imap_step
+parse_refused(struct imap_cmd *c)
+{
+	imap_parse_failed(c);
+	return imap_append_refuse(c);
+}
+
+static enum imap_step
+refused(struct imap_cmd *c, int rc)
+{
+	imap_err(c, rc);
+	return imap_append_refuse(c);
+}
+
+static struct shelf_draft *
+draft_at_hand(struct imap_append *w)
+{
+	return w->items[w->n - 1].draft;
+}
 
 static enum imap_step
 octets(struct imap_cmd *c)
 {
 	struct imap_session *s = c->s;
 	struct imap_append *w = c->data;
-	struct shelf_draft *draft = w->items[w->n - 1].draft;
 	struct shelf_span got = imap_input_octets(s->input, s->conn);
 	int rc = 0;
 
@@ -118,21 +143,87 @@ octets(struct imap_cmd *c)
 		imap_bad(c, "NUL in the message: only a literal8, ~{n}, may hold that");
 		return imap_append_refuse(c);
 	}
-	rc = shelf_draft_write(draft, got.data, got.len);
-	if (rc == 0) {
-		imap_input_took(s->input, s->conn, got.len);
-		if (s->input->left > 0)
-			return IMAP_WANT_INPUT;
-		rc = shelf_draft_finish(draft);
-	}
-	if (rc != 0) {
-		imap_err(c, rc);
-		return imap_append_refuse(c);
-	}
+	rc = shelf_draft_write(draft_at_hand(w), got.data, got.len);
+	if (rc != 0)
+		return refused(c, rc);
+	imap_input_took(s->input, s->conn, got.len);
+	if (s->input->left > 0)
+		return IMAP_WANT_INPUT;
 	imap_input_restart(s->input, imap_line_max(s));
 	c->run = next_line;
 	return next_line(c);
 }
+
+static int
+probe(const struct imap_append *w, uint64_t len)
+{
+	return w->replaced != 0 ?
+	    shelf_replace_probe(w->store, w->account, w->replaced_in, w->replaced, len) :
+	    shelf_deliver_probe(w->store, w->account, len);
+}
+
+/* LEN more octets for the message. Sets the reply and returns false when they cannot be taken. */
+static bool
+admit(struct imap_cmd *c, uint64_t len)
+{
+	struct imap_append *w = c->data;
+	int rc = 0;
+
+	if (len > w->max - w->message_bytes)
+		imap_no(c, "TOOBIG", "The message is larger than APPENDLIMIT");
+	else if ((rc = probe(w, w->bytes + len)) != 0)
+		imap_err(c, rc);
+	return !c->replied;
+}
+
+/* The parser is at "{": is it the literal that is announced at the end of the text? */
+static bool
+at_announced(const struct imap_cmd *c)
+{
+	const struct imap_parser *p = &c->p;
+	const uint8_t *close = imap_at(p, '{') && c->s->input->announced ?
+	    memchr(p->at, '}', (size_t)(p->end - p->at)) : NULL;
+
+	return close != NULL && (close == p->end - 2 || close == p->end - 3);
+}
+
+static void
+go_ahead(struct imap_session *s)
+{
+	if (s->input->literal_sync) {
+		imap_out_str(s, "+ OK\r\n");
+		imap_out_flush(s);
+	}
+}
+
+/* "{n}", or "~{n}" (RFC 3516 4.4) */
+static enum imap_step
+literal(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	struct imap_input *in = c->s->input;
+
+	w->literal8 = imap_try(&c->p, '~');
+	if ((w->in_utf8 && !w->literal8) || !at_announced(c)) {
+		imap_parse_fail(&c->p, w->in_utf8 ? "a literal8 is expected" :
+		    "a literal with the message is expected");
+		return parse_refused(c);
+	}
+	if (in->literal_len == 0 && !w->in_parts) { /* RFC 3502 6.3.11: cancels the command */
+		imap_no(c, NULL, "An empty message cannot be appended");
+		return imap_append_refuse(c);
+	}
+	if (!admit(c, in->literal_len))
+		return imap_append_refuse(c);
+	w->bytes += in->literal_len;
+	w->message_bytes += in->literal_len;
+	go_ahead(c->s);
+	imap_input_stream(in);
+	c->run = octets;
+	return octets(c);
+}
+
+/* ---- One message ----------------------------------------------------------------------------- */
 
 /* Flags' spans point into the text, which goes when the octets come. */
 static void
@@ -144,11 +235,10 @@ keep_flags(struct imap_cmd *c, struct imap_flags *flags)
 		flags->keywords[i] = shelf_arena_dup(&c->arena, flags->keywords[i]);
 }
 
-/* "[(flags) ][date-time ]{n}", or "~{n}" (RFC 3516 4.4) */
+/* "[(flags) ][date-time ]" */
 static bool
-parse_message(struct imap_cmd *c, struct shelf_append *item)
+parse_arguments(struct imap_cmd *c, struct shelf_append *item)
 {
-	struct imap_append *w = c->data;
 	struct imap_parser *p = &c->p;
 	struct imap_flags flags = {0};
 
@@ -158,13 +248,6 @@ parse_message(struct imap_cmd *c, struct shelf_append *item)
 	if (imap_at(p, '"') && (!imap_parse_date_time(p, &item->internaldate_s, &item->zone_min) ||
 	    !imap_parse_sp(p)))
 		return false;
-	w->literal8 = imap_try(p, '~');
-	if (!imap_at(p, '{') || !c->s->input->announced)
-		return imap_parse_fail(p, "a literal with the message is expected");
-	/* A literal that is announced stands at the end of the line; is it this one? */
-	if (memchr(p->at, '}', (size_t)(p->end - p->at)) != p->end - 2 &&
-	    memchr(p->at, '}', (size_t)(p->end - p->at)) != p->end - 3)
-		return imap_parse_fail(p, "bad literal");
 	keep_flags(c, &flags);
 	item->flags = flags.flags;
 	item->keywords = flags.keywords;
@@ -172,95 +255,238 @@ parse_message(struct imap_cmd *c, struct shelf_append *item)
 	return true;
 }
 
-static int
-probe(const struct imap_append *w, uint64_t len)
-{
-	return w->replaced != 0 ?
-	    shelf_replace_probe(w->store, w->account, w->replaced_in, w->replaced, len) :
-	    shelf_deliver_probe(w->store, w->account, len);
-}
-
-/* Sets the reply and returns false when the message cannot be taken. */
+/* Sets the reply and returns false when no more messages can be taken. */
 static bool
-admit(struct imap_cmd *c, uint64_t len)
+admit_message(struct imap_cmd *c)
 {
 	struct imap_append *w = c->data;
-	int rc = 0;
 
-	if (len == 0) /* RFC 3502 6.3.11: cancels the command */
-		imap_no(c, NULL, "An empty message cannot be appended");
-	else if (len > c->s->server->conf->message_max_bytes)
-		imap_no(c, "TOOBIG", "The message is larger than APPENDLIMIT");
-	else if (w->n > 0 && w->replaced != 0) /* RFC 8508 4.7 */
+	if (w->n > 0 && w->replaced != 0) /* RFC 8508 4.7 */
 		imap_bad(c, "A message is replaced by one");
 	else if (w->n == IMAP_APPEND_MAX)
 		imap_no(c, "LIMIT", "At most %d messages can be appended at once", IMAP_APPEND_MAX);
-	else if (!imap_limit_refuses(c, (uint32_t)w->n + 1) && (rc = probe(w, w->bytes + len)) != 0)
-		imap_err(c, rc);
+	else
+		imap_limit_refuses(c, (uint32_t)w->n + 1);
 	return !c->replied;
+}
+
+/* "UTF8 (" */
+static bool
+try_open(struct imap_parser *p, const char *word, bool *open)
+{
+	*open = imap_try_word(p, word);
+	return !*open || (imap_parse_sp(p) && imap_parse_open(p));
 }
 
 enum imap_step
 imap_append_receive(struct imap_cmd *c)
 {
-	struct imap_session *s = c->s;
 	struct imap_append *w = c->data;
-	struct imap_input *in = s->input;
 	struct shelf_append item = {0};
 	int rc = 0;
 
-	if (!parse_message(c, &item)) {
-		imap_parse_failed(c);
+	if (!parse_arguments(c, &item))
+		return parse_refused(c);
+	if (!admit_message(c))
 		return imap_append_refuse(c);
-	}
-	if (!admit(c, in->literal_len))
-		return imap_append_refuse(c);
-	rc = shelf_draft_new(s->store, &item.draft);
-	if (rc != 0) {
-		imap_err(c, rc);
-		return imap_append_refuse(c);
-	}
+	rc = shelf_draft_new(w->store, &item.draft);
+	if (rc != 0)
+		return refused(c, rc);
 	w->items[w->n++] = item;
-	w->bytes += in->literal_len;
-	if (in->literal_sync) {
-		imap_out_str(s, "+ OK\r\n");
-		imap_out_flush(s);
-	}
-	imap_input_stream(in);
-	c->run = octets;
-	return octets(c);
+	w->message_bytes = 0;
+	if (!try_open(&c->p, "UTF8", &w->in_utf8) || !try_open(&c->p, "CATENATE", &w->in_parts))
+		return parse_refused(c);
+	if (!w->in_parts)
+		return literal(c);
+	w->first_part = true;
+	return parts(c);
 }
 
-/* ---- Between messages ------------------------------------------------------------------------ */
+/* All of a message is there. */
+static enum imap_step
+message_ends(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	int rc = shelf_draft_finish(draft_at_hand(w));
+
+	if (rc != 0)
+		return refused(c, rc);
+	if (imap_at_end(&c->p)) {
+		c->run = stored;
+		return imap_work(c, store, w);
+	}
+	if (!imap_parse_sp(&c->p))
+		return parse_refused(c);
+	return imap_append_receive(c);
+}
+
+/* ---- CATENATE -------------------------------------------------------------------------------- */
+
+static enum imap_step
+bad_url(struct imap_cmd *c)
+{
+	const struct imap_append *w = c->data;
+	struct shelf_buf code = {0};
+
+	shelf_buf_add_str(&code, "BADURL ");
+	for (size_t i = 0; i < w->url.len; i++) {
+		uint8_t byte = w->url.text[i];
+
+		/* What cannot stand in a response code is written as a URL would. */
+		if (byte <= ' ' || byte >= 0x7f || byte == ']' || byte == '\\' || byte == '"')
+			shelf_buf_printf(&code, "%%%02X", byte);
+		else
+			shelf_buf_add_byte(&code, byte);
+	}
+	imap_no(c, shelf_arena_str(&c->arena, shelf_buf_span(&code)), "There is no such message or part");
+	shelf_buf_free(&code);
+	return imap_append_refuse(c);
+}
+
+static enum imap_step
+copied(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+
+	if (w->url.bad)
+		return bad_url(c);
+	if (w->rc == SHELF_ETOOBIG) {
+		imap_no(c, "TOOBIG", "The message is larger than APPENDLIMIT");
+		return imap_append_refuse(c);
+	}
+	if (w->rc != 0)
+		return refused(c, w->rc);
+	return admit(c, 0) ? parts(c) : imap_append_refuse(c);
+}
+
+/* The parser is at the URL, complete. */
+static enum imap_step
+url(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	struct shelf_span text = {0};
+
+	if (!imap_parse_astring(&c->p, &text))
+		return parse_refused(c);
+	if (text.len == 0 || text.len > IMAP_CAT_URL_MAX_BYTES) {
+		imap_parse_fail(&c->p, "the URL is empty or too long");
+		return parse_refused(c);
+	}
+	w->url = (struct imap_cat_url){.len = text.len};
+	memcpy(w->url.text, text.data, text.len);
+	if (!imap_cat_parse(c->s, &w->url))
+		return bad_url(c);
+	c->run = copied;
+	return imap_work(c, imap_cat_copy, w);
+}
+
+/* True: the text goes on. False: *STEP says what becomes of the command. */
+static bool
+more_text(struct imap_cmd *c, enum imap_step *step)
+{
+	struct imap_input *in = c->s->input;
+	enum imap_got got = imap_input_next(in, c->s->conn);
+
+	*step = IMAP_WANT_INPUT;
+	if (got == IMAP_GOT_NOTHING)
+		return false;
+	if (got == IMAP_GOT_UNKNOWABLE) {
+		imap_bye(c->s, "bad literal", "The size of that literal cannot be read");
+		*step = imap_bad(c, "bad literal");
+		return false;
+	}
+	if (got == IMAP_GOT_TOO_LONG || in->nul) {
+		*step = imap_bad(c, "%s", in->nul ? "NUL in command" : "the line is too long");
+		c->discard = got == IMAP_GOT_TOO_LONG || (in->announced && !in->literal_sync);
+		return false;
+	}
+	return true;
+}
+
+/* The text, to which a URL's octets have been added: the parser goes on where it was. */
+static enum imap_step
+url_gathered(struct imap_cmd *c)
+{
+	const struct imap_input *in = c->s->input;
+	enum imap_step step;
+
+	if (!more_text(c, &step))
+		return step;
+	c->p.at = in->text.data + in->literal_at;
+	c->p.end = in->text.data + in->text.len;
+	c->run = url;
+	return url(c);
+}
+
+static enum imap_step
+url_literal(struct imap_cmd *c)
+{
+	struct imap_input *in = c->s->input;
+
+	if (in->literal_len > IMAP_CAT_URL_MAX_BYTES ||
+	    in->literal_len > c->s->server->conf->literal_max_bytes - in->literals_bytes) {
+		imap_no(c, "TOOBIG", "The URL is too long");
+		return imap_append_refuse(c);
+	}
+	in->literal_at = (size_t)(c->p.at - in->text.data);
+	go_ahead(c->s);
+	imap_input_gather(in);
+	c->run = url_gathered;
+	return url_gathered(c);
+}
+
+/* "TEXT {n}", "UTF8 (~{n})", "URL string", and what is between them. */
+static enum imap_step
+parts(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	struct imap_parser *p = &c->p;
+
+	if (!w->first_part && imap_at(p, ')')) {
+		w->in_parts = false;
+		imap_parse_close(p);
+		if (w->message_bytes > 0)
+			return message_ends(c);
+		imap_no(c, NULL, "An empty message cannot be appended");
+		return imap_append_refuse(c);
+	}
+	if (!w->first_part && !imap_parse_sp(p))
+		return parse_refused(c);
+	w->first_part = false;
+	if (w->parts++ == IMAP_CAT_PARTS_MAX) {
+		imap_no(c, "LIMIT", "At most %d parts can be put together", IMAP_CAT_PARTS_MAX);
+		return imap_append_refuse(c);
+	}
+	if (imap_try_word(p, "TEXT"))
+		return imap_parse_sp(p) ? literal(c) : parse_refused(c);
+	if (imap_try_word(p, "URL")) {
+		if (!imap_parse_sp(p))
+			return parse_refused(c);
+		return at_announced(c) ? url_literal(c) : url(c);
+	}
+	if (!try_open(p, "UTF8", &w->in_utf8))
+		return parse_refused(c);
+	if (w->in_utf8)
+		return literal(c);
+	imap_parse_fail(p, "TEXT or URL is expected");
+	return parse_refused(c);
+}
+
+/* ---- Behind a literal ------------------------------------------------------------------------ */
 
 static enum imap_step
 next_line(struct imap_cmd *c)
 {
-	struct imap_session *s = c->s;
 	struct imap_append *w = c->data;
-	struct imap_input *in = s->input;
-	enum imap_got got = imap_input_next(in, s->conn);
+	const struct imap_input *in = c->s->input;
+	enum imap_step step;
 
-	if (got == IMAP_GOT_NOTHING)
-		return IMAP_WANT_INPUT;
-	if (got == IMAP_GOT_UNKNOWABLE) {
-		imap_bye(s, "bad literal", "The size of that literal cannot be read");
-		return imap_bad(c, "bad literal");
-	}
-	if (got == IMAP_GOT_TOO_LONG || in->nul) {
-		imap_bad(c, "%s", in->nul ? "NUL in command" : "the line is too long");
-		c->discard = got == IMAP_GOT_TOO_LONG || (in->announced && !in->literal_sync);
-		return IMAP_DONE;
-	}
-	if (got == IMAP_GOT_LINE && in->text.len == 0) {
-		c->run = stored;
-		return imap_work(c, store, w);
-	}
+	if (!more_text(c, &step))
+		return step;
 	c->p.at = in->text.data;
 	c->p.end = in->text.data + in->text.len;
-	if (!imap_parse_sp(&c->p)) {
-		imap_parse_failed(c);
-		return imap_append_refuse(c);
-	}
-	return imap_append_receive(c);
+	if (w->in_utf8 && !imap_parse_close(&c->p))
+		return parse_refused(c);
+	w->in_utf8 = false;
+	return w->in_parts ? parts(c) : message_ends(c);
 }

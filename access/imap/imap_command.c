@@ -131,7 +131,7 @@ begin(struct imap_session *s)
 	*c = (struct imap_cmd){.s = s, .arena = arena, .name = "command"};
 	s->cmd = c;
 	c->p = (struct imap_parser){.at = s->input->text.data,
-	    .end = s->input->text.data + s->input->text.len, .arena = &c->arena};
+	    .end = s->input->text.data + s->input->text.len, .arena = &c->arena, .utf8 = s->utf8};
 	if (!parse_tag(&c->p, &tag)) {
 		imap_bad(c, "a tag is missing");
 		return;

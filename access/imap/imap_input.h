@@ -31,6 +31,7 @@ struct imap_input {
 	uint64_t literal_len;    /* of the last announcement */
 	bool literal_sync;       /* the client waits for "+" */
 	bool announced;          /* GOT_LITERAL, and nothing decided yet */
+	size_t literal_at;       /* for who goes on parsing there when it has been gathered */
 	uint64_t literals_bytes; /* gathered since the restart */
 	uint64_t left;           /* octets still to come in GATHER and STREAM */
 	enum imap_input_mode mode;

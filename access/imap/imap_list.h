@@ -14,9 +14,9 @@ unsigned imap_use_of(struct shelf_span name);
 enum { IMAP_PATTERN_MAX = 2 * SHELF_MAILBOX_NAME_MAX + 1 }; /* nothing longer can match a name */
 
 struct imap_pattern;
-/* TEXT as the client sent it (modified UTF-7 with % and *). One that cannot match any name is fine.
+/* TEXT as the client sent it (UTF-8 or modified UTF-7, with % and *). One that cannot match any name is fine.
  * In ARENA. STATES_OUT: a measure of what matching costs. */
-struct imap_pattern *imap_pattern_new(struct shelf_arena *arena, struct shelf_span text,
+struct imap_pattern *imap_pattern_new(struct shelf_arena *arena, struct shelf_span text, bool is_utf8,
     size_t *states_out);
 /* Work is bounded by len(name) * len(pattern) / 64, whatever the wildcards. */
 bool imap_pattern_match(const struct imap_pattern *pattern, struct shelf_span name);
@@ -46,6 +46,12 @@ SHELF_CHECK int imap_tree_read(struct imap_session *s, struct shelf_arena *arena
     struct imap_tree *out);
 /* cmd_list.c: "\HasChildren \Sent": what stands in the parentheses of a LIST response. */
 void imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool tell_subscribed);
+/*
+ * imap_list_one(c, name, given)
+ *   The LIST response of one name as it is now, with OLDNAME when the client GIVEs it another form
+ *   (RFC 9051 6.3.9.7). All names of the account are read.
+ */
+SHELF_CHECK int imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given);
 /* Tells parents of what is below them: fills below and below_unmatched. */
 void imap_tree_raise(struct imap_tree *tree);
 

@@ -156,3 +156,16 @@ imap_mutf7_encode(struct shelf_span utf8, struct shelf_buf *out)
 	}
 	shift_close(&shift, out);
 }
+
+bool
+imap_name_decode(struct shelf_span in, bool utf8, struct shelf_buf *utf8_out)
+{
+	for (size_t i = 0; i < in.len && !utf8; i++)
+		utf8 = in.data[i] >= 0x80;
+	if (!utf8)
+		return imap_mutf7_decode(in, utf8_out);
+	if (!shelf_utf8_valid(in))
+		return false;
+	shelf_buf_add_span(utf8_out, in);
+	return true;
+}

@@ -72,18 +72,21 @@ imap_untagged(struct imap_session *s, const char *fmt, ...)
 	shelf_buf_add(&s->out, "\r\n", 2);
 }
 
-/* Can stand between quotes for a client that knows no UTF-8: 7 bits, no line ends, not too long. */
+/* Can stand between quotes: no line ends, not too long, 7 bits unless the client knows UTF-8. */
 static bool
-is_quotable(struct shelf_span v)
+is_quotable(const struct imap_session *s, struct shelf_span v)
 {
+	bool ascii = true;
 	size_t i = 0;
 
 	if (v.len > IMAP_QUOTED_MAX_BYTES)
 		return false;
-	for (i = 0; i < v.len; i++)
-		if (v.data[i] == 0 || v.data[i] == '\r' || v.data[i] == '\n' || v.data[i] > 0x7f)
+	for (i = 0; i < v.len; i++) {
+		if (v.data[i] == 0 || v.data[i] == '\r' || v.data[i] == '\n')
 			return false;
-	return true;
+		ascii = ascii && v.data[i] < 0x80;
+	}
+	return ascii || (s->utf8 && shelf_utf8_valid(v));
 }
 
 void
@@ -97,7 +100,7 @@ imap_out_string(struct imap_session *s, struct shelf_span v)
 {
 	size_t i = 0;
 
-	if (!is_quotable(v)) {
+	if (!is_quotable(s, v)) {
 		imap_out_literal(s, v.len);
 		shelf_buf_add_span(&s->out, v);
 		return;
@@ -140,7 +143,10 @@ imap_out_mailbox(struct imap_session *s, struct shelf_span utf8)
 {
 	struct shelf_buf name = {0};
 
-	imap_mutf7_encode(utf8, &name);
+	if (s->utf8)
+		shelf_buf_add_span(&name, utf8);
+	else
+		imap_mutf7_encode(utf8, &name);
 	imap_out_astring(s, shelf_buf_span(&name));
 	shelf_buf_free(&name);
 }
@@ -181,7 +187,7 @@ imap_out_flags(struct imap_session *s, const struct shelf_msg *m, const struct s
 			blank = " ";
 		}
 	}
-	if (s->recent != NULL && shelf_uidset_has(s->recent, m->uid)) {
+	if (!s->rev2 && s->recent != NULL && shelf_uidset_has(s->recent, m->uid)) {
 		shelf_buf_printf(&s->out, "%s\\Recent", blank);
 		blank = " ";
 	}

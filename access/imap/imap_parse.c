@@ -175,6 +175,8 @@ parse_quoted(struct imap_parser *p, struct shelf_span *out)
 		return imap_parse_fail(p, "quoted string without an end");
 	p->at = at + 1;
 	*out = shelf_span(start, (size_t)(at - start));
+	if (p->utf8 && !shelf_utf8_valid(*out)) /* RFC 6855 3 */
+		return imap_parse_fail(p, "the quoted string is not UTF-8");
 	if (escapes == 0)
 		return true;
 	to = shelf_arena_alloc(p->arena, out->len);
@@ -467,22 +469,29 @@ imap_parse_store_flags(struct imap_parser *p, struct imap_flags *out)
 }
 
 static bool
-mailbox_name(struct imap_parser *p, struct shelf_span encoded, struct shelf_span *out)
+mailbox_name(struct imap_parser *p, struct shelf_span encoded, bool is_new, struct shelf_span *out)
 {
-	struct shelf_buf utf8 = {0}, name = {0};
+	struct shelf_buf utf8 = {0}, composed = {0}, name = {0};
 	bool ok = false;
 
-	if (!imap_mutf7_decode(encoded, &utf8)) {
+	if (!imap_name_decode(encoded, p->utf8, &utf8)) {
 		p->cannot = true;
-		imap_parse_fail(p, "not a valid mailbox name (RFC 3501 5.1.3)");
-	} else if (shelf_mailbox_canonical(shelf_buf_span(&utf8), &name) != 0) {
+		imap_parse_fail(p, p->utf8 ? "the mailbox name is not UTF-8" :
+		    "not a valid mailbox name (RFC 3501 5.1.3)");
+	} else if (is_new && p->utf8 && shelf_mailbox_compose(shelf_buf_span(&utf8), &composed) != 0) {
+		p->cannot = true;
+		imap_parse_fail(p, "not a valid mailbox name (RFC 5198 2)");
+	} else if (shelf_mailbox_canonical(
+	    shelf_buf_span(composed.len > 0 ? &composed : &utf8), &name) != 0) {
 		p->cannot = true;
 		imap_parse_fail(p, "not a valid mailbox name");
 	} else {
 		*out = shelf_arena_dup(p->arena, shelf_buf_span(&name));
+		p->given = shelf_arena_dup(p->arena, shelf_buf_span(&utf8));
 		ok = true;
 	}
 	shelf_buf_free(&utf8);
+	shelf_buf_free(&composed);
 	shelf_buf_free(&name);
 	return ok;
 }
@@ -492,7 +501,7 @@ imap_parse_mailbox(struct imap_parser *p, struct shelf_span *out)
 {
 	struct shelf_span encoded = {0};
 
-	return imap_parse_astring(p, &encoded) && mailbox_name(p, encoded, out);
+	return imap_parse_astring(p, &encoded) && mailbox_name(p, encoded, false, out);
 }
 
 bool
@@ -504,5 +513,5 @@ imap_parse_mailbox_new(struct imap_parser *p, struct shelf_span *out)
 		return false;
 	if (encoded.len > 1 && encoded.data[encoded.len - 1] == '/')
 		encoded.len--;
-	return mailbox_name(p, encoded, out);
+	return mailbox_name(p, encoded, true, out);
 }

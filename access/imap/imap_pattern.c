@@ -54,14 +54,14 @@ canonical_inbox(struct shelf_buf *text)
 }
 
 struct imap_pattern *
-imap_pattern_new(struct shelf_arena *arena, struct shelf_span text, size_t *states_out)
+imap_pattern_new(struct shelf_arena *arena, struct shelf_span text, bool is_utf8, size_t *states_out)
 {
 	struct imap_pattern *p = SHELF_ARENA_NEW(arena, struct imap_pattern);
 	struct shelf_buf utf8 = {0};
 	size_t i = 0;
 
 	*states_out = 1;
-	if (!imap_mutf7_decode(text, &utf8)) {
+	if (!imap_name_decode(text, is_utf8, &utf8)) {
 		p->never = true;
 		goto out;
 	}

@@ -365,6 +365,8 @@ parse_program(struct imap_cmd *c, struct imap_program *program, bool charset)
 	if (!charset && imap_try_word(b.p, "CHARSET")) {
 		if (!imap_parse_sp(b.p))
 			return false;
+		if (c->s->utf8_accept) /* RFC 6855 3 */
+			return imap_parse_fail(b.p, "all is UTF-8, no CHARSET is possible");
 		charset = true;
 	}
 	if (charset && !parse_charset(&b))

@@ -272,7 +272,7 @@ claim(struct imap_cmd *c)
 	struct imap_session *s = c->s;
 	struct imap_sync *y = s->sync;
 
-	if (!y->claiming && y->changes.added > 0 && !s->read_only) {
+	if (!y->claiming && y->changes.added > 0 && !s->read_only && !s->rev2) {
 		y->claiming = true;
 		y->claim = (struct imap_claim){.store = s->store, .account = s->owner,
 		    .mailbox = s->mailbox};
@@ -342,7 +342,8 @@ counts(struct imap_session *s)
 
 	if (y->changes.added > 0) {
 		imap_untagged(s, "%u EXISTS", shelf_view_count(s->view));
-		imap_untagged(s, "%u RECENT", imap_sync_recent(s));
+		if (!s->rev2)
+			imap_untagged(s, "%u RECENT", imap_sync_recent(s));
 	}
 	shelf_uidset_clear(y->fresh);
 	if (y->changes.added > 0 && s->notify != NULL && s->notify->has_items) {
@@ -370,8 +371,8 @@ print_one(struct imap_cmd *c, const struct shelf_msg *m, const struct shelf_keyw
 		imap_outf(s, "* %u UIDFETCH (", m->uid);
 	else
 		imap_outf(s, "* %u FETCH (", shelf_view_seq(s->view, m->uid));
-	/* RFC 5465 5.1: and for who uses NOTIFY. */
-	if (!s->uidonly && (c->uid || s->condstore || s->notify != NULL)) {
+	/* RFC 5465 5.1: and for who uses NOTIFY; RFC 9051 7.5.2: and for everybody there. */
+	if (!s->uidonly && (c->uid || s->condstore || s->notify != NULL || s->rev2)) {
 		imap_outf(s, "UID %u", m->uid);
 		blank = " ";
 	}

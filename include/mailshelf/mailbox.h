@@ -99,6 +99,9 @@ SHELF_CHECK int shelf_mailbox_claim_recent(struct shelf_store *store, uint32_t a
 
 /* A valid name as stored: checks the rules above, "inbox" becomes "INBOX". SHELF_ENAME. */
 SHELF_CHECK int shelf_mailbox_canonical(struct shelf_span name, struct shelf_buf *out);
+/* The composed form (NFC) of a name, for doors that promise Net-Unicode for new ones. SHELF_ENAME: it has
+ * characters that are not allowed there (RFC 6855 3). */
+SHELF_CHECK int shelf_mailbox_compose(struct shelf_span name, struct shelf_buf *out);
 
 /* Keyword names of a mailbox: bit numbers 0..count-1, in order of first use; never renumbered. */
 struct shelf_keywords {

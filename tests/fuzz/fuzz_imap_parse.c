@@ -65,7 +65,7 @@ match(struct shelf_arena *arena, struct shelf_span pattern, struct shelf_span na
 {
 	size_t states = 0;
 
-	imap_pattern_match(imap_pattern_new(arena, pattern, &states), name);
+	imap_pattern_match(imap_pattern_new(arena, pattern, false, &states), name);
 	if (states > IMAP_PATTERN_MAX)
 		abort();
 }

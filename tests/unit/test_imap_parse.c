@@ -268,7 +268,7 @@ START_TEST(pattern_equals_naive)
 		len = (size_t)rand_r(&seed) % 12;
 		for (j = 0; j < len; j++)
 			name[j] = "ab/"[rand_r(&seed) % 3];
-		p = imap_pattern_new(&arena, shelf_span_str(pattern), &states);
+		p = imap_pattern_new(&arena, shelf_span_str(pattern), false, &states);
 		got = imap_pattern_match(p, shelf_span_str(name));
 		ck_assert_msg(got == naive(pattern, name), "%s %s", pattern, name);
 		matched += got;
@@ -290,7 +290,7 @@ START_TEST(pattern_long)
 		shelf_buf_add_str(&pattern, i % 2 == 0 ? "%a" : "*a");
 		shelf_buf_add_str(&name, "a");
 	}
-	p = imap_pattern_new(&arena, shelf_buf_span(&pattern), &states);
+	p = imap_pattern_new(&arena, shelf_buf_span(&pattern), false, &states);
 	ck_assert_uint_eq(states, 2 * SHELF_MAILBOX_NAME_MAX);
 	ck_assert(imap_pattern_match(p, shelf_buf_span(&name)));
 	shelf_buf_add_str(&name, "b");
@@ -298,7 +298,7 @@ START_TEST(pattern_long)
 		ck_assert(!imap_pattern_match(p, shelf_buf_span(&name)));
 	ck_assert_int_lt(shelf_mono_ms() - start, 2000);
 	shelf_buf_add_str(&pattern, "aa"); /* longer than any name */
-	p = imap_pattern_new(&arena, shelf_buf_span(&pattern), &states);
+	p = imap_pattern_new(&arena, shelf_buf_span(&pattern), false, &states);
 	ck_assert(!imap_pattern_match(p, shelf_buf_span(&name)));
 	shelf_buf_free(&pattern);
 	shelf_buf_free(&name);
@@ -317,7 +317,7 @@ START_TEST(pattern_inbox)
 
 	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct imap_pattern *p = imap_pattern_new(&arena, shelf_span_str(rows[i].pattern),
-		    &states);
+		    false, &states);
 
 		ck_assert_msg(imap_pattern_match(p, shelf_span_str(rows[i].name)) == rows[i].want,
 		    "row %zu", i);
