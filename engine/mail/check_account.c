@@ -13,7 +13,8 @@
 int64_t check_slice_ms = 500;
 
 enum {
-	AGAIN_MAX = 16, /* parts read again before the writers are not waited for any more */
+	AGAIN_MAX = 16, /* parts read again before the writers have to wait */
+	AGAIN_DOOR = 64, /* and before this is given up */
 	RANGE_LAST = UINT32_MAX >> INDEX_RANGE_SHIFT,
 };
 
@@ -397,13 +398,22 @@ check_account(struct check *k, uint32_t shard, bool sums_only, struct shelf_quot
 	int rc = 1;
 
 	while (rc == 1) {
+		unsigned patience = check_impatient ? 0 : AGAIN_MAX + 4 * (unsigned)w.n;
+
+		if (w.again >= patience + AGAIN_DOOR + 8 * w.n) {
+			rc = SHELF_EBUSY; /* it changes faster than it can be read, with the door closed */
+			break;
+		}
+		if (w.again >= patience && !k->door.used && (rc = check_door_close(k, shard)) != 0)
+			break;
 		w.moved = false;
-		w.until_ms = w.again < AGAIN_MAX + 4 * w.n ? shelf_mono_ms() + check_slice_ms : INT64_MAX;
+		w.until_ms = shelf_mono_ms() + check_slice_ms;
 		if ((rc = kv_view_begin_shard(k->store->kv, shard, &w.view)) != 0)
 			break;
 		rc = slice(&w);
 		kv_view_end(&w.view);
 	}
+	check_door_open(k);
 	if (kept != NULL)
 		*kept = w.acct.quota;
 	if (counted != NULL)

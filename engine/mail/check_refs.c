@@ -24,7 +24,8 @@ uint64_t check_refs_window = 8 << 20;
 
 enum {
 	SUSPECTS_MAX = 65536, /* in one second look */
-	TRIES = 4,	      /* before writers are not waited for any more */
+	TRIES = 4,	      /* before writers have to wait */
+	TRIES_MAX = 12,	      /* before this is given up */
 	ACCOUNT_LARGE = 500000, /* rows: not counted within the snapshot that compares */
 };
 
@@ -55,6 +56,12 @@ static int64_t
 deadline(void)
 {
 	return shelf_mono_ms() + check_slice_ms;
+}
+
+static unsigned
+patience(void)
+{
+	return check_impatient ? 0 : TRIES;
 }
 
 /* ---- The rows of an account ------------------------------------------------------------------------------ */
@@ -149,6 +156,7 @@ read_account(struct refs *r, uint32_t account, uint64_t *moment_out)
 	enum kv_table table = KV_MSG;
 	struct mail_key at = {.len = 0};
 	uint64_t moment = 0, now;
+	bool mine = false; /* the door */
 	unsigned tries = 0;
 	int rc = 1;
 
@@ -156,8 +164,13 @@ read_account(struct refs *r, uint32_t account, uint64_t *moment_out)
 	while (rc == 1) {
 		struct kv_view *view = NULL;
 
+		if (tries > patience() && !r->k->door.used) {
+			if ((rc = check_door_close(r->k, r->shard)) != 0)
+				break;
+			mine = true;
+		}
 		if ((rc = kv_view_begin_shard(r->k->store->kv, r->shard, &view)) != 0)
-			return rc;
+			break;
 		kv_view_account(view, account);
 		if ((rc = moment_of(view, &now)) == 0) {
 			if (now != moment) {
@@ -167,10 +180,12 @@ read_account(struct refs *r, uint32_t account, uint64_t *moment_out)
 				at.len = 0;
 				r->nrows = 0;
 			}
-			rc = read_some(r, view, &table, &at, tries > TRIES ? INT64_MAX : deadline());
+			rc = tries > TRIES_MAX ? SHELF_EBUSY : read_some(r, view, &table, &at, deadline());
 		}
 		kv_view_end(&view);
 	}
+	if (mine)
+		check_door_open(r->k);
 	*moment_out = moment;
 	return rc;
 }
@@ -351,6 +366,16 @@ take_suspects(struct refs *r, uint32_t account, uint64_t moment)
 	}
 }
 
+/* What an account names of the group. */
+static void
+add_suspects(struct refs *r, uint32_t account, uint32_t *counts)
+{
+	const struct counted *c = counted_of(r, account);
+
+	for (size_t i = 0; i < c->n; i++)
+		counts[c->suspect[i]]++;
+}
+
 static bool
 is_large(struct kv_view *view)
 {
@@ -372,7 +397,7 @@ count_in_view(struct refs *r, struct kv_view *view, uint32_t account, int64_t un
 	kv_view_account(view, account);
 	if ((rc = moment_of(view, &moment)) != 0 || counted_of(r, account)->moment == moment)
 		return rc;
-	if (until != INT64_MAX && (shelf_mono_ms() >= until || is_large(view)))
+	if (shelf_mono_ms() >= until || is_large(view))
 		return 1;
 	r->nrows = 0;
 	if ((rc = read_some(r, view, &table, &at, INT64_MAX)) == 0)
@@ -399,27 +424,53 @@ compare_group(struct refs *r, struct kv_view *view, const uint32_t *counts)
 
 /* All accounts and the group's blobs in one snapshot. 1: it took too long, another one is needed. */
 static int
-prove_group(struct refs *r, bool wait)
+prove_group(struct refs *r)
 {
-	int64_t until = wait ? INT64_MAX : deadline();
 	uint32_t *counts = shelf_zalloc(r->ngroup * sizeof(*counts)), account = 0;
+	int64_t until = deadline();
 	struct kv_view *view = NULL;
 	int rc = kv_view_begin_shard(r->k->store->kv, r->shard, &view);
 
-	while (rc == 0 && (rc = next_account(view, account, &account)) == 1) {
-		struct counted *c;
-
-		if ((rc = count_in_view(r, view, account, until)) != 0)
-			break;
-		c = counted_of(r, account);
-		for (size_t i = 0; i < c->n; i++)
-			counts[c->suspect[i]]++;
-	}
+	while (rc == 0 && (rc = next_account(view, account, &account)) == 1)
+		if ((rc = count_in_view(r, view, account, until)) == 0)
+			add_suspects(r, account, counts);
 	if (rc == 0)
 		compare_group(r, view, counts);
 	kv_view_end(&view);
 	free(counts);
 	return rc;
+}
+
+/* The same in slices, while nobody writes. 1: somebody did. */
+static int
+prove_behind_door(struct refs *r)
+{
+	uint32_t *counts = shelf_zalloc(r->ngroup * sizeof(*counts));
+	uint64_t commits = kv_commits_seen(r->k->store->kv, r->shard);
+	struct kv_view *view = NULL;
+	int rc = count_accounts(r, take_suspects);
+
+	for (size_t i = 0; i < r->naccounts; i++)
+		add_suspects(r, r->account[i].account, counts);
+	if (rc == 0 && (rc = kv_view_begin_shard(r->k->store->kv, r->shard, &view)) == 0) {
+		if (kv_commits_seen(r->k->store->kv, r->shard) == commits)
+			compare_group(r, view, counts);
+		else
+			rc = 1;
+	}
+	kv_view_end(&view);
+	free(counts);
+	return rc;
+}
+
+static void
+forget_accounts(struct refs *r)
+{
+	for (size_t i = 0; i < r->naccounts; i++)
+		free(r->account[i].suspect);
+	free(r->account);
+	r->account = NULL;
+	r->naccounts = r->accounts_cap = 0;
 }
 
 static int
@@ -428,16 +479,20 @@ look_again(struct refs *r)
 	int rc = 1;
 
 	for (unsigned tries = 0; rc == 1; tries++) {
-		/* In slices first, so that the snapshot that compares has little left to count. */
-		if (tries < TRIES && (rc = count_accounts(r, take_suspects)) != 0)
-			break;
-		rc = prove_group(r, tries >= TRIES);
+		if (tries < patience()) {
+			/* In slices first, so that the snapshot that compares has little left to count. */
+			if ((rc = count_accounts(r, take_suspects)) == 0)
+				rc = prove_group(r);
+		} else if (tries < TRIES_MAX) {
+			forget_accounts(r); /* one that has gone meanwhile counts nothing */
+			if ((rc = check_door_close(r->k, r->shard)) == 0)
+				rc = prove_behind_door(r);
+			check_door_open(r->k);
+		} else {
+			rc = SHELF_EBUSY;
+		}
 	}
-	for (size_t i = 0; i < r->naccounts; i++)
-		free(r->account[i].suspect);
-	free(r->account);
-	r->account = NULL;
-	r->naccounts = r->accounts_cap = 0;
+	forget_accounts(r);
 	return rc;
 }
 

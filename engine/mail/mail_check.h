@@ -8,6 +8,7 @@
  *   check_refs.c     references of blobs
  *   check_body.c     bytes of blobs
  *   check_acl.c      access control lists of one account
+ *   check_door.c     a moment in which nobody writes
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
  * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
@@ -15,7 +16,7 @@
  * What says "as it was" is a row that every change of the part writes: FSUM for a range of a mailbox,
  * ACCT for held messages and for all an account refers to. The slice that comes to the end without
  * leaving anything out has proved the whole in its one snapshot. Only where writers are always faster
- * does the last one take the time it needs.
+ * are they kept out for the rest (check_door.c); who does not come to an end even then answers SHELF_EBUSY.
  */
 #ifndef ENGINE_MAIL_CHECK_H
 #define ENGINE_MAIL_CHECK_H
@@ -24,6 +25,17 @@
 
 /* Length of a slice; tests make it 0: then each slice reads one part. */
 extern int64_t check_slice_ms;
+
+struct check_door {
+	struct kv_db *kv;
+	uint32_t shard;
+	pthread_t keeper;
+	bool used;
+	pthread_mutex_t lock; /* what follows */
+	pthread_cond_t moved;
+	bool closed, open, over;
+	int rc;
+};
 
 struct check {
 	struct shelf_store *store;
@@ -36,7 +48,16 @@ struct check {
 	uint64_t *told;	      /* hashes of what was told: open addressing, 0 is empty */
 	size_t told_cap, told_used;
 	struct index_page *page;
+	struct check_door door;
 };
+
+/* From here on nobody writes to the shard, for a few seconds at most: every snapshot is the same. Always followed by
+ * check_door_open, which does nothing when the door is not closed. */
+SHELF_CHECK int check_door_close(struct check *k, uint32_t shard);
+void check_door_open(struct check *k);
+/* For tests: so far; and is it closed without waiting for writers to rest? */
+extern unsigned check_doors_closed;
+extern bool check_impatient;
 
 /* Tells a finding, once. */
 void check_found(struct check *k, unsigned invariant, const char *fmt, ...)

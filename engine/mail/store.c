@@ -251,6 +251,7 @@ shelf_store_stats(struct shelf_store *store, struct shelf_store_stats *out)
 		out->disk_free_bytes = one.disk_free_bytes;
 		out->commits += one.commits;
 		out->updates += one.updates;
+		out->slow_views += one.slow_views;
 	}
 	return 0;
 }

@@ -50,8 +50,13 @@ rig_findings(struct rig *r)
 void
 rig_close(struct rig *r)
 {
+	struct shelf_store_stats stats;
+
 	if (rig_findings(r) != 0)
 		support_fatal("the check found damage at the end of the test");
+	must(shelf_store_stats(r->store, &stats), "numbers of the store");
+	if (stats.slow_views != 0)
+		support_fatal("%u snapshots lived longer than two seconds", stats.slow_views);
 	shelf_store_close(&r->store);
 	support_rmtree(r->dir);
 }

@@ -19,7 +19,7 @@ struct rig {
 
 /* params NULL: two partitions, map of 64 MiB each, hold of 14 days. */
 void rig_open(struct rig *r, const struct shelf_store_params *params);
-void rig_close(struct rig *r);	/* with a check that must find nothing */
+void rig_close(struct rig *r);	/* with a check that must find nothing; no snapshot has lived long */
 void rig_reopen(struct rig *r); /* close, open */
 /* How many findings `check` has; printed. */
 unsigned rig_findings(struct rig *r);

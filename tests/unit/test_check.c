@@ -6,6 +6,9 @@
  * it was again. It is run with slices of every length and with several windows of blobs.
  */
 #include <check.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -302,6 +305,73 @@ START_TEST(a_broken_invariant_is_found)
 }
 END_TEST
 
+/* ---- Writers that never rest ------------------------------------------------------------------------------ */
+
+static atomic_bool stop;
+static atomic_uint writes;
+
+/* Flags, copies and deliveries: nothing stays as a slice has read it. */
+static void *
+write_all_the_time(void *arg)
+{
+	const struct shelf_flag_change flip[2] = {
+	    {.op = SHELF_FLAGS_ADD, .flags = SHELF_FLAGGED, .unchanged_since = UINT64_MAX},
+	    {.op = SHELF_FLAGS_REMOVE, .flags = SHELF_FLAGGED, .unchanged_since = UINT64_MAX}};
+	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
+	struct shelf_uidset *all = rig_set(1, UINT32_MAX);
+	struct shelf_append_result result[2];
+	struct shelf_draft *draft = rig_draft(&r, "again", 100);
+
+	for (unsigned n = 0; !atomic_load(&stop); n++) {
+		int rc = shelf_msg_set_flags(r.store, r.joe, n % 4 < 2 ? r.inbox : 2, all, &flip[n % 2], NULL, NULL);
+
+		if (rc == 0 && n % 8 == 0) {
+			shelf_deliver(r.store, draft, to, 2, result);
+			rc = result[0].rc != 0 ? result[0].rc : result[1].rc;
+		}
+		if (rc != 0)
+			abort();
+		atomic_fetch_add(&writes, 1);
+	}
+	shelf_draft_free(&draft);
+	shelf_uidset_free(&all);
+	return NULL;
+}
+
+START_TEST(writers_that_never_rest_are_kept_out_for_a_moment)
+{
+	unsigned before = check_doors_closed, written;
+	pthread_t writer;
+
+	rig_open(&r, NULL);
+	fill();
+	check_slice_ms = 0;
+	check_refs_window = 3;
+	check_impatient = true;
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_all_the_time, NULL), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(findings(), 0);
+	check_impatient = false;
+	ck_assert_uint_eq(findings(), 0);
+	ck_assert_uint_gt(check_doors_closed, before + 9);
+	/* They go on. */
+	written = atomic_load(&writes);
+	while (atomic_load(&writes) < written + 10)
+		sched_yield();
+	atomic_store(&stop, true);
+	pthread_join(writer, NULL);
+	for (uint32_t shard = 0; shard < kv_shards(r.store->kv); shard++) {
+		struct kv_stats st;
+
+		ck_assert_int_eq(kv_stats(r.store->kv, shard, &st), 0);
+		ck_assert_uint_eq(st.slow_views, 0);
+	}
+	check_slice_ms = 500;
+	check_refs_window = 8 << 20;
+	rig_close(&r);
+}
+END_TEST
+
 Suite *suite_check(void);
 Suite *
 suite_check(void)
@@ -311,6 +381,7 @@ suite_check(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_broken_invariant_is_found, 0, sizeof damages / sizeof *damages);
+	tcase_add_test(tc, writers_that_never_rest_are_kept_out_for_a_moment);
 	suite_add_tcase(s, tc);
 	return s;
 }
