@@ -86,7 +86,7 @@ $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 # LMDB and zstd from their archives, so that their allocations, too, come to tests/crash/disk_memory.c.
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
-	$(link) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc \
+	$(link) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ZSTD_createCDict \
 	  $(patsubst %,-l:lib%.a,lmdb zstd) $(filter-out -llmdb -lzstd,$(LIBS_engine))
 $B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
@@ -138,8 +138,8 @@ dialogue: ## Only the dialogues (ARGS="tests/dialogue/imap")
 	$(BUILD)/asan/dialogue --bytewise $(or $(ARGS),tests/dialogue)
 crash: ## Only the crash tests, long (ARGS="--rounds 200")
 	@$(MAKE) MODE=debug $(BUILD)/debug/crash && $(BUILD)/debug/crash $(or $(ARGS),--rounds 200 --cuts 400)
-faults: ## Of these a failing disk and memory, at every single call (ARGS="--step 2")
-	@$(MAKE) --no-print-directory crash ARGS='--only fault $(ARGS)'
+faults: ## Of these every single call of every operation failing (ARGS='--op "move of all"')
+	@$(MAKE) --no-print-directory crash ARGS='--only single $(ARGS)'
 powercut: ## Of these cuts of the power (ARGS="--cuts 800 --seed 7")
 	@$(MAKE) --no-print-directory crash ARGS='--only power $(or $(ARGS),--cuts 800)'
 clients: ## Only the tests with real mail clients (ARGS="mbsync")

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -181,6 +182,21 @@ is_moving_up(const char *dir, const char *unfinished)
 	return moving;
 }
 
+static int
+remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	return remove(path);
+}
+
+/* A run that ended while it made the store has left no store, and nothing in it. */
+static int
+remove_begun(const char *unfinished)
+{
+	if (nftw(unfinished, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
+		return SHELF_EIO;
+	return 0;
+}
+
 /* DIR/restoring as a store: one that was begun, or a new one. DIR itself must be new, or empty but for that. */
 static int
 open_unfinished(const char *dir, const char *unfinished, const struct shelf_store_params *params,
@@ -196,7 +212,8 @@ open_unfinished(const char *dir, const char *unfinished, const struct shelf_stor
 	rc = shelf_store_open(unfinished, 0, out);
 	if (rc != SHELF_EMISSING)
 		return rc;
-	rc = shelf_store_create(unfinished, params);
+	if ((rc = remove_begun(unfinished)) == 0)
+		rc = shelf_store_create(unfinished, params);
 	return rc != 0 ? rc : shelf_store_open(unfinished, 0, out);
 }
 

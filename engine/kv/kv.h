@@ -192,6 +192,9 @@ SHELF_CHECK int kv_oldest_reader(struct kv_db *db, uint32_t shard, unsigned watc
  * minute (a number for tests) by every committer that has begun to work. */
 void kv_clear_readers(struct kv_db *db);
 extern int64_t kv_clear_readers_s;
+/* How long (a number for tests) a disk that was found full is not asked again, and a shard that lost a meta page not
+ * opened again. */
+extern int64_t kv_retry_ms;
 
 /* ---- Compaction ----------------------------------------------------------------------------------- */
 

@@ -41,6 +41,7 @@ enum outcome {
 };
 
 int64_t kv_clear_readers_s = 60;
+int64_t kv_retry_ms = 1000;
 
 static __thread bool on_committer;
 

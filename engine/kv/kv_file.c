@@ -18,7 +18,6 @@
 #include "kv_internal.h"
 
 enum {
-	REVIVE_PAUSE_MS = 1000, /* between two tries */
 	CATCH_UP_SPINS = 50,
 	CATCH_UP_SLEEPS = 200,
 };
@@ -83,7 +82,7 @@ revive(struct kv_file *file)
 		rc = kv_lmdb_sync(file);
 	atomic_store(&file->checked, 0);
 	atomic_store(&file->dead, rc != 0);
-	file->revive_ms = now_ms + REVIVE_PAUSE_MS;
+	file->revive_ms = now_ms + kv_retry_ms;
 	shelf_log(rc == 0 ? SHELF_LOG_WARN : SHELF_LOG_ERROR, "kv opened again", "shard", "%u", file->env->shard,
 	    "result", "%s", shelf_err_name(rc), NULL);
 	free(path);

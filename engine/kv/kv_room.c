@@ -29,7 +29,6 @@ enum {
 	COMFORT_PAGES = 1024,       /* but not while there are so many others */
 	STEP_MAX_BYTES = 16 << 20,
 	STEP_MIN_BYTES = 256 << 10,
-	PROBE_MS = 1000,
 	ROWS_A_PAGE = 4,            /* of updates with KV_KEEPS */
 };
 
@@ -99,7 +98,7 @@ reserve_blocks(struct kv_file *file, uint64_t from, uint64_t end)
 		return true;
 	if (file->disk_full && now_ms < file->probe_ms)
 		return false;
-	file->probe_ms = now_ms + PROBE_MS;
+	file->probe_ms = now_ms + kv_retry_ms;
 	if (target > file->env->map_bytes)
 		target = file->env->map_bytes;
 	file->disk_full = !allocate(file, from, target);

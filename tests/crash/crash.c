@@ -5,12 +5,16 @@
  *   death    the process ends at every write and commit
  *   error    an error at every write and commit
  *   fault    the disk, or memory, fails at every call of a kind, and the process goes on
+ *   single   the same with single operations from prepared stores: each of its calls
  *   power    the power is cut: what the disk may hold then
  *
  * usage: crash [-v] [-j JOBS] [--rounds N] [--cuts N] [--seed N] [--step N] [--only PART]
+ *             [--op NAME]
+ *   op      of the part "single": one of its operations
  *   rounds  of kill -9 (20); cuts: of the power (60); step: every N-th write, commit or call only (1)
  */
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -18,16 +22,19 @@
 
 #include "crash.h"
 #include "kv.h"
+#include "single.h"
 
 enum { SCRIPT_OPS = 30, LANES = 8, FAULT_LANES = 2, KILL_LANES = 2, KILL_THREADS = 3, KILL_PROCESSES = 2,
 	POWER_LANES = 6, LANE_TIMEOUT_S = 3600,
-	/* With a step: that many times wider. An operation allocates more often than it writes. */
-	FAULT_STEP = 1, MEMORY_STEP = 20 };
+	/* An operation allocates more often than it writes. Every call is the part "single"'s: here a script goes on
+	 * behind the fault, of which every so manieth is enough. */
+	FAULT_STEP_LEAST = 10, MEMORY_STEP = 20 };
 
 struct options {
 	unsigned rounds, cuts, step;
 	uint64_t seed;
 	const char *only; /* NULL: all parts */
+	const char *op;   /* of the part "single"; NULL: all */
 	bool verbose;
 };
 
@@ -80,7 +87,8 @@ lane_of_points(const struct options *o, unsigned lane, bool as_error)
 static struct support_count
 lane_of_faults(const struct options *o, unsigned lane, enum disk_kind kind)
 {
-	uint64_t step = o->step == 1 ? 1 : (uint64_t)o->step * (kind == DISK_MEMORY ? MEMORY_STEP : FAULT_STEP);
+	uint64_t step = (uint64_t)(o->step < FAULT_STEP_LEAST ? FAULT_STEP_LEAST : o->step) *
+	                (kind == DISK_MEMORY ? MEMORY_STEP : 1);
 	struct support_count count = {0, 0};
 	struct crash_result result = {.faulted = true};
 	uint64_t last = 0;
@@ -138,8 +146,8 @@ lane_of_kills(const struct options *o, unsigned lane)
 
 /* ---- Parts --------------------------------------------------------------------------------------- */
 
-enum part { KILL, DEATH, ERROR, FAULT, POWER, PARTS };
-static const struct {
+enum part { KILL, DEATH, ERROR, FAULT, SINGLE, POWER, PARTS };
+static struct {
 	const char *name, *text;
 	unsigned lanes;
 } parts[PARTS] = {
@@ -147,6 +155,7 @@ static const struct {
     [DEATH] = {"death", "death at every write and commit", LANES},
     [ERROR] = {"error", "an error at every write and commit", LANES},
     [FAULT] = {"fault", "a failing disk or memory", FAULT_LANES * (DISK_KINDS - 1)},
+    [SINGLE] = {"single", "single calls", 0 /* as many as operations */},
     [POWER] = {"power", "power cuts", POWER_LANES},
 };
 
@@ -190,6 +199,10 @@ lane(void *arg, size_t i)
 		return lane_of_points(o, n, part == ERROR);
 	case FAULT:
 		return lane_of_faults(o, n % FAULT_LANES, (enum disk_kind)(1 + n / FAULT_LANES));
+	case SINGLE:
+		if (o->op != NULL && strcmp(o->op, single_ops[n].name) != 0)
+			return (struct support_count){0, 0};
+		return crash_single(n, o->step, o->seed, o->verbose);
 	case POWER:
 		return crash_power(power[n].scene, o->seed + n, power[n].threads, o->cuts / POWER_LANES, o->verbose);
 	case PARTS:
@@ -217,7 +230,7 @@ static void
 usage(void)
 {
 	support_fatal("usage: crash [-v] [-j JOBS] [--rounds N] [--cuts N] [--seed N] [--step N]\n"
-	    "             [--only kill|death|error|fault|power]");
+	    "             [--only kill|death|error|fault|single|power] [--op NAME]");
 }
 
 int
@@ -226,6 +239,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
 	    {"cuts", required_argument, NULL, 'c'}, {"seed", required_argument, NULL, 's'},
 	    {"step", required_argument, NULL, 'p'}, {"only", required_argument, NULL, 'o'},
+	    {"op", required_argument, NULL, 'n'},
 	    {"verbose", no_argument, NULL, 'v'}, {"jobs", required_argument, NULL, 'j'}, {0}};
 	struct options o = {.rounds = 20, .cuts = 60, .step = 1, .seed = 1};
 	struct support_jobs jobs = {.fn = lane, .name = lane_name, .arg = &o, .timeout_s = LANE_TIMEOUT_S};
@@ -242,6 +256,8 @@ main(int argc, char **argv)
 			o.step = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'o')
 			o.only = optarg;
+		else if (c == 'n')
+			o.op = optarg;
 		else if (c == 'j')
 			jobs.at_once = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'v')
@@ -249,12 +265,15 @@ main(int argc, char **argv)
 		else
 			usage();
 	}
+	parts[SINGLE].lanes = single_ops_count;
 	for (unsigned part = 0; part < PARTS; part++)
 		jobs.count += wanted(&o, part) ? parts[part].lanes : 0;
 	if (jobs.count == 0)
 		usage();
 	if (o.step == 0)
 		o.step = 1;
+	/* LMDB asks for megabytes of zeros with each store that is opened: from the kernel they cost nothing. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	/* Killing a process does not lose what the kernel has: a file system in memory is as good. */
 	if (getenv("TMPDIR") == NULL && memory_is_roomy())
 		setenv("TMPDIR", "/dev/shm", 1);

@@ -94,6 +94,8 @@ struct crash_plan {
 /* Makes the accounts of a new store, in a child process. */
 void crash_prepare(struct crash *c, const char *dir, unsigned threads, uint64_t seed);
 void crash_free(struct crash *c);
+/* The name of account I: of the threads, then the shared ones, then the archives. */
+void crash_account_name(const struct crash *c, unsigned i, char name[16]);
 /* The name of an account that a thread adds. */
 void crash_extra_name(unsigned thread, uint32_t n, char name[32]);
 /* The child's work: opens the store, runs its share of the threads; does not return. */
@@ -112,6 +114,10 @@ bool crash_hear(struct crash *c, const struct crash_ack *ack);
 /* What is left after a round: the parent's look at every account. PENDING: one more operation may have
  * happened. */
 bool crash_verify(struct crash *c, bool pending);
+
+/* Each call of one of single_ops (single.h) fails once. STEP beyond 1: every so manieth, of some of the faults, which
+ * SEED chooses. */
+struct support_count crash_single(unsigned op, unsigned step, uint64_t seed, bool verbose);
 
 /* Power cuts: one run of a scene (crash_power.c), about CUTS images of what a disk may hold, each verified. */
 enum { CRASH_POWER_WORK, CRASH_POWER_MAKING, CRASH_POWER_SETTINGS };

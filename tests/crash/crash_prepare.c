@@ -35,8 +35,8 @@ fill(struct crash *c, struct shelf_store *store, uint32_t account)
 	model_free(&m);
 }
 
-static void
-account_name(const struct crash *c, unsigned i, char name[16])
+void
+crash_account_name(const struct crash *c, unsigned i, char name[16])
 {
 	snprintf(name, 16, i < c->threads + CRASH_SHARED ? "user%u" : "archive%u", i);
 }
@@ -50,11 +50,14 @@ make_accounts(struct crash *c)
 
 	if (shelf_store_create(c->dir, &params) != 0 || shelf_store_open(c->dir, 0, &store) != 0)
 		support_fatal("no store in %s", c->dir);
+	/* So few that the guard has something to do. */
+	if (shelf_setting_set(store, SHELF_SETTING_GUARD_MESSAGES, 5) != 0)
+		support_fatal("no guard");
 	for (unsigned i = 0; i < c->threads + CRASH_SHARED + CRASH_ARCHIVES; i++) {
 		struct shelf_account_new account = {.limit_messages = i == 1 ? 40 : 0};
 		uint32_t id;
 
-		account_name(c, i, name);
+		crash_account_name(c, i, name);
 		account.name = shelf_span_str(name);
 		if (shelf_account_add(store, &account, 1, NULL, &id) != 0)
 			support_fatal("no account");
@@ -75,7 +78,7 @@ find_accounts(struct crash *c)
 	if (shelf_store_open(c->dir, 0, &store) != 0)
 		support_fatal("the new store does not open");
 	for (unsigned i = 0; i < c->threads + CRASH_SHARED + CRASH_ARCHIVES; i++) {
-		account_name(c, i, name);
+		crash_account_name(c, i, name);
 		if (shelf_account_find(store, shelf_span_str(name), &account) != 0)
 			support_fatal("no account %s", name);
 		if (i < c->threads)

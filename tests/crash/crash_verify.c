@@ -234,6 +234,8 @@ verify_extras(struct crash *c, unsigned thread, struct shelf_store *store)
 		if (shelf_rd_begin(store, found.id, &rd) != 0 ||
 		    shelf_mailbox_find(rd, shelf_span_str("INBOX"), &inbox) != 0)
 			wrong(&look, "%s has no INBOX", name);
+		else if (inbox.exists != 0 && inbox.exists != CRASH_ARCHIVED)
+			wrong(&look, "%s was restored, and has %u messages", name, inbox.exists);
 		shelf_rd_end(&rd);
 	}
 	return look.good;

@@ -130,12 +130,39 @@ say_extra(struct worker *w, uint32_t n, enum crash_extra state)
 	say(w, (struct crash_ack){.what = CRASH_EXTRA, .number = n, .modseq = state});
 }
 
+/* The archive out of the backup, under the name NAME. SHELF_EMISSING: there is no backup yet. */
+static int
+bring_back(struct worker *w, const char *name)
+{
+	const struct crash *c = w->crash;
+	struct shelf_restore_done done;
+	struct shelf_backup *b = NULL;
+	char path[4300], archive[16];
+	int rc;
+
+	snprintf(path, sizeof path, "%s.backup", c->dir);
+	crash_account_name(c, c->threads + CRASH_SHARED, archive);
+	rc = w->plan->record != NULL ? SHELF_EMISSING : shelf_backup_open(path, 0, &b);
+	if (rc == 0)
+		rc = shelf_backup_restore_account(b, archive, *w->store, name, NULL, NULL, &done);
+	shelf_backup_close(&b);
+	return rc;
+}
+
+static int
+new_account(struct worker *w, uint32_t n, const char *name)
+{
+	const struct shelf_account_new request = {.name = shelf_span_str(name)};
+	int rc = n % 3 == 2 ? bring_back(w, name) : SHELF_EMISSING;
+
+	return rc == SHELF_EMISSING || rc == SHELF_ESYNTAX ? shelf_account_add(*w->store, &request, 1, NULL, NULL) : rc;
+}
+
 /* A new account; every other time the one before goes. */
 static void
 change_accounts(struct worker *w)
 {
 	struct crash_account *a = &w->crash->account[w->index];
-	struct shelf_account_new request = {0};
 	struct shelf_account old;
 	uint32_t n = a->nextras;
 	char name[32];
@@ -144,9 +171,8 @@ change_accounts(struct worker *w)
 		return;
 	a->nextras++;
 	crash_extra_name(w->index, n, name);
-	request.name = shelf_span_str(name);
 	say_extra(w, n, CRASH_EXTRA_COMING);
-	if (shelf_account_add(*w->store, &request, 1, NULL, NULL) == 0)
+	if (new_account(w, n, name) == 0)
 		say_extra(w, n, CRASH_EXTRA_THERE);
 	if (n % 2 == 0)
 		return;
@@ -353,6 +379,19 @@ work(void *arg)
 	return NULL;
 }
 
+/* Whatever was done here, no snapshot may have lived longer than two seconds. */
+static void
+look_at_snapshots(struct worker *w)
+{
+	struct crash_ack ack = {.what = CRASH_WRONG};
+	struct shelf_store_stats stats;
+
+	if (*w->store == NULL || shelf_store_stats(*w->store, &stats) != 0 || stats.slow_views == 0)
+		return;
+	snprintf(ack.text, sizeof ack.text, "%u snapshots lived longer than two seconds", stats.slow_views);
+	say(w, ack);
+}
+
 void
 crash_work(struct crash *c, const struct crash_plan *plan, unsigned process, int pipe_fd)
 {
@@ -381,6 +420,8 @@ crash_work(struct crash *c, const struct crash_plan *plan, unsigned process, int
 	}
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(worker[i].thread, NULL);
+	if (rc == 0 && count > 0)
+		look_at_snapshots(&worker[0]);
 	shelf_store_close(&store);
 	_exit(0);
 }

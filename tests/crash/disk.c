@@ -39,17 +39,23 @@ disk_kind_name(enum disk_kind kind)
 /* ---- Faults ------------------------------------------------------------------------------------- */
 
 void
+disk_arm_times(enum disk_kind kind, uint64_t at, uint64_t times)
+{
+	armed.at = at;
+	armed.times = times;
+	atomic_store(&armed.calls, 0);
+	atomic_store(&armed.faulted, false);
+	atomic_store(&armed.kind, at == 0 ? DISK_NONE : (int)kind);
+}
+
+void
 disk_arm(enum disk_kind kind, uint64_t at)
 {
 	/* A commit that failed is tried once more: every other time that fails, too. */
 	static const uint64_t many[DISK_KINDS] = {[DISK_WRITE_EIO] = 3, [DISK_META_EIO] = 2, [DISK_SYNC_EIO] = 2,
 	    [DISK_FULL] = 24, [DISK_MEMORY] = 1, [DISK_WRITE_SHORT] = 1, [DISK_WRITE_EINTR] = 1};
 
-	armed.at = at;
-	armed.times = at % 2 == 0 && kind != DISK_FULL ? 1 : many[kind];
-	atomic_store(&armed.calls, 0);
-	atomic_store(&armed.faulted, false);
-	atomic_store(&armed.kind, at == 0 ? DISK_NONE : (int)kind);
+	disk_arm_times(kind, at, at % 2 == 0 && kind != DISK_FULL ? 1 : many[kind]);
 }
 
 bool

@@ -30,6 +30,8 @@ enum disk_kind {
 const char *disk_kind_name(enum disk_kind kind);
 /* The AT-th call of that kind from now on fails, counted from 1. */
 void disk_arm(enum disk_kind kind, uint64_t at);
+/* The same, and the TIMES - 1 calls behind it. */
+void disk_arm_times(enum disk_kind kind, uint64_t at, uint64_t times);
 bool disk_faulted(void); /* one has come */
 bool disk_over(void); /* and no other one is to come */
 /* Calls of this thread are the test's own, until resumed. */
