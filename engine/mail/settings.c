@@ -240,11 +240,12 @@ write_file(int dir, const struct shelf_buf *text)
 		rc = from_errno();
 	if (fd >= 0 && close(fd) != 0 && rc == 0)
 		rc = from_errno();
-	if (rc == 0 && (renameat(dir, fresh, dir, "mailshelf") != 0 || fsync(dir) != 0))
+	if (rc == 0 && renameat(dir, fresh, dir, "mailshelf") != 0)
 		rc = from_errno();
 	if (rc != 0 && fd >= 0)
 		unlinkat(dir, fresh, 0);
-	return rc;
+	/* It has its place; only whether the disk knows is not known. */
+	return rc == 0 && fsync(dir) != 0 ? SHELF_EUNKNOWN : rc;
 }
 
 int
