@@ -75,8 +75,8 @@ struct blob_cost {
 	bool found;	/* another reference was there before */
 };
 
-/* One more reference to the draft's blob in the transaction's shard, which it is prepared for; writes it
- * there at first. SHELF_EBUSY: the dictionary it was compressed with has been removed since. */
+/* One more reference to the draft's blob in the transaction's shard; writes it there at first. SHELF_EBUSY: it
+ * is not prepared for that shard, or the dictionary it was compressed with has been removed since. */
 SHELF_CHECK int blob_link(struct kv_txn *txn, struct blob_draft *draft, uint64_t *blob_out,
 			  struct blob_cost *cost_out);
 /* One more, one less. The last one leaves a job; blob_purge_step does the work. */

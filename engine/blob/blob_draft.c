@@ -276,7 +276,9 @@ blob_draft_prepare(struct blob_draft *d, uint32_t shard)
 void
 blob_draft_unprepare(struct blob_draft *d, uint32_t shard)
 {
-	blob_form_free(&d->form[shard]);
+	struct blob_form *form = atomic_exchange(&d->form[shard], NULL);
+
+	blob_form_free(&form);
 }
 
 /* A staged draft nobody linked becomes a blob to remove. */
@@ -304,7 +306,7 @@ blob_draft_free(struct blob_draft **draft)
 			continue; /* removed by age later */
 	}
 	for (uint32_t shard = 0; shard < KV_SHARDS_MAX; shard++)
-		blob_form_free(&d->form[shard]);
+		blob_draft_unprepare(d, shard);
 	if (d->fd >= 0)
 		close(d->fd);
 	EVP_MD_CTX_free(d->sha);

@@ -3,6 +3,7 @@
 #define ENGINE_BLOB_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base.h"
 #include "blob.h"
@@ -44,7 +45,7 @@ struct blob_draft {
 	struct shelf_buf derived; /* raw */
 	/* Per shard, made by blob_draft_prepare and read by that shard's committer from then on, which
 	 * alone touches id and stage. */
-	struct blob_form *form[KV_SHARDS_MAX];
+	struct blob_form *_Atomic form[KV_SHARDS_MAX]; /* a link may be sent to a shard that is being prepared */
 	uint64_t id[KV_SHARDS_MAX];
 	enum blob_stage stage[KV_SHARDS_MAX];
 };

@@ -85,7 +85,8 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct b
 	uint64_t id = d->id[shard], ignored;
 	int rc = SHELF_EMISSING;
 
-	SHELF_ASSERT(form != NULL);
+	if (form == NULL)
+		return SHELF_EBUSY; /* the account has moved here since */
 	if (id != 0) {
 		if ((rc = blob_ref_if(txn, id, d->hash, d->size, cost)) != SHELF_EMISSING) {
 			*blob_out = id;

@@ -130,15 +130,24 @@ kv_env_of(struct kv_db *db, uint32_t shard)
 }
 
 int
+kv_env_there(struct kv_db *db, uint32_t shard, struct kv_env **out)
+{
+	int rc = 0;
+
+	*out = kv_env_of(db, shard);
+	if (*out == NULL && (rc = kv_refresh(db)) == 0)
+		*out = kv_env_of(db, shard);
+	return rc == 0 && *out == NULL ? SHELF_ECORRUPT : rc;
+}
+
+int
 kv_env_of_account(struct kv_db *db, uint32_t account, struct kv_env **out)
 {
 	uint32_t shard = KV_SHARDS_MAX;
-	int rc = account == KV_CATALOG ? 0 : kv_shard_of(db, account, &shard);
+	int rc = account == KV_CATALOG ? 0 : kv_place_known(db, account, &shard);
 
-	*out = rc == 0 ? kv_env_of(db, shard) : NULL;
-	if (rc == 0 && *out == NULL)
-		rc = SHELF_ECORRUPT;
-	return rc;
+	*out = NULL;
+	return rc != 0 ? rc : kv_env_there(db, shard, out);
 }
 
 static int
@@ -157,16 +166,37 @@ view_begin(struct kv_env *env, uint32_t account, struct kv_view **out)
 	return 0;
 }
 
+/* The snapshot itself says whether the account lives there, so that what is read is never of a copy. */
 int
-kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view **out)
+kv_view_find(struct kv_db *db, uint32_t account, struct kv_view **out, uint64_t *move_out)
 {
+	struct kv_view *view = NULL;
 	struct kv_env *env;
+	uint32_t shard = KV_SHARDS_MAX;
 	int rc = kv_env_of_account(db, account, &env);
 
 	*out = NULL;
-	if (rc != 0)
-		return rc;
-	return view_begin(env, account, out);
+	*move_out = 0;
+	while (rc == 0 && (rc = view_begin(env, account, &view)) == 0) {
+		rc = account == KV_CATALOG ? 0 : kv_leave_look(view->file, view->mdb, account, move_out, &shard);
+		if (rc == 0)
+			break;
+		kv_view_end(&view);
+		if (rc == 1)
+			rc = kv_env_there(db, shard, &env);
+	}
+	if (rc == 0 && *move_out != 0)
+		kv_place_remember(db, account, view->env->shard);
+	*out = view;
+	return rc;
+}
+
+int
+kv_view_begin(struct kv_db *db, uint32_t account, struct kv_view **out)
+{
+	uint64_t move;
+
+	return kv_view_find(db, account, out, &move);
 }
 
 int

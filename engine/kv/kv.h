@@ -73,7 +73,10 @@ SHELF_CHECK int kv_where(struct kv_db *db, uint32_t shard, struct shelf_buf *pat
  * disk that has most free space for each account placed there; there, in the shard with the fewest accounts.
  * Safe to repeat: a placed account stays. */
 SHELF_CHECK int kv_place(struct kv_db *db, uint32_t first, uint32_t count);
-SHELF_CHECK int kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out); /* SHELF_ENOACCOUNT */
+/* Where it lives at this moment: in the next it may have moved. SHELF_ENOACCOUNT */
+SHELF_CHECK int kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out);
+/* Where kv_place would put one more account if SHARD were not there. SHELF_EFULL: nowhere. */
+SHELF_CHECK int kv_place_beside(struct kv_db *db, uint32_t shard, uint32_t *shard_out);
 
 /* ---- Reading ------------------------------------------------------------------------------------ */
 
@@ -161,6 +164,47 @@ SHELF_CHECK int kv_put_cut(struct kv_txn *txn, enum kv_table table, struct shelf
 SHELF_CHECK int kv_del(struct kv_txn *txn, enum kv_table table, struct shelf_span key);
 /* Rows written and removed so far by this closure: a closure that slices its work stops near 400. */
 unsigned kv_txn_writes(const struct kv_txn *txn);
+
+/* ---- Moving an account ---------------------------------------------------------------------------- */
+
+/*
+ * An account moves to another shard while every process goes on using it:
+ *
+ *   kv_leave_begin            from now on the keys of what is changed in it are known
+ *   the caller copies         its rows, by views and updates of shards, and again what kv_leave_changes tells of
+ *   kv_leave_close            updates of the account wait (not longer than two seconds: then it is open again)
+ *   the caller copies the rest
+ *   kv_leave_end              one transaction of the shard it leaves: views and updates of the account, also those that
+ *                             wait, are of the other shard
+ *   kv_settle                 who does not know where it lives looks there first
+ *
+ * A handle that is freed before the end, or a process that dies, and the account is where it was.
+ */
+struct kv_leave;
+struct kv_change { /* a row of the account that was written or removed */
+	enum kv_table table;
+	size_t len;
+	uint8_t key[KV_KEY_MAX];
+};
+/* SHELF_ENOACCOUNT; SHELF_EBUSY: another account is leaving that shard, or it is being compacted. */
+SHELF_CHECK int kv_leave_begin(struct kv_db *db, uint32_t account, struct kv_leave **out);
+uint32_t kv_leave_from(const struct kv_leave *leave);
+/* The next keys, up to MAX; the same one may come again. 1 there are more, 0 none at this moment. A view begun
+ * later sees those changes. */
+SHELF_CHECK int kv_leave_changes(struct kv_leave *leave, struct kv_change *list, size_t max, size_t *n_out);
+/* May be called again when it did not last. */
+SHELF_CHECK int kv_leave_close(struct kv_leave *leave);
+/* FN runs in that transaction, of no account until kv_txn_set_account. SHELF_ECANCELLED: there are changes that
+ * kv_leave_changes has not told of, the account is open again. */
+SHELF_CHECK int kv_leave_end(struct kv_leave *leave, uint32_t to, kv_update_fn *fn, void *arg);
+void kv_leave_free(struct kv_leave **leave);
+/* PLACE, and how many accounts are placed where, become what is so; a shard that it has come back to forgets that it
+ * had left. Safe to repeat, by anybody. */
+SHELF_CHECK int kv_settle(struct kv_db *db, uint32_t account);
+/* Of an account that is no more: no shard says any more that it has left. */
+SHELF_CHECK int kv_forget(struct kv_db *db, uint32_t account);
+/* In a view or an update of a shard: has ACCOUNT left it (and perhaps come back, but nobody has settled that)? */
+SHELF_CHECK int kv_has_left(struct kv_view *view, uint32_t account, bool *out);
 
 /* ---- Changes, numbers, tests ---------------------------------------------------------------------- */
 

@@ -7,6 +7,8 @@
  *     a closure failed, had written -> redo      abort, the same again without it
  *     no room, commit failed, many redos -> alone   every closure in a transaction of its own, once
  *   committer: tell               finish         listener, then those who wait, in order of arrival
+ *     its account has left        goes           queued where that lives now (kv_leave.c)
+ *     its account is closed       parked         looked at again in a few milliseconds, in the same order
  *
  * What must stay true: nobody is told 0 before the commit with his writes is on disk. Whoever is told an
  * error, but SHELF_EUNKNOWN, has nothing in the store. An error that a closure returned was
@@ -25,6 +27,7 @@ enum {
 	GROUP_BYTES = 32 << 20,
 	REDO_MAX = 4,
 	CLOSURE_SLOW_MS = 2000,
+	PARK_MS = 5,
 };
 
 struct group {
@@ -82,6 +85,8 @@ begin(struct kv_env *env, struct kv_txn *txn)
 			rc = kv_move_left(file, txn->view.mdb, &next);
 		if (rc == 0)
 			rc = kv_log_begin(txn);
+		if (rc == 0)
+			rc = kv_leave_txn(txn);
 		if (rc == 0)
 			return 0;
 		if (rc == 1) {
@@ -172,6 +177,9 @@ run_job(struct kv_txn *txn, struct kv_job *job)
 {
 	int64_t begun_ms;
 
+	job->rc = kv_leave_admit(txn, job);
+	if (job->rc != 0 || job->fate != KV_RUNS)
+		return txn->failed != 0 ? DIRTY : DONE;
 	if (admit(txn, job) == ALONE)
 		return ALONE;
 	if (txn->view.mdb == NULL)
@@ -236,10 +244,70 @@ finish(struct kv_env *env, struct kv_job *job)
 		free(job);
 		return;
 	}
+	env = job->home;
 	pthread_mutex_lock(&env->lock);
 	job->finished = true;
 	pthread_cond_signal(&job->cond); /* under the lock: the job is on the waiter's stack */
 	pthread_mutex_unlock(&env->lock);
+}
+
+static int enqueue(struct kv_env *env, struct kv_job *job);
+
+static void
+park(struct kv_env *env, struct kv_job *job)
+{
+	if (env->parked == NULL) {
+		env->parked_tail = &env->parked;
+		env->parked_ms = kv_coarse_ms();
+	}
+	job->next = NULL;
+	*env->parked_tail = job;
+	env->parked_tail = &job->next;
+}
+
+/* In front of all others: they were there before. */
+static void
+unpark(struct kv_env *env)
+{
+	if (env->parked == NULL || kv_coarse_ms() - env->parked_ms < PARK_MS)
+		return;
+	pthread_mutex_lock(&env->lock);
+	*env->parked_tail = env->head;
+	if (env->head == NULL)
+		env->tail = env->parked_tail;
+	env->head = env->parked;
+	pthread_mutex_unlock(&env->lock);
+	env->parked = NULL;
+}
+
+/* Queued in the shard where its account lives now. */
+static void
+send_on(struct kv_env *env, struct kv_job *job)
+{
+	struct kv_env *next;
+	int rc = kv_env_there(env->db, job->shard, &next);
+
+	if (rc == 0) {
+		pthread_mutex_lock(&next->lock);
+		rc = enqueue(next, job);
+		pthread_mutex_unlock(&next->lock);
+	}
+	if (rc != 0) {
+		job->rc = rc;
+		finish(env, job);
+	}
+}
+
+/* The group has ended, and is on disk if anything was written. */
+static void
+end_job(struct kv_env *env, struct kv_job *job)
+{
+	if (job->fate == KV_WAITS)
+		park(env, job);
+	else if (job->fate == KV_GOES)
+		send_on(env, job);
+	else
+		finish(env, job);
 }
 
 /* ---- Groups -------------------------------------------------------------------------------------- */
@@ -266,6 +334,14 @@ take(struct kv_env *env, struct group *g)
 	return true;
 }
 
+/* What is not known to be on disk says nothing of where an account lives either. */
+static void
+fail_job(struct kv_job *job, int rc)
+{
+	job->rc = rc;
+	job->fate = KV_RUNS;
+}
+
 /* 0: committed, every rc is set. SHELF_EUNKNOWN: it may be. Other errors: it is not. */
 static int
 commit_group(struct kv_env *env, struct group *g)
@@ -275,7 +351,7 @@ commit_group(struct kv_env *env, struct group *g)
 	if (rc == SHELF_EUNKNOWN) {
 		for (unsigned i = 0; i < g->count; i++)
 			if (g->jobs[i]->rc == 0)
-				g->jobs[i]->rc = rc;
+				fail_job(g->jobs[i], rc);
 	}
 	if (rc == 0 || rc == SHELF_EUNKNOWN)
 		tell_listener(env->db, &g->txn.touched);
@@ -292,7 +368,7 @@ try_group(struct kv_env *env, struct group *g)
 	if (rc != 0) {
 		for (unsigned i = 0; i < g->count; i++)
 			if (g->jobs[i]->fn != NULL)
-				g->jobs[i]->rc = rc;
+				fail_job(g->jobs[i], rc);
 		return DONE;
 	}
 	for (unsigned i = 0; outcome == DONE && (i < g->count || take(env, g)); i++) {
@@ -326,7 +402,7 @@ run_alone(struct kv_env *env, struct group *g, struct kv_job *job)
 		return;
 	rc = begin(env, txn);
 	if (rc != 0) {
-		job->rc = rc;
+		fail_job(job, rc);
 		return;
 	}
 	if (run_job(txn, job) != DONE) {
@@ -335,7 +411,7 @@ run_alone(struct kv_env *env, struct group *g, struct kv_job *job)
 	}
 	rc = commit(txn);
 	if (rc != 0)
-		job->rc = rc;
+		fail_job(job, rc);
 	if (rc == 0 || rc == SHELF_EUNKNOWN)
 		tell_listener(env->db, &txn->touched);
 }
@@ -354,17 +430,35 @@ run_group(struct kv_env *env, struct group *g)
 		outcome = try_group(env, g);
 	if (outcome == DONE) {
 		for (unsigned i = 0; i < g->count; i++)
-			finish(env, g->jobs[i]);
+			end_job(env, g->jobs[i]);
 		return;
 	}
 	kv_file_clear_readers(env); /* a killed reader may be what keeps pages from being used */
 	for (unsigned i = 0; i < g->count; i++) {
 		run_alone(env, g, g->jobs[i]);
-		finish(env, g->jobs[i]);
+		end_job(env, g->jobs[i]);
 	}
 }
 
 /* ---- The thread ---------------------------------------------------------------------------------- */
+
+static struct timespec
+wake_time(const struct kv_env *env)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	if (env->parked == NULL) {
+		until.tv_sec += kv_clear_readers_s;
+		return until;
+	}
+	until.tv_nsec += PARK_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	return until;
+}
 
 static void *
 committer(void *arg)
@@ -379,13 +473,13 @@ committer(void *arg)
 	on_committer = true;
 	while (more) {
 		rc = 0;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += kv_clear_readers_s;
+		until = wake_time(env);
 		pthread_mutex_lock(&env->lock);
-		while (env->head == NULL && !env->stopping && rc == 0)
+		while (env->head == NULL && (!env->stopping || env->parked != NULL) && rc == 0)
 			rc = pthread_cond_timedwait(&env->work, &env->lock, &until);
-		more = env->head != NULL || !env->stopping;
+		more = env->head != NULL || env->parked != NULL || !env->stopping;
 		pthread_mutex_unlock(&env->lock);
+		unpark(env);
 		/* By the clock: a committer that is never idle is the one that needs the pages. */
 		if (kv_coarse_ms() - cleared_ms >= kv_clear_readers_s * 1000) {
 			kv_file_clear_readers(env);
@@ -459,6 +553,7 @@ run_and_wait(struct kv_env *env, struct kv_job *job)
 	int rc;
 
 	SHELF_ASSERT(!on_committer); /* a closure that waits for its own committer waits for ever */
+	job->home = env;
 	pthread_cond_init(&job->cond, NULL);
 	pthread_mutex_lock(&env->lock);
 	rc = enqueue(env, job);

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
@@ -31,8 +30,6 @@ enum {
 	SYNC_SLICES = 8,        /* so that the last flush is short */
 	FEW_ROWS = 500,         /* replayed while writers wait */
 	ROUNDS_MAX = 200,       /* of replaying; then writers wait for more than a few */
-	LOCK_TRIES = 50,
-	LOCK_PAUSE_MS = 20,
 	SLACK_BYTES = 4 << 20,
 };
 
@@ -352,20 +349,6 @@ cut(struct compaction *c)
 
 /* ---- From begin to end ----------------------------------------------------------------------------- */
 
-/* Other processes hold the lock for a moment when they open and look after a dead compactor. */
-static int
-take_lock(struct kv_env *env, int *fd_out)
-{
-	int rc = SHELF_EBUSY;
-
-	for (int i = 0; rc == SHELF_EBUSY && i < LOCK_TRIES; i++) {
-		if (i > 0)
-			nanosleep(&(struct timespec){0, LOCK_PAUSE_MS * 1000000L}, NULL);
-		rc = kv_move_lock(env, fd_out);
-	}
-	return rc;
-}
-
 static int
 check_room(struct compaction *c, struct kv_compacted *out)
 {
@@ -420,7 +403,7 @@ switch_log(struct compaction *c, enum kv_log_state state)
 		rc = kv_lmdb_commit(c->from, txn);
 	else
 		kv_lmdb_abort(txn);
-	kv_log_key(number + 1, 0, shelf_span(NULL, 0), &c->key);
+	kv_log_key(KV_LOG_MARK, number + 1, 0, shelf_span(NULL, 0), &c->key);
 	return rc;
 }
 
@@ -462,7 +445,7 @@ kv_compact(struct kv_db *db, uint32_t shard, kv_compact_fn *step, void *arg, str
 	memset(out, 0, sizeof *out);
 	if (c.env == NULL)
 		return SHELF_EINVALID;
-	rc = take_lock(c.env, &fd);
+	rc = kv_move_lock_patiently(c.env, &fd);
 	if (rc != 0)
 		return rc;
 	/* The present file; under the lock it stays the present one. */

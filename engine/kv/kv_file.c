@@ -181,19 +181,25 @@ catch_up(struct kv_file *file, struct MDB_txn *txn)
 	return rc;
 }
 
-/* As kv_move_left, but each snapshot is looked at only once. */
+/* As kv_move_left, but each snapshot is looked at only once. Have accounts left it? */
 static int
 was_left(struct kv_view *view, uint32_t *next_out)
 {
 	struct kv_file *file = view->file;
 	unsigned long long number = kv_lmdb_number(file, view->mdb);
+	uint64_t left = 0;
 	int rc;
 
-	if (atomic_load_explicit(&file->checked, memory_order_relaxed) == number)
+	if (atomic_load_explicit(&file->checked, memory_order_acquire) == number)
 		return 0;
 	rc = kv_move_left(file, view->mdb, next_out);
-	if (rc == 0)
-		atomic_store_explicit(&file->checked, number, memory_order_relaxed);
+	if (rc == 0 && file->env->shard != KV_SHARDS_MAX)
+		rc = kv_lmdb_count(file, view->mdb, KV_LEFT, &left);
+	if (rc == 0) {
+		if (left > 0)
+			atomic_store_explicit(&file->some_left, true, memory_order_relaxed);
+		atomic_store_explicit(&file->checked, number, memory_order_release);
+	}
 	return rc;
 }
 

@@ -12,6 +12,7 @@
  *   kv_room.c     who may still take room: map, free list, disk blocks
  *   kv_stats.c    numbers, reader table
  *   kv_place.c    which account lives in which shard
+ *   kv_leave.c    an account moves to another one
  *   kv_salvage.c  views of a damaged environment, without LMDB; kv_page.c its pages
  *   kv_lmdb.c     the only file that includes lmdb.h
  *
@@ -59,6 +60,7 @@ struct kv_file {
 	uint64_t base;         /* commit number = base + LMDB's transaction number, modulo 2^64 */
 	atomic_bool dead;      /* a commit's outcome is unknown: nothing works until it is opened again */
 	atomic_ullong checked; /* a snapshot of this number was found not to be left */
+	atomic_bool some_left; /* accounts have left it, in that snapshot; stays */
 
 	/* Under kv_env.file_lock. */
 	unsigned users;
@@ -95,10 +97,24 @@ struct kv_env {
 	bool started, stopping;
 	pthread_t thread;
 
-	int64_t log_checked_ms; /* the committer's own, see kv_log.c */
+	/* The committer's own. */
+	int64_t log_checked_ms; /* kv_log.c */
+	struct kv_job *parked, **parked_tail; /* updates of an account that is about to leave */
+	int64_t parked_ms;
+	int64_t leave_checked_ms; /* kv_leave.c */
+	uint64_t closed_move;     /* of the account that is closed, as seen since CLOSED_MS */
+	uint32_t closed_round;
+	int64_t closed_ms;
 };
 
 struct kv_places;
+
+/* What becomes of an update when its turn comes. */
+enum kv_fate {
+	KV_RUNS,
+	KV_WAITS, /* its account is closed for a moment */
+	KV_GOES,  /* to kv_job.shard, where its account has gone */
+};
 
 /* An update that waits or runs. */
 struct kv_job {
@@ -112,8 +128,12 @@ struct kv_job {
 	unsigned flags;
 	bool of_shard; /* kv_update_shard: may change the account */
 	bool expelled; /* wrote and failed: not run again with its group */
-	bool finished; /* under kv_env.lock */
+	bool finished; /* under the lock of HOME */
 	int rc;
+	struct kv_env *home; /* whose lock the waiting caller holds */
+	enum kv_fate fate;
+	uint64_t move;       /* by which the account came where this is queued */
+	uint32_t shard;
 };
 
 struct kv_full_key {
@@ -170,6 +190,13 @@ struct kv_txn {
 	uint64_t pages;           /* estimate of the pages taken */
 	bool logging;             /* a compaction wants to know the keys written */
 	bool turned;              /* begun behind a commit made for room: not again */
+	bool some_left;           /* accounts have left this shard */
+	struct kv_leaving {
+		uint32_t account; /* 0: none is leaving */
+		uint64_t move;    /* its number */
+		uint32_t round;   /* how often it was closed */
+		uint8_t state;
+	} leaving;
 	unsigned room_known;      /* for which of KV_ADDS and KV_KEEPS */
 	uint64_t room_pages;      /* that updates with KV_ADDS may take in this transaction */
 	uint64_t spare_pages;     /* that updates with KV_KEEPS may take */
@@ -182,7 +209,12 @@ extern const uint8_t kv_scope_of[KV_TABLES];
 extern const char *const kv_name_of[KV_TABLES];
 bool kv_lives_in(const struct kv_env *env, enum kv_table table);
 struct kv_env *kv_env_of(struct kv_db *db, uint32_t shard); /* KV_SHARDS_MAX: catalog; NULL: no such */
+/* Of SHARD, which another process may have added. */
+int kv_env_there(struct kv_db *db, uint32_t shard, struct kv_env **out);
+/* As far as this process knows: the account may have left it. */
 int kv_env_of_account(struct kv_db *db, uint32_t account, struct kv_env **out);
+/* As kv_view_begin. MOVE_OUT: by which the account came there, 0: not known. */
+int kv_view_find(struct kv_db *db, uint32_t account, struct kv_view **out, uint64_t *move_out);
 void kv_view_release(struct kv_view *view); /* ends scans, forgets copies */
 int kv_make_key(const struct kv_view *view, enum kv_table table, struct shelf_span key,
     struct kv_full_key *out);
@@ -235,6 +267,11 @@ struct kv_place_option {
 };
 uint32_t kv_place_best(const struct kv_place_option *options, uint32_t count);
 void kv_places_free(struct kv_places **places);
+/* Where the account was when it was last looked for, or was placed. */
+int kv_place_known(struct kv_db *db, uint32_t account, uint32_t *shard_out);
+void kv_place_remember(struct kv_db *db, uint32_t account, uint32_t shard);
+/* In an update of the catalog: the account lives in SHARD. */
+int kv_place_put(struct kv_txn *txn, uint32_t account, uint32_t shard);
 
 /* ---- kv_file.c ---- */
 struct kv_file *kv_file_new(struct kv_env *env, uint32_t generation);
@@ -261,25 +298,41 @@ int kv_move_follow(struct kv_file *left, uint32_t next);
 int kv_move_file(const struct kv_env *env, struct shelf_buf *path_out);
 /* The directory of a generation. The caller frees it. */
 char *kv_move_path(const struct kv_env *env, uint32_t generation);
-/* One process at a time changes which generations there are: a descriptor to close, or SHELF_EBUSY. */
+/* One process at a time changes which generations there are, or has an account leave: a descriptor to close, or
+ * SHELF_EBUSY. */
 int kv_move_lock(struct kv_env *env, int *fd_out);
+/* The same, but waits a second: others hold it for a moment when they open and look after the dead. */
+int kv_move_lock_patiently(struct kv_env *env, int *fd_out);
 /* Holding that lock: GENERATION is the present one on disk. Writes that down where it is not known and removes all
  * other generations. */
 int kv_move_settle(struct kv_env *env, uint32_t generation);
 
 /* ---- kv_log.c ---- */
 enum kv_log_state { KV_LOG_ON = 1, KV_LOG_DROP = 2 };
-enum { KV_LOG_MARK = 0xff, KV_LOG_HEAD = 10 /* bytes in front of the key */ };
+enum { KV_LOG_MARK = 0xff, KV_LEAVE_MARK = 0xfe, KV_LOG_HEAD = 10 /* bytes in front of the key */ };
 struct kv_log_key {
 	uint8_t bytes[KV_LOG_HEAD + KV_FULL_KEY_MAX];
 	size_t len;
 };
 /* At the start of a write transaction: is a log wanted? Drops that of a compaction that died. */
 int kv_log_begin(struct kv_txn *txn);
-int kv_log_add(struct kv_txn *txn, enum kv_table table, struct shelf_span key);
-void kv_log_key(uint64_t number, unsigned table, struct shelf_span key, struct kv_log_key *out);
+/* MARK: which log. */
+int kv_log_add(struct kv_txn *txn, uint8_t mark, enum kv_table table, struct shelf_span key);
+void kv_log_key(uint8_t mark, uint64_t number, unsigned table, struct shelf_span key, struct kv_log_key *out);
+/* A few rows of a log that is of no use any more, or when there are none the row STATE. */
+int kv_log_drop(struct kv_file *file, struct MDB_txn *txn, uint8_t mark, struct shelf_span state);
 int kv_log_set(struct kv_file *file, struct MDB_txn *txn, enum kv_log_state state);
 int kv_log_is_on(struct kv_file *file, struct MDB_txn *txn, bool *out);
+
+/* ---- kv_leave.c ---- */
+/* At the start of a write transaction: does an account leave? Forgets one whose mover died. */
+int kv_leave_txn(struct kv_txn *txn);
+/* Before JOB runs: its fate. */
+int kv_leave_admit(struct kv_txn *txn, struct kv_job *job);
+/* Is what the update writes now to be known to who moves the account? */
+bool kv_leave_logs(const struct kv_txn *txn, enum kv_table table);
+/* Of a snapshot: 1 the account has left by a move behind *MOVE, which becomes that one, for *SHARD; 0 not. */
+int kv_leave_look(struct kv_file *file, struct MDB_txn *mdb, uint32_t account, uint64_t *move, uint32_t *shard);
 
 /* ---- kv_lmdb.c ---- */
 /* SHELF_EMISSING: no file there, and CREATE not given. */

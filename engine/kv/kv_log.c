@@ -53,9 +53,9 @@ kv_log_is_on(struct kv_file *file, struct MDB_txn *txn, bool *out)
 }
 
 void
-kv_log_key(uint64_t number, unsigned table, struct shelf_span key, struct kv_log_key *out)
+kv_log_key(uint8_t mark, uint64_t number, unsigned table, struct shelf_span key, struct kv_log_key *out)
 {
-	out->bytes[0] = KV_LOG_MARK;
+	out->bytes[0] = mark;
 	base_put_be64(out->bytes + 1, number);
 	out->bytes[9] = (uint8_t)table;
 	if (key.len > 0)
@@ -64,20 +64,18 @@ kv_log_key(uint64_t number, unsigned table, struct shelf_span key, struct kv_log
 }
 
 int
-kv_log_add(struct kv_txn *txn, enum kv_table table, struct shelf_span key)
+kv_log_add(struct kv_txn *txn, uint8_t mark, enum kv_table table, struct shelf_span key)
 {
 	struct kv_file *file = txn->view.file;
 	struct kv_log_key row;
 
-	kv_log_key(kv_lmdb_number(file, txn->view.mdb), table, key, &row);
+	kv_log_key(mark, kv_lmdb_number(file, txn->view.mdb), table, key, &row);
 	return kv_lmdb_put(file, txn->view.mdb, KV_OWN, shelf_span(row.bytes, row.len), shelf_span("", 0));
 }
 
-/* A few rows of the log, or when there are none the row "compact". */
-static int
-drop_some(struct kv_file *file, struct MDB_txn *txn)
+int
+kv_log_drop(struct kv_file *file, struct MDB_txn *txn, uint8_t mark, struct shelf_span state)
 {
-	static const uint8_t mark = KV_LOG_MARK;
 	struct kv_log_key first;
 	struct shelf_span key, value;
 	struct MDB_cursor *cursor;
@@ -88,6 +86,8 @@ drop_some(struct kv_file *file, struct MDB_txn *txn)
 		if (rc != 0)
 			return rc;
 		rc = kv_lmdb_cursor_seek(file, cursor, shelf_span(&mark, 1), &key, &value);
+		if (rc == 1 && (key.len == 0 || key.data[0] != mark))
+			rc = 0;
 		if (rc == 1 && key.len > sizeof first.bytes)
 			rc = SHELF_ECORRUPT;
 		if (rc == 1) {
@@ -96,7 +96,7 @@ drop_some(struct kv_file *file, struct MDB_txn *txn)
 		}
 		kv_lmdb_cursor_close(cursor);
 		if (rc == 0)
-			return kv_lmdb_del(file, txn, KV_OWN, compact_key);
+			return kv_lmdb_del(file, txn, KV_OWN, state);
 		if (rc == 1 &&
 		    (rc = kv_lmdb_del(file, txn, KV_OWN, shelf_span(first.bytes, first.len))) == 0)
 			rc = 1;
@@ -117,7 +117,7 @@ kv_log_begin(struct kv_txn *txn)
 	if (rc != 0 || state == 0)
 		return rc;
 	if (state == KV_LOG_DROP)
-		return drop_some(file, txn->view.mdb);
+		return kv_log_drop(file, txn->view.mdb, KV_LOG_MARK, compact_key);
 	now_ms = kv_coarse_ms();
 	if (now_ms - env->log_checked_ms < CHECK_MS)
 		return 0;

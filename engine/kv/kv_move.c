@@ -28,7 +28,7 @@
 #include "base.h"
 #include "kv_internal.h"
 
-enum { OPEN_TRIES = 16, NAME_BYTES = 32, TEXT_BYTES = 64 };
+enum { OPEN_TRIES = 16, NAME_BYTES = 32, TEXT_BYTES = 64, LOCK_TRIES = 50, LOCK_PAUSE_MS = 20 };
 
 /* ---- Names ---------------------------------------------------------------------------------------- */
 
@@ -220,6 +220,19 @@ kv_move_lock(struct kv_env *env, int *fd_out)
 		close(fd);
 	*fd_out = rc == 0 ? fd : -1;
 	free(path);
+	return rc;
+}
+
+int
+kv_move_lock_patiently(struct kv_env *env, int *fd_out)
+{
+	int rc = SHELF_EBUSY;
+
+	for (int i = 0; rc == SHELF_EBUSY && i < LOCK_TRIES; i++) {
+		if (i > 0)
+			nanosleep(&(struct timespec){0, LOCK_PAUSE_MS * 1000000L}, NULL);
+		rc = kv_move_lock(env, fd_out);
+	}
 	return rc;
 }
 

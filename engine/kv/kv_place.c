@@ -1,10 +1,10 @@
 /*
  * kv_place.c - which account lives in which shard
  *
- * The catalog's PLACE table is the truth: account (big-endian) -> format byte 1, shard (4 bytes,
- * little-endian). An account never moves, so what was read once is kept for ever: a byte per account
- * in pages of 65,536, shard + 1, 0 for not known. Only what is not known is looked up, because another
- * process may have placed it.
+ * The catalog's PLACE table says where to begin looking: account (big-endian) -> format byte 1, shard (4 bytes,
+ * little-endian). A shard that an account has left says so itself, and where it went (kv_leave.c); so what was
+ * read once is kept for ever: a byte per account in pages of 65,536, shard + 1, 0 for not known. Only
+ * what is not known is looked up, because another process may have placed it.
  *
  * GLOBAL "placed" counts the accounts of each shard (4 bytes little-endian each), in the same
  * transaction as the rows it counts.
@@ -90,7 +90,7 @@ read_place(struct kv_view *view, uint32_t account, uint32_t *shard_out)
 }
 
 int
-kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
+kv_place_known(struct kv_db *db, uint32_t account, uint32_t *shard_out)
 {
 	struct kv_view *view;
 	int rc;
@@ -112,6 +112,26 @@ kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
 	if (rc == 0)
 		remember(db->places, account, *shard_out);
 	return rc == SHELF_EMISSING ? SHELF_ENOACCOUNT : rc;
+}
+
+void
+kv_place_remember(struct kv_db *db, uint32_t account, uint32_t shard)
+{
+	remember(db->places, account, shard);
+}
+
+int
+kv_shard_of(struct kv_db *db, uint32_t account, uint32_t *shard_out)
+{
+	struct kv_view *view;
+	int rc = account == KV_CATALOG ? SHELF_ENOACCOUNT : kv_view_begin(db, account, &view);
+
+	*shard_out = 0;
+	if (rc != 0)
+		return rc;
+	*shard_out = view->env->shard;
+	kv_view_end(&view);
+	return 0;
 }
 
 /* ---- Placing -------------------------------------------------------------------------------------- */
@@ -243,11 +263,37 @@ choose(struct placing *p, const uint32_t *counts)
 }
 
 static int
+put_place(struct kv_txn *txn, uint32_t account, uint32_t shard)
+{
+	uint8_t key[4], value[5] = {FORMAT};
+
+	base_put_be32(key, account);
+	value[1] = (uint8_t)shard; /* KV_SHARDS_MAX is far below 256 */
+	return kv_put(txn, KV_PLACE, shelf_span(key, sizeof key), shelf_span(value, sizeof value));
+}
+
+int
+kv_place_put(struct kv_txn *txn, uint32_t account, uint32_t shard)
+{
+	uint32_t counts[KV_SHARDS_MAX], was;
+	int rc = read_place(kv_txn_view(txn), account, &was);
+
+	if (rc != 0 || was == shard)
+		return rc;
+	rc = read_counts(kv_txn_view(txn), counts);
+	if (rc != 0)
+		return rc;
+	counts[was] -= counts[was] > 0;
+	counts[shard]++;
+	rc = put_place(txn, account, shard);
+	return rc != 0 ? rc : write_counts(txn, txn->env->db, counts);
+}
+
+static int
 place_slice(struct kv_txn *txn, void *arg)
 {
 	struct placing *p = arg;
 	uint32_t counts[KV_SHARDS_MAX];
-	uint8_t key[4], value[5] = {FORMAT};
 	int rc = read_counts(kv_txn_view(txn), counts);
 
 	for (uint32_t i = 0; rc == 0 && i < p->count; i++) {
@@ -256,27 +302,55 @@ place_slice(struct kv_txn *txn, void *arg)
 			continue;
 		p->shard[i] = choose(p, counts);
 		counts[p->shard[i]]++;
-		base_put_be32(key, p->first + i);
-		value[1] = (uint8_t)p->shard[i]; /* KV_SHARDS_MAX is far below 256 */
-		rc = kv_put(txn, KV_PLACE, shelf_span(key, sizeof key), shelf_span(value, sizeof value));
+		rc = put_place(txn, p->first + i, p->shard[i]);
 	}
 	if (rc == 0 && kv_txn_writes(txn) > 0)
 		rc = write_counts(txn, p->db, counts);
 	return rc;
 }
 
+static int
+look_at_all(struct kv_db *db, struct placing *p)
+{
+	int rc = kv_refresh(db);
+
+	*p = (struct placing){.db = db, .options = db->shards};
+	for (uint32_t i = 0; i < p->options; i++)
+		look_at(&db->shard[i], &p->option[i]);
+	return rc;
+}
+
+int
+kv_place_beside(struct kv_db *db, uint32_t shard, uint32_t *shard_out)
+{
+	uint32_t counts[KV_SHARDS_MAX];
+	struct kv_view *view;
+	struct placing p;
+	int rc = look_at_all(db, &p);
+
+	*shard_out = 0;
+	if (rc == 0)
+		rc = kv_view_begin(db, KV_CATALOG, &view);
+	if (rc != 0)
+		return rc;
+	rc = read_counts(view, counts);
+	kv_view_end(&view);
+	if (shard < p.options)
+		p.option[shard].full = true;
+	if (rc == 0)
+		*shard_out = choose(&p, counts);
+	return rc == 0 && p.option[*shard_out].full ? SHELF_EFULL : rc;
+}
+
 int
 kv_place(struct kv_db *db, uint32_t first, uint32_t count)
 {
-	struct placing p = {.db = db};
+	struct placing p;
 	int rc = 0;
 
 	if (first == KV_CATALOG || (count > 0 && count - 1 > UINT32_MAX - first))
 		return SHELF_EINVALID;
-	rc = kv_refresh(db);
-	p.options = db->shards;
-	for (uint32_t i = 0; i < p.options; i++)
-		look_at(&db->shard[i], &p.option[i]);
+	rc = look_at_all(db, &p);
 	for (uint32_t done = 0; rc == 0 && done < count; done += p.count) {
 		p.first = first + done;
 		p.count = count - done < SLICE ? count - done : SLICE;

@@ -55,7 +55,11 @@ after_write(struct kv_txn *txn, enum kv_table table, const struct kv_full_key *k
     int rc)
 {
 	if (rc == 0 && txn->logging) {
-		rc = kv_log_add(txn, table, shelf_span(key->bytes, key->len));
+		rc = kv_log_add(txn, KV_LOG_MARK, table, shelf_span(key->bytes, key->len));
+		txn->pages += kv_room_cost(txn->view.file, 0);
+	}
+	if (rc == 0 && kv_leave_logs(txn, table)) {
+		rc = kv_log_add(txn, KV_LEAVE_MARK, table, shelf_span(key->bytes, key->len));
 		txn->pages += kv_room_cost(txn->view.file, 0);
 	}
 	if (rc != 0) {

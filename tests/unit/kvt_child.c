@@ -36,6 +36,34 @@ kvt_reap(struct kvt_child *c)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+void
+kvt_start_two(struct kvt *t, struct kvt_child *c, int (*a)(struct kvt_child *), int (*b)(struct kvt_child *))
+{
+	kvt_close(t);
+	kvt_spawn(t, &c[0], a);
+	kvt_spawn(t, &c[1], b);
+	kvt_open(t);
+	for (int i = 0; i < 2; i++)
+		ck_assert(kvt_wait(c[i].said[0]));
+}
+
+uint32_t
+kvt_end_two(struct kvt_child *c)
+{
+	uint32_t sum = 0, n;
+
+	for (int i = 0; i < 2; i++)
+		ck_assert(kvt_nod(c[i].go[1]));
+	for (int i = 0; i < 2; i++) {
+		bool heard = kvt_hear(c[i].said[0], &n, 4);
+
+		ck_assert_int_eq(kvt_reap(&c[i]), 0);
+		ck_assert(heard);
+		sum += n;
+	}
+	return sum;
+}
+
 bool
 kvt_hear(int fd, void *bytes, size_t len)
 {

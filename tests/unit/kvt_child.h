@@ -20,6 +20,10 @@ struct kvt_child {
 void kvt_spawn(struct kvt *t, struct kvt_child *c, int (*fn)(struct kvt_child *));
 /* Waits for the end of the child; its exit status, or minus the signal that ended it. */
 int kvt_reap(struct kvt_child *c);
+/* Two workers that nod when they have begun, beside T, which is opened again; they end when they are nodded to, and
+ * say a number each: their sum. */
+void kvt_start_two(struct kvt *t, struct kvt_child *c, int (*a)(struct kvt_child *), int (*b)(struct kvt_child *));
+uint32_t kvt_end_two(struct kvt_child *c);
 bool kvt_hear(int fd, void *bytes, size_t len);
 bool kvt_say(int fd, const void *bytes, size_t len);
 /* One byte without meaning: "go on", "I am ready". */

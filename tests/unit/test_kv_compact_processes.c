@@ -187,29 +187,15 @@ counter(void)
 static void
 start_workers(struct kvt_child *c)
 {
-	kvt_close(&t);
-	kvt_spawn(&t, &c[0], worker_a);
-	kvt_spawn(&t, &c[1], worker_b);
-	kvt_open(&t);
-	for (int i = 0; i < 2; i++)
-		ck_assert(kvt_wait(c[i].said[0]));
+	kvt_start_two(&t, c, worker_a, worker_b);
 }
 
 /* Ends the workers: what they counted is what is there. */
 static void
 end_workers(struct kvt_child *c)
 {
-	uint32_t sum = 0, n;
+	uint32_t sum = kvt_end_two(c);
 
-	for (int i = 0; i < 2; i++)
-		ck_assert(kvt_nod(c[i].go[1]));
-	for (int i = 0; i < 2; i++) {
-		bool heard = kvt_hear(c[i].said[0], &n, 4);
-
-		ck_assert_int_eq(kvt_reap(&c[i]), 0);
-		ck_assert(heard);
-		sum += n;
-	}
 	ck_assert_uint_gt(sum, 100);
 	ck_assert_uint_eq(counter(), sum);
 }
