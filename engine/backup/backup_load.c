@@ -260,14 +260,14 @@ put_batch(struct backup_load *l)
 		if (l->row[i].has_body && l->body[i].blob == 0)
 			rc = draft_of(l, i);
 	if (rc == 0)
-		rc = mail_carry_put(l->store, l->account, l->shard, l->row, l->body, l->n);
+		rc = mail_carry_put(&l->carry, l->row, l->body, l->n);
 	if (rc == SHELF_EMISSING) { /* blobs that were there went meanwhile */
 		rc = 0;
 		for (size_t i = 0; i < l->n && rc == 0; i++)
 			if (l->body[i].wanted)
 				rc = draft_of(l, i);
 		if (rc == 0)
-			rc = mail_carry_put(l->store, l->account, l->shard, l->row, l->body, l->n);
+			rc = mail_carry_put(&l->carry, l->row, l->body, l->n);
 	}
 	if (rc == 0)
 		rc = count_costs(l);
@@ -404,7 +404,7 @@ count_notes(struct backup_load *l)
 	return rc;
 }
 
-/* Mailboxes and the account, with their sums. */
+/* Mailboxes, with their sums. The account's row is for the caller to put. */
 static int
 put_sums(struct backup_load *l)
 {
@@ -430,15 +430,17 @@ put_sums(struct backup_load *l)
 		if (rc == 0)
 			rc = add_row(l, &row);
 	}
-	l->acct.counted = false;
 	l->acct.changed = (struct mail_changed){.floor = l->acct.modseq};
-	row = (struct carry_row){.table = KV_ACCT};
-	shelf_buf_clear(&l->value);
-	mail_acct_encode(&l->value, &l->acct);
-	row.value = shelf_buf_span(&l->value);
 	if (rc == 0)
-		rc = l->has_acct ? add_row(l, &row) : SHELF_ECORRUPT;
-	return rc == 0 ? flush(l) : rc;
+		rc = flush(l);
+	return rc == 0 && !l->has_acct ? SHELF_ECORRUPT : rc;
+}
+
+static int
+start(struct backup_load *l)
+{
+	l->carry = (struct mail_carry){.store = l->store, .account = l->account, .shard = l->shard};
+	return mail_carry_in(&l->carry);
 }
 
 int
@@ -453,7 +455,7 @@ backup_load_account(struct backup_load *l, const struct backup_account *a, uint3
 	shelf_buf_clear(&l->boxes_bytes);
 	if ((rc = kv_place(l->store->kv, id, 1)) != 0 ||
 	    (rc = kv_shard_of(l->store->kv, id, &l->shard)) != 0 || (rc = know_blobs(l)) != 0 ||
-	    (rc = mail_carry_in(l->store, id, l->shard)) != 0)
+	    (rc = start(l)) != 0)
 		return rc;
 	if ((rc = backup_each_account_row(l->b, a, take_row, l)) == 0)
 		rc = put_sums(l);

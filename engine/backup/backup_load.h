@@ -31,13 +31,14 @@ struct backup_load {
 	uint64_t notes_put;		       /* of the messages: in the place of lost ones */
 	/* Of the account being loaded. */
 	uint32_t account, shard;
+	struct mail_carry carry;
 	struct backup_index *blobs[KV_SHARDS_MAX]; /* body -> blob id in the shard; NULL: not read yet */
 	struct backup_load_box *box; /* ascending by id */
 	size_t nboxes, boxes_cap;
 	struct shelf_buf boxes_bytes;
 	struct backup_load_lost *lost;
 	size_t nlost, lost_cap;
-	struct mail_acct acct; /* sums are added up here */
+	struct mail_acct acct; /* sums are added up here; when all rows are there, for mail_carry_enter */
 	bool has_acct;
 	/* The next transaction. */
 	struct carry_row row[BACKUP_LOAD_ROWS];
@@ -49,7 +50,8 @@ struct backup_load {
 	struct shelf_arena notes; /* values of rows with a note */
 	struct shelf_buf value;
 };
-/* All rows of account A, as account ID, which has no name yet. The name and mail_carry_done are the caller's. */
+/* All rows of account A but ACCT, as account ID, which has no name yet. mail_carry_enter, the name and
+ * mail_carry_done are the caller's. */
 SHELF_CHECK int backup_load_account(struct backup_load *l, const struct backup_account *a, uint32_t id);
 void backup_load_free(struct backup_load *l);
 /* The bytes of a body as a finished draft. SHELF_EMISSING: the file does not hold them. */

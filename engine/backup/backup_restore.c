@@ -76,7 +76,7 @@ restore_as(struct restoring *rs, const struct backup_account *a, uint32_t id, st
 		return rc;
 	u.name = name;
 	if ((rc = backup_load_account(rs->load, a, id)) != 0 ||
-	    (rc = mail_carry_enter(rs->store, id, rs->load->shard, name)) != 0 ||
+	    (rc = mail_carry_enter(&rs->load->carry, &rs->load->acct, name)) != 0 ||
 	    (rc = mail_shared_enter(rs->store, id, rs->load->shard)) != 0 ||
 	    (rc = mail_account_publish(rs->store, id, &u)) != 0 ||
 	    (rc = mail_carry_done(rs->store, id, rs->load->shard)) != 0)

@@ -292,6 +292,7 @@ store_batch(struct add_batch *b)
 	return kv_update(b->store->kv, KV_CATALOG, KV_ADDS, publish, b);
 }
 
+/* Where it lives, even if it moves at this moment. */
 static int
 leave_account_job(struct kv_txn *txn, void *arg)
 {
@@ -307,13 +308,11 @@ give_up_rows(struct add_batch *b)
 {
 	for (size_t i = 0; i < b->n; i++) {
 		struct adding *a = &b->list[i];
-		uint32_t shard;
 		int rc;
 
 		if (a->id == 0 || a->rc != SHELF_EEXISTS)
 			continue;
-		if ((rc = kv_shard_of(b->store->kv, a->id, &shard)) == 0)
-			rc = kv_update_shard(b->store->kv, shard, KV_QUIET, leave_account_job, &a->id);
+		rc = kv_update(b->store->kv, a->id, KV_QUIET, leave_account_job, &a->id);
 		if (rc != 0)
 			shelf_log(SHELF_LOG_WARN, "rows of nobody stay", "account", "%u", a->id, "error",
 			    "%s", shelf_err_text(rc), NULL);
@@ -601,8 +600,7 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 	if ((rc = shelf_account_get(store, id, &account)) != 0 ||
 	    (rc = mail_shared_forget(store, account.name)) != 0 ||
 	    (rc = mail_shared_given(store, id, account.partition, &ch.given)) != 0 ||
-	    (rc = kv_update_shard(store->kv, account.partition, KV_QUIET, leave_account_job,
-				  &id)) != 0 ||
+	    (rc = kv_update(store->kv, id, KV_QUIET, leave_account_job, &id)) != 0 ||
 	    (rc = kv_update(store->kv, KV_CATALOG, 0, change_user, &ch)) != 0)
 		goto out;
 	tell_sessions(store, id);

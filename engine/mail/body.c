@@ -7,7 +7,7 @@
 
 struct shelf_body {
 	struct shelf_store *store;
-	uint32_t account;
+	uint32_t shard; /* where it was read from; what moves away stays there for a while */
 	uint64_t blob, size;
 	uint32_t frame; /* the one in BYTES; UINT32_MAX: none */
 	struct shelf_buf bytes;
@@ -22,14 +22,14 @@ shelf_body_open(struct shelf_store *store, uint32_t account, uint64_t blob, stru
 	int rc;
 
 	*out = NULL;
-	if ((rc = kv_view_begin(store->kv, account, &view)) != 0)
+	if ((rc = kv_view_begin_shard(store->kv, mail_handle_shard(blob), &view)) != 0)
 		return rc;
-	rc = blob_get(view, blob, &row);
+	rc = blob_get(view, mail_handle_blob(blob), &row);
 	kv_view_end(&view);
 	if (rc != 0)
 		return rc == SHELF_EMISSING ? SHELF_ENOMESSAGE : rc;
 	b = SHELF_NEW(struct shelf_body);
-	*b = (struct shelf_body){store, account, blob, row.size, UINT32_MAX, {0}};
+	*b = (struct shelf_body){store, mail_handle_shard(blob), mail_handle_blob(blob), row.size, UINT32_MAX, {0}};
 	*out = b;
 	return 0;
 }
@@ -48,7 +48,7 @@ load(struct shelf_body *b, uint32_t frame)
 	int rc;
 
 	b->frame = UINT32_MAX;
-	if ((rc = kv_view_begin(b->store->kv, b->account, &view)) != 0)
+	if ((rc = kv_view_begin_shard(b->store->kv, b->shard, &view)) != 0)
 		return rc;
 	if ((rc = blob_get(view, b->blob, &row)) == 0)
 		rc = blob_read_frame(view, b->blob, &row, frame, &b->bytes);

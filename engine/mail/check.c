@@ -279,8 +279,10 @@ check_rows(struct check *k)
 static int
 check_shard(struct check *k, uint32_t shard)
 {
-	int rc = check_accounts(k, shard);
+	int rc = check_places(k, shard);
 
+	if (rc == 0)
+		rc = check_accounts(k, shard);
 	if (rc == 0)
 		rc = check_totals(k, shard);
 	if (rc == 0)

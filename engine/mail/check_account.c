@@ -8,6 +8,7 @@
 
 #include <mailshelf/mem.h>
 
+#include "carry.h"
 #include "mail_check.h"
 
 int64_t check_slice_ms = 500;
@@ -372,12 +373,16 @@ is_going(struct check *k, bool *going)
 static int
 slice(struct check_walk *w)
 {
+	bool coming;
 	int rc;
 
 	kv_view_account(w->view, w->k->account);
 	w->counted = (struct mail_acct){0};
-	if ((rc = mail_acct_get(w->view, &w->acct)) != 0 || (rc = is_going(w->k, &w->going)) != 0)
+	if ((rc = mail_acct_get(w->view, &w->acct)) != 0 || (rc = is_going(w->k, &w->going)) != 0 ||
+	    (rc = mail_carry_is_in(w->view, w->k->account, &coming, NULL)) != 0)
 		return rc;
+	if (coming && !w->sums_only)
+		return SHELF_ENOACCOUNT; /* it is not complete before that job is gone */
 	w->counted.quota.limit_bytes = w->acct.quota.limit_bytes;
 	w->counted.quota.limit_messages = w->acct.quota.limit_messages;
 	w->counted.quota.limit_mailboxes = w->acct.quota.limit_mailboxes;

@@ -8,8 +8,8 @@
  *   second look   what is left is counted again, account by account, until one snapshot finds every account
  *                 as it was when it was counted: then, and in that snapshot, a difference is a finding.
  *
- * An account is as it was when its row is (every change writes it) and its first rows are (the removal of
- * an account, which has no counters any more, takes rows from the front).
+ * An account is as it was when its row is (every change writes it), its first rows are (the removal of
+ * an account, which has no counters any more, takes rows from the front) and the job of one that comes in is.
  *
  * Memory: 8 bytes for each blob id of a window, and windows are as long as check_refs_window says; 8 bytes
  * for each row of one account.
@@ -18,6 +18,7 @@
 
 #include <mailshelf/mem.h>
 
+#include "carry.h"
 #include "mail_check.h"
 
 uint64_t check_refs_window = 8 << 20;
@@ -76,14 +77,16 @@ hash_bytes(uint64_t h, struct shelf_span s)
 
 /* The moment the view's account is at. */
 static int
-moment_of(struct kv_view *view, uint64_t *out)
+moment_of(struct kv_view *view, uint32_t account, uint64_t *out)
 {
 	static const enum kv_table tables[] = {KV_ACCT, KV_MSG, KV_GONE};
 	struct shelf_span key, value;
 	struct kv_scan scan;
-	int rc = 0;
+	uint64_t stamp;
+	bool coming;
+	int rc = mail_carry_is_in(view, account, &coming, &stamp);
 
-	*out = 0xcbf29ce484222325u;
+	*out = 0xcbf29ce484222325u ^ stamp;
 	for (size_t i = 0; i < 3 && rc == 0; i++) {
 		if ((rc = kv_scan_open(view, tables[i], shelf_span(NULL, 0), shelf_span(NULL, 0),
 				       &scan)) != 0)
@@ -172,7 +175,7 @@ read_account(struct refs *r, uint32_t account, uint64_t *moment_out)
 		if ((rc = kv_view_begin_shard(r->k->store->kv, r->shard, &view)) != 0)
 			break;
 		kv_view_account(view, account);
-		if ((rc = moment_of(view, &now)) == 0) {
+		if ((rc = moment_of(view, account, &now)) == 0) {
 			if (now != moment) {
 				tries++;
 				moment = now;
@@ -195,18 +198,8 @@ static int
 next_account(struct kv_view *view, uint32_t after, uint32_t *out)
 {
 	static const enum kv_table tables[] = {KV_ACCT, KV_MSG, KV_GONE};
-	uint32_t best = 0, account = 0;
 
-	for (size_t i = 0; i < 3; i++) {
-		int rc = kv_view_next_account(view, tables[i], after, &account);
-
-		if (rc < 0)
-			return rc;
-		if (rc == 1 && (best == 0 || account < best))
-			best = account;
-	}
-	*out = best;
-	return best != 0;
+	return check_next_account(view, tables, 3, after, out);
 }
 
 /* ---- First look ------------------------------------------------------------------------------------------ */
@@ -395,7 +388,7 @@ count_in_view(struct refs *r, struct kv_view *view, uint32_t account, int64_t un
 	int rc;
 
 	kv_view_account(view, account);
-	if ((rc = moment_of(view, &moment)) != 0 || counted_of(r, account)->moment == moment)
+	if ((rc = moment_of(view, account, &moment)) != 0 || counted_of(r, account)->moment == moment)
 		return rc;
 	if (shelf_mono_ms() >= until || is_large(view))
 		return 1;

@@ -34,8 +34,7 @@ struct across {
 	struct shelf_store *store;
 	const struct shelf_copy *what;
 	struct shelf_copy_result *result;
-	uint32_t shard; /* of the target */
-	bool elsewhere; /* the bodies are in another one */
+	uint32_t shard; /* of the target, when it was last looked for: accounts may move */
 	struct item item[SLICE_MESSAGES];
 	size_t n;
 	struct shelf_arena arena; /* of the slice: names of keywords */
@@ -43,6 +42,13 @@ struct across {
 	uint32_t next; /* uid */
 	uint32_t uidvalidity;
 };
+
+/* Its body is in another partition than the target. */
+static bool
+is_elsewhere(const struct across *a, const struct item *item)
+{
+	return mail_handle_shard(item->msg.blob) != a->shard;
+}
 
 /* ---- Reading ------------------------------------------------------------------------------------- */
 
@@ -67,7 +73,7 @@ read_messages(struct across *a, struct shelf_rd *rd)
 		uid = item->msg.uid;
 		if (shelf_uidset_has(uids, uid)) {
 			bytes += item->msg.size;
-			if (a->n > 0 && a->elsewhere && bytes > SLICE_BYTES)
+			if (a->n > 0 && is_elsewhere(a, item) && bytes > SLICE_BYTES)
 				return 1;
 			a->n++;
 			uid = uid == UINT32_MAX ? 0 : uid + 1;
@@ -117,6 +123,8 @@ make_draft(struct across *a, struct item *item)
 		rc = shelf_draft_finish(item->draft);
 	if (rc == 0)
 		rc = blob_draft_prepare(mail_draft_blob(item->draft), a->shard);
+	if (rc != 0)
+		shelf_draft_free(&item->draft);
 	item->gone = rc == SHELF_ENOMESSAGE;
 	return item->gone ? 0 : rc;
 }
@@ -165,7 +173,7 @@ put_one(struct mail_change *c, struct mail_open *o, struct across *a, struct ite
 	    .zone_min = item->msg.zone_min,
 	    .savedate_s = c->now_s,
 	    .size = item->msg.size,
-	    .blob = item->msg.blob,
+	    .blob = mail_handle_blob(item->msg.blob),
 	};
 	int rc;
 
@@ -174,6 +182,8 @@ put_one(struct mail_change *c, struct mail_open *o, struct across *a, struct ite
 		return rc;
 	if (item->draft != NULL)
 		rc = blob_link(c->txn, mail_draft_blob(item->draft), &msg.blob, &msg.cost);
+	else if (mail_handle_shard(item->msg.blob) != kv_view_shard(kv_txn_view(c->txn)))
+		rc = SHELF_EBUSY; /* the target has moved since */
 	else
 		rc = blob_ref_if(c->txn, msg.blob, msg.email_id, msg.size, &msg.cost);
 	if (rc == SHELF_EMISSING) {
@@ -201,7 +211,7 @@ put_all(struct kv_txn *txn, void *arg)
 	for (size_t i = 0; i < a->n && rc == 0; i++) {
 		a->item[i].to_uid = 0;
 		/* A draft whose body was gone stays without; a blob that is gone may be told again. */
-		a->item[i].gone = a->elsewhere && a->item[i].gone;
+		a->item[i].gone = is_elsewhere(a, &a->item[i]) && a->item[i].gone;
 		if (!a->item[i].gone)
 			rc = put_one(&c, &o, a, &a->item[i]);
 	}
@@ -218,16 +228,17 @@ put_slice(struct across *a)
 	int rc = 0;
 
 	for (unsigned i = 0; i < TRIES; i++) {
-		for (size_t k = 0; k < a->n && rc == 0 && a->elsewhere; k++)
-			if (a->item[k].draft == NULL)
+		rc = kv_shard_of(a->store->kv, a->what->to_account, &a->shard);
+		for (size_t k = 0; k < a->n && rc == 0; k++)
+			if (a->item[k].draft == NULL && is_elsewhere(a, &a->item[k]))
 				rc = make_draft(a, &a->item[k]);
-			else if (!a->item[k].gone)
+			else if (a->item[k].draft != NULL && !a->item[k].gone)
 				rc = blob_draft_prepare(mail_draft_blob(a->item[k].draft), a->shard);
 		if (rc == 0)
 			rc = kv_update(a->store->kv, a->what->to_account, KV_ADDS, put_all, a);
 		if (rc != SHELF_EBUSY)
 			break;
-		/* A dictionary went between compressing and linking. */
+		/* A dictionary went between compressing and linking, or the target moved. */
 		for (size_t k = 0; k < a->n; k++)
 			if (a->item[k].draft != NULL)
 				blob_draft_unprepare(mail_draft_blob(a->item[k].draft), a->shard);
@@ -277,14 +288,9 @@ remove_slice(struct across *a)
 static int
 begin(struct across *a)
 {
-	uint32_t from_shard;
 	int rc = mail_disk_admit(a->store, a->what->to_account, SHELF_DISK_REFUSE);
 
-	if (rc != 0 || (rc = kv_shard_of(a->store->kv, a->what->to_account, &a->shard)) != 0 ||
-	    (rc = kv_shard_of(a->store->kv, a->what->account, &from_shard)) != 0)
-		return rc;
-	a->elsewhere = from_shard != a->shard;
-	return 0;
+	return rc != 0 ? rc : kv_shard_of(a->store->kv, a->what->to_account, &a->shard);
 }
 
 static int

@@ -13,6 +13,7 @@
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
+#include "carry.h"
 #include "mail.h"
 
 enum { STEP_S = 3600, TELL_EVERY_MS = 60000, REST_MS = 60000 };
@@ -85,8 +86,15 @@ next_account(struct early *e, uint32_t after, uint32_t by, uint32_t *account, st
 	do {
 		if (view == NULL && (rc = kv_view_begin_shard(e->store->kv, e->shard, &view)) != 0)
 			return rc;
+		bool coming, gone;
+
 		if ((rc = kv_view_next_account(view, KV_DUE, *account, account)) != 1)
 			break;
+		if ((rc = mail_carry_is_in(view, *account, &coming, NULL)) != 0 ||
+		    (rc = kv_has_left(view, *account, &gone)) != 0)
+			break;
+		if (coming || gone)
+			continue; /* a copy, that lives elsewhere: nothing of it may go for this disk */
 		kv_view_account(view, *account);
 		if ((rc = mail_purge_next(view, &p, &(struct mail_key){.len = 0}, due)) != 0)
 			break;

@@ -485,7 +485,11 @@ SHELF_CHECK int mail_alias_decode(struct shelf_span value, struct shelf_buf *tar
 /* Folds and checks an account name into OUT (SHELF_ACCOUNT_NAME_MAX + 1). SHELF_ENAME. */
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 
-/* Fills a public struct from a row. */
+/* A blob as a caller may keep it over a move of its account: ids are of a shard. */
+uint64_t mail_blob_handle(uint32_t shard, uint64_t blob);
+uint32_t mail_handle_shard(uint64_t handle);
+uint64_t mail_handle_blob(uint64_t handle);
+/* Fills a public struct from a row, but for the shard in its blob. */
 void mail_flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out); /* the rest: zeros */
 void mail_msg_fill(const struct mail_msg *row, struct shelf_msg *out);
 void mail_gone_out(const struct mail_gone *gone, uint32_t uid, struct shelf_msg *out);
@@ -500,7 +504,12 @@ bool mail_pass_over(int rc, uint32_t shard, uint32_t account, int *damage);
 SHELF_CHECK int mail_janitor_start(struct shelf_store *store);
 void mail_janitor_stop(struct shelf_store *store);
 
-enum { MAIL_JOB_ACCOUNT = 'A', MAIL_JOB_LOADING = 'L' };
+enum { MAIL_JOB_ACCOUNT = 'A', MAIL_JOB_LOADING = 'L', MAIL_JOB_LEFT = 'M' };
+/* How long the rows of an account stay where it has moved away, so that who is reading a body there comes to its
+ * end. Tests make it short. */
+extern int64_t mail_left_kept_s;
+/* What a move had left to do where the account lives now: its place is written down, no job says that it comes. */
+SHELF_CHECK int mail_settle(struct shelf_store *store, uint32_t account);
 /* Removes all rows of an account in a shard, with their references. It has no name, or lives elsewhere. */
 SHELF_CHECK int mail_clear_rows(struct shelf_store *store, uint32_t account, uint32_t shard);
 

@@ -2,6 +2,7 @@
  * mail_check.h (private) - what the files of the check share
  *
  *   check.c          findings, the walk over catalog and shards, bodies
+ *   check_place.c    which partition an account lives in
  *   check_account.c  the rows of one account
  *   check_range.c    65,536 uids of one mailbox
  *   check_held.c     held messages and their dates
@@ -130,6 +131,12 @@ void check_row_blob(struct check_walk *w, uint32_t mailbox, uint32_t uid, const 
  * snapshot that proved it. SUMS_ONLY: only them. */
 SHELF_CHECK int check_account(struct check *k, uint32_t shard, bool sums_only,
 			      struct shelf_quota *kept, struct shelf_quota *counted);
+
+/* The next account behind AFTER that has a row in one of N tables: 1 found. */
+SHELF_CHECK int check_next_account(struct kv_view *view, const enum kv_table *tables, size_t n, uint32_t after,
+				   uint32_t *out);
+/* Rows of accounts in SHARD that do not live there (21). */
+SHELF_CHECK int check_places(struct check *k, uint32_t shard);
 
 /* ---- References ---------------------------------------------------------------------------------------- */
 

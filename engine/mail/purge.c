@@ -15,11 +15,17 @@
 #include "mail.h"
 
 enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000,
-       CATCH_UP_EVERY_S = 3600, LOADING_KEPT_S = 24 * 3600 };
+       CATCH_UP_EVERY_S = 3600, LOADING_KEPT_S = 24 * 3600, JOB_BYTES_MAX = 16 };
+
+int64_t mail_left_kept_s = 600;
 
 struct removal {
 	uint32_t account;
 	uint8_t job; /* kind of the job that goes with an account's last row; 0: none */
+	bool nameless;
+	/* The job as it was seen: when it is another one, or gone, nothing is removed. */
+	uint8_t seen[JOB_BYTES_MAX];
+	size_t seen_len;
 	bool more;
 };
 
@@ -245,6 +251,52 @@ purge_account_step(struct shelf_store *store, uint32_t account, int64_t until)
 
 /* ---- Accounts that were deleted ------------------------------------------------------------------------- */
 
+/* 1: there is a job of that kind, with the value that was seen. */
+static int
+has_job(struct kv_txn *txn, const struct removal *p)
+{
+	uint8_t job[5] = {p->job};
+	struct shelf_span value;
+	int rc;
+
+	base_put_be32(job + 1, p->account);
+	rc = kv_get(kv_txn_view(txn), KV_JOB, shelf_span(job, sizeof(job)), &value);
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? 0 : rc;
+	return shelf_span_eq(value, shelf_span(p->seen, p->seen_len));
+}
+
+/*
+ * May the rows go? In the transaction that removes them, as an account may come back meanwhile, or a mover go on
+ * that was taken for dead: its job is another one then. 1: yes, 2: only the job, 0: no.
+ */
+static int
+may_clear(struct kv_txn *txn, const struct removal *p)
+{
+	bool arriving, left;
+	int rc = p->job == 0 ? 1 : has_job(txn, p);
+
+	if (rc != 1 || p->job != MAIL_JOB_LEFT)
+		return rc;
+	if ((rc = mail_carry_is_in(kv_txn_view(txn), p->account, &arriving, NULL)) != 0 ||
+	    (rc = kv_has_left(kv_txn_view(txn), p->account, &left)) != 0)
+		return rc;
+	return !arriving && (left || p->nameless) ? 1 : 2;
+}
+
+static int
+end_job(struct kv_txn *txn, const struct removal *p)
+{
+	uint8_t job[5] = {p->job};
+	int rc;
+
+	if (p->job == 0)
+		return 0;
+	base_put_be32(job + 1, p->account);
+	rc = kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
+	return rc == SHELF_EMISSING ? 0 : rc; /* another process was faster */
+}
+
 static int
 clear_account(struct kv_txn *txn, void *arg)
 {
@@ -253,9 +305,11 @@ clear_account(struct kv_txn *txn, void *arg)
 	struct removal *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
-	uint8_t job[5] = {p->job};
 	int rc;
 
+	p->more = false;
+	if ((rc = may_clear(txn, p)) != 1)
+		return rc == 2 ? end_job(txn, p) : rc;
 	kv_txn_set_account(txn, p->account);
 	p->more = true;
 	/* Unreadable rows do not keep an account from being removed; check tells of the totals. */
@@ -269,9 +323,7 @@ clear_account(struct kv_txn *txn, void *arg)
 		if ((rc = clear(txn, plain[i], shelf_span(NULL, 0), &left)) != 0)
 			return rc < 0 ? rc : 0;
 	p->more = false;
-	base_put_be32(job + 1, p->account);
-	rc = p->job == 0 ? 0 : kv_del(txn, KV_JOB, shelf_span(job, sizeof(job)));
-	return rc == SHELF_EMISSING ? 0 : rc; /* another process was faster */
+	return end_job(txn, p);
 }
 
 int
@@ -285,11 +337,12 @@ mail_clear_rows(struct shelf_store *store, uint32_t account, uint32_t shard)
 	return rc;
 }
 
-/* The first account of a shard that began to come in (carry_in.c) more than a day ago: 1 found. */
+typedef int job_fn(struct shelf_store *store, const struct removal *p);
+
+/* The first job of P->job that WANTED says 1 to, into P: 1 found. */
 static int
-first_old_load(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
+first_job(struct shelf_store *store, uint32_t shard, job_fn *wanted, struct removal *p)
 {
-	static const uint8_t kind = MAIL_JOB_LOADING;
 	struct kv_view *view = NULL;
 	struct shelf_span key, value;
 	struct kv_scan scan;
@@ -297,14 +350,17 @@ first_old_load(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
 
 	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
 		return rc;
-	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) == 0) {
+	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&p->job, 1), shelf_span(NULL, 0), &scan)) == 0) {
 		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-			if (key.len != 5 || value.len != 8) {
+			if (key.len != 5 || value.len > sizeof(p->seen)) {
 				rc = SHELF_ECORRUPT;
 				break;
 			}
-			*account_out = base_get_be32(key.data + 1);
-			if ((int64_t)base_get_be64(value.data) + LOADING_KEPT_S <= shelf_now_s())
+			p->account = base_get_be32(key.data + 1);
+			p->seen_len = value.len;
+			if (value.len > 0)
+				memcpy(p->seen, value.data, value.len);
+			if ((rc = wanted(store, p)) != 0)
 				break;
 		}
 		kv_scan_close(&scan);
@@ -313,68 +369,90 @@ first_old_load(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
 	return rc;
 }
 
-/* What came in and is reached lives, only its job had been left; all else goes. 1: there may be more. */
+/* It began to come in (carry_in.c) more than a day ago. */
 static int
-settle_load(struct shelf_store *store, uint32_t shard, uint32_t id)
+is_old_load(struct shelf_store *store, const struct removal *p)
 {
-	struct removal p = {.account = id, .job = MAIL_JOB_LOADING};
+	int64_t since_s;
+	uint64_t puts;
+	int rc = mail_carry_job_decode(shelf_span(p->seen, p->seen_len), &since_s, &puts);
+
+	return rc != 0 ? rc : since_s + LOADING_KEPT_S <= shelf_now_s();
+}
+
+/* It has moved away (move.c), and who was reading then has come to his end. */
+static int
+is_old_left(struct shelf_store *store, const struct removal *p)
+{
+	if (p->seen_len != 8)
+		return SHELF_ECORRUPT;
+	return (int64_t)base_get_be64(p->seen) + mail_left_kept_s <= shelf_now_s();
+}
+
+/* Deleted. One that still has its name lives: its deletion stopped halfway. */
+static int
+is_deleted(struct shelf_store *store, const struct removal *p)
+{
 	struct shelf_account account;
-	int rc = shelf_account_get(store, id, &account);
+
+	return shelf_account_get(store, p->account, &account) == SHELF_ENOACCOUNT;
+}
+
+/* What came in and is reached lives, only its job had been left; all else goes. */
+static int
+settle_load(struct shelf_store *store, uint32_t shard, struct removal *p)
+{
+	struct shelf_account account;
+	int rc = shelf_account_get(store, p->account, &account);
 
 	if (rc == 0 && account.partition == shard)
-		rc = mail_carry_done(store, id, shard);
-	else if (rc == 0 || rc == SHELF_ENOACCOUNT)
-		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
-	return rc != 0 ? rc : 1;
+		return mail_settle(store, p->account);
+	return rc == 0 || rc == SHELF_ENOACCOUNT ? kv_update_shard(store->kv, shard, KV_QUIET, clear_account, p) : rc;
 }
 
-/* The first deleted account of a shard: 1 found. One that still has its name lives: its deletion stopped
- * halfway. */
+/* Whoever moved it may have died before he wrote down where it lives. */
 static int
-first_account_job(struct shelf_store *store, uint32_t shard, uint32_t *account_out)
+settle_left(struct shelf_store *store, uint32_t shard, struct removal *p)
 {
-	static const uint8_t kind = MAIL_JOB_ACCOUNT;
-	struct kv_view *view = NULL;
 	struct shelf_account account;
-	struct shelf_span key, value;
-	struct kv_scan scan;
-	int rc;
+	int rc = shelf_account_get(store, p->account, &account);
 
-	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
-		return rc;
-	if ((rc = kv_scan_open(view, KV_JOB, shelf_span(&kind, 1), shelf_span(NULL, 0), &scan)) ==
-	    0) {
-		while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
-			if (key.len != 5) {
-				rc = SHELF_ECORRUPT;
-				break;
-			}
-			*account_out = base_get_be32(key.data + 1);
-			if (shelf_account_get(store, *account_out, &account) == SHELF_ENOACCOUNT)
-				break;
-		}
-		kv_scan_close(&scan);
-	}
-	kv_view_end(&view);
-	return rc;
+	p->nameless = rc == SHELF_ENOACCOUNT;
+	if (rc == 0)
+		rc = mail_settle(store, p->account);
+	return rc == 0 || p->nameless ? kv_update_shard(store->kv, shard, KV_QUIET, clear_account, p) : rc;
+}
+
+static int
+settle_deleted(struct shelf_store *store, uint32_t shard, struct removal *p)
+{
+	int rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, p);
+
+	return rc == 0 && !p->more ? kv_forget(store->kv, p->account) : rc;
 }
 
 int
 mail_purge_shard_step(struct shelf_store *store, uint32_t shard)
 {
-	struct removal p = {.job = MAIL_JOB_ACCOUNT};
-	uint32_t loading;
-	int rc = first_account_job(store, shard, &p.account);
+	static const struct {
+		uint8_t job;
+		job_fn *wanted;
+		int (*settle)(struct shelf_store *store, uint32_t shard, struct removal *p);
+	} kinds[] = {
+	    {MAIL_JOB_ACCOUNT, is_deleted, settle_deleted},
+	    {MAIL_JOB_LOADING, is_old_load, settle_load},
+	    {MAIL_JOB_LEFT, is_old_left, settle_left},
+	};
 
-	if (rc < 0)
-		return rc;
-	if (rc == 1) {
-		rc = kv_update_shard(store->kv, shard, KV_QUIET, clear_account, &p);
-		return rc != 0 ? rc : 1;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		struct removal p = {.job = kinds[i].job};
+		int rc = first_job(store, shard, kinds[i].wanted, &p);
+
+		if (rc == 1 && (rc = kinds[i].settle(store, shard, &p)) == 0)
+			rc = 1;
+		if (rc != 0)
+			return rc;
 	}
-	rc = first_old_load(store, shard, &loading);
-	if (rc != 0)
-		return rc < 0 ? rc : settle_load(store, shard, loading);
 	return blob_purge_step(store->kv, shard);
 }
 

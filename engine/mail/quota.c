@@ -36,11 +36,16 @@ shelf_quota_check(struct shelf_store *store, uint32_t id, struct shelf_quota *ke
 		  struct shelf_quota *counted)
 {
 	struct check k = {.store = store, .account = id};
-	uint32_t shard;
+	uint32_t shard, now;
 	int rc = kv_shard_of(store->kv, id, &shard);
 
-	if (rc == 0)
+	while (rc == 0) {
 		rc = check_account(&k, shard, true, kept, counted);
+		if (rc != SHELF_ENOACCOUNT || kv_shard_of(store->kv, id, &now) != 0 || now == shard)
+			break;
+		shard = now; /* it has moved meanwhile */
+		rc = 0;
+	}
 	if (rc == 0 && k.findings > 0)
 		rc = SHELF_ECORRUPT; /* rows that cannot be counted */
 	check_free(&k);

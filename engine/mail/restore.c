@@ -84,6 +84,7 @@ list_held(void *arg, struct kv_view *view, const struct mail_due *due)
 		held.name = m.name;
 	held.gone_s = gone.gone_s;
 	mail_gone_out(&gone, due->uid, &held.msg);
+	held.msg.blob = mail_blob_handle(kv_view_shard(view), held.msg.blob);
 	return l->held(l->arg, &held);
 }
 

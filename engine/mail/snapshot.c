@@ -222,6 +222,32 @@ mail_flags_out(const struct index_page *p, uint32_t uid, struct shelf_msg *out)
 	}
 }
 
+enum { HANDLE_SHARD_SHIFT = 56 }; /* blobs will not need more bits of their number */
+
+uint64_t
+mail_blob_handle(uint32_t shard, uint64_t blob)
+{
+	return (uint64_t)shard << HANDLE_SHARD_SHIFT | blob;
+}
+
+uint32_t
+mail_handle_shard(uint64_t handle)
+{
+	return (uint32_t)(handle >> HANDLE_SHARD_SHIFT);
+}
+
+uint64_t
+mail_handle_blob(uint64_t handle)
+{
+	return handle & (((uint64_t)1 << HANDLE_SHARD_SHIFT) - 1);
+}
+
+static void
+set_handle(const struct shelf_rd *rd, struct shelf_msg *out)
+{
+	out->blob = mail_blob_handle(kv_view_shard(rd->view), out->blob);
+}
+
 void
 mail_msg_fill(const struct mail_msg *row, struct shelf_msg *out)
 {
@@ -307,11 +333,13 @@ shelf_msg_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf_
 		if ((rc = mail_msg_get(rd->view, mailbox, uid, &row)) != 0)
 			return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
 		mail_msg_fill(&row, out);
+		set_handle(rd, out);
 		return 0;
 	}
 	if ((rc = mail_gone_get(rd->view, mailbox, uid, &gone)) != 0)
 		return rc == SHELF_ENOMESSAGE ? get_moved(rd, mailbox, uid, out) : rc;
 	mail_gone_out(&gone, uid, out);
+	set_handle(rd, out);
 	return 0;
 }
 
@@ -397,6 +425,7 @@ shelf_msg_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, enum shelf_m
 	if ((rc = read_row(rd, mailbox, uid, &row)) != 0)
 		return rc;
 	mail_msg_fill(&row, out);
+	set_handle(rd, out);
 	return 0;
 }
 
@@ -405,8 +434,15 @@ shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena,
 		  struct shelf_span *out)
 {
 	struct shelf_buf b = {0};
-	int rc = blob_derived(rd->view, blob, &b);
+	struct kv_view *view = NULL;
+	int rc = 0;
 
+	/* Of a snapshot before this one, and the account has moved since? */
+	if (mail_handle_shard(blob) != kv_view_shard(rd->view))
+		rc = kv_view_begin_shard(rd->store->kv, mail_handle_shard(blob), &view);
+	if (rc == 0)
+		rc = blob_derived(view != NULL ? view : rd->view, mail_handle_blob(blob), &b);
+	kv_view_end(&view);
 	if (rc == 0)
 		*out = shelf_arena_dup(arena, shelf_buf_span(&b));
 	shelf_buf_free(&b);

@@ -180,15 +180,32 @@ copy_topics(struct news *n, uint32_t shard, struct watched **out, size_t *cap)
 	return count;
 }
 
+/* The account may have left SHARD: the commit that says so is one of SHARD. */
+static void
+follow(struct news *n, uint32_t account, uint32_t shard)
+{
+	struct topic *t;
+	uint32_t now;
+
+	if (kv_shard_of(n->db, account, &now) != 0 || now == shard)
+		return;
+	pthread_mutex_lock(&n->lock);
+	if ((t = *find(n, account)) != NULL)
+		t->shard = now;
+	pthread_mutex_unlock(&n->lock);
+}
+
 static void
 look_at_shard(struct news *n, uint32_t shard, struct watched **list, size_t *cap)
 {
 	size_t count = copy_topics(n, shard, list, cap);
 
 	for (size_t i = 0; i < count; i++) {
+		/* First: when it has moved to another shard, what comes there after this version is seen there. */
 		uint64_t now = n->version(n->arg, (*list)[i].account);
 		struct topic *t;
 
+		follow(n, (*list)[i].account, shard);
 		if (now == 0 || now == (*list)[i].version)
 			continue;
 		pthread_mutex_lock(&n->lock);

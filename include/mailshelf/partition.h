@@ -1,5 +1,5 @@
 /*
- * partition.h - the partitions of a store: where they lie, what they hold; giving space back
+ * partition.h - the partitions of a store: where they lie, what they hold; giving space back, moving accounts
  *
  * Shape     A store has 1..64 partitions, numbered from 0, and a catalog. Each is a database file in a
  *           directory of its own, on any disk.
@@ -53,5 +53,40 @@ typedef bool shelf_compact_fn(void *arg, uint64_t done, uint64_t total);
  */
 SHELF_CHECK int shelf_store_compact(struct shelf_store *store, uint32_t number, shelf_compact_fn *step, void *arg,
     struct shelf_compacted *out);
+
+/* ---- Moving accounts ------------------------------------------------------------------------------ */
+
+/*
+ * A mover knows which bodies of a partition it has copied where: an account that shares bodies with another one
+ * moved before, to the same partition, shares them there. One thread at a time.
+ */
+struct shelf_mover;
+struct shelf_moved {
+	uint32_t from, to;        /* equal: it was there already */
+	uint64_t messages, total; /* copied so far, held ones included; of those the account had at the start */
+	uint64_t bodies, body_bytes; /* of them: written anew there */
+	uint64_t changes;         /* rows that were changed while it went on, and were copied again */
+	unsigned tries;           /* closing steps: who wrote had to wait for each */
+	unsigned closed_ms;       /* how long for the last one */
+};
+/* Now and then. False: stop. */
+typedef bool shelf_moved_fn(void *arg, const struct shelf_moved *so_far);
+struct shelf_mover *shelf_mover_new(struct shelf_store *store, shelf_moved_fn *step, void *arg); /* STEP may be NULL */
+/*
+ * shelf_account_move(mover, id, partition, out)
+ *   Moves an account to another partition while all processes go on using it. Nothing of it changes but where it lies:
+ *   ids, UIDs, UIDVALIDITY, modseqs, dates, what is held. Who writes to it waits for a moment at the end.
+ *   Whatever stops it before, a crash too, the account is where it was, and what was copied is removed in the
+ *   background; after a crash behind that moment it is there, and what is left to do is done in the background, or
+ *   by moving it there again. The bytes it took where it was are free some ten minutes later.
+ *   returns  0; SHELF_EINVALID no such partition; SHELF_ENOACCOUNT; SHELF_EFULL no room for it there;
+ *            SHELF_EBUSY another account is leaving its partition or that is being compacted, or it is written
+ *            faster than it can be copied; SHELF_ECANCELLED by STEP; SHELF_ECORRUPT something of it is damaged
+ *            (it stays); SHELF_EIO
+ */
+SHELF_CHECK int shelf_account_move(struct shelf_mover *mover, uint32_t id, uint32_t partition, struct shelf_moved *out);
+void shelf_mover_free(struct shelf_mover **mover);
+/* Where new accounts would go if PARTITION (SHELF_CATALOG: none) were not there. SHELF_EFULL: nowhere. */
+SHELF_CHECK int shelf_partition_choose(struct shelf_store *store, uint32_t partition, uint32_t *partition_out);
 
 #endif

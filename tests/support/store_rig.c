@@ -205,3 +205,32 @@ rig_text(const struct shelf_uidset *s)
 	shelf_uidset_print(s, &b);
 	return shelf_buf_cstr(&b);
 }
+
+void
+rig_furnish(struct rig *r)
+{
+	struct shelf_uidset *set = rig_set(2, 3);
+	struct shelf_draft *draft = rig_draft(r, "to both", 700000);
+	struct shelf_delivery to[] = {{.account = r->joe}, {.account = r->ann}};
+	struct shelf_append_result results[2];
+	uint32_t work, from, until;
+
+	rig_fill(r, r->joe, r->inbox, 700);
+	rig_flag(r, r->joe, r->inbox, 1, 300, SHELF_FLAGS_ADD, SHELF_SEEN, "");
+	rig_flag(r, r->joe, r->inbox, 5, 9, SHELF_FLAGS_ADD, SHELF_DELETED, "$Work");
+	rig_flag(r, r->joe, r->inbox, 260, 261, SHELF_FLAGS_ADD, SHELF_FLAGGED, "other");
+	must(shelf_msg_expunge(r->store, r->joe, r->inbox, set, 0, NULL), "furnish");
+	shelf_uidset_free(&set);
+	shelf_deliver(r->store, draft, to, 2, results);
+	must(results[0].rc, "deliver");
+	must(results[1].rc, "deliver");
+	shelf_draft_free(&draft);
+	work = rig_create(r, r->joe, "work/a");
+	rig_append(r, r->joe, work, "deleted with its mailbox", 0);
+	rig_append(r, r->joe, rig_create(r, r->joe, "work/b"), "it stays", SHELF_ANSWERED);
+	must(shelf_mailbox_delete(r->store, r->joe, shelf_span_str("work/a")), "furnish");
+	must(shelf_mailbox_subscribe(r->store, r->joe, shelf_span_str("nowhere"), true), "furnish");
+	must(shelf_quota_set(r->store, r->ann, 1 << 30, 5000, 0), "furnish");
+	must(shelf_account_set_password(r->store, r->ann, shelf_span_str("secret")), "furnish");
+	must(shelf_mailbox_claim_recent(r->store, r->ann, r->inbox, &from, &until), "furnish");
+}

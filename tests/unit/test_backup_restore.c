@@ -9,8 +9,8 @@
 #include <check.h>
 
 #include "carry.h"
-#include "golden.h"
 #include "kv.h"
+#include "list_rig.h"
 #include "mail.h"
 #include "store_rig.h"
 #include "support.h"
@@ -53,48 +53,6 @@ open_backup(void)
 	return b;
 }
 
-/* Some of everything that an account can hold. */
-static void
-furnish(void)
-{
-	struct shelf_uidset *set = rig_set(2, 3);
-	struct shelf_draft *draft = rig_draft(&r, "to both", 700000);
-	struct shelf_delivery to[] = {{.account = r.joe}, {.account = r.ann}};
-	struct shelf_append_result results[2];
-	uint32_t work, from, until;
-
-	rig_fill(&r, r.joe, r.inbox, 700);
-	rig_flag(&r, r.joe, r.inbox, 1, 300, SHELF_FLAGS_ADD, SHELF_SEEN, "");
-	rig_flag(&r, r.joe, r.inbox, 5, 9, SHELF_FLAGS_ADD, SHELF_DELETED, "$Work");
-	rig_flag(&r, r.joe, r.inbox, 260, 261, SHELF_FLAGS_ADD, SHELF_FLAGGED, "other");
-	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, set, 0, NULL), 0);
-	shelf_uidset_free(&set);
-	shelf_deliver(r.store, draft, to, 2, results);
-	ck_assert_int_eq(results[0].rc, 0);
-	ck_assert_int_eq(results[1].rc, 0);
-	shelf_draft_free(&draft);
-	work = rig_create(&r, r.joe, "work/a");
-	rig_append(&r, r.joe, work, "deleted with its mailbox", 0);
-	rig_append(&r, r.joe, rig_create(&r, r.joe, "work/b"), "it stays", SHELF_ANSWERED);
-	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("work/a")), 0);
-	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("nowhere"), true), 0);
-	ck_assert_int_eq(shelf_quota_set(r.store, r.ann, 1 << 30, 5000, 0), 0);
-	ck_assert_int_eq(shelf_account_set_password(r.store, r.ann, shelf_span_str("secret")), 0);
-	ck_assert_int_eq(shelf_mailbox_claim_recent(r.store, r.ann, r.inbox, &from, &until), 0);
-}
-
-/* Everything users see; in which partition an account lies they do not. */
-static void
-list_into(struct shelf_store *store, struct shelf_buf *out)
-{
-	static const char word[] = " partition ";
-
-	ck_assert_int_eq(golden_list(store, out), 0);
-	for (size_t i = sizeof word - 1; i < out->len; i++)
-		if (memcmp(out->data + i - (sizeof word - 1), word, sizeof word - 1) == 0)
-			out->data[i] = '*';
-}
-
 /* The store in PATH reads as r.store does, and the check finds nothing. */
 static void
 must_equal(const char *path)
@@ -103,8 +61,8 @@ must_equal(const char *path)
 	struct shelf_buf want = {0}, got = {0};
 
 	ck_assert_int_eq(shelf_store_open(path, 0, &there.store), 0);
-	list_into(r.store, &want);
-	list_into(there.store, &got);
+	list_store(r.store, &want);
+	list_store(there.store, &got);
 	for (size_t i = 0; i < want.len || i < got.len; i++)
 		ck_assert_msg(i < want.len && i < got.len && want.data[i] == got.data[i], "%.200s instead of %.200s",
 		    shelf_buf_cstr(&got) + (i < 80 ? 0 : i - 80), shelf_buf_cstr(&want) + (i < 80 ? 0 : i - 80));
@@ -132,7 +90,7 @@ START_TEST(a_store_comes_back)
 	uint32_t next;
 	const struct shelf_account_new jim = {.name = shelf_span_str("jim")};
 
-	furnish();
+	rig_furnish(&r);
 	run_backup();
 	ck_assert_int_eq(restore_store(NULL, NULL, &done), 0);
 	ck_assert_uint_eq(done.accounts, 2);
@@ -164,7 +122,7 @@ START_TEST(stopped_anywhere)
 	struct shelf_store *store;
 	int rc = SHELF_ECANCELLED, steps = 0;
 
-	furnish();
+	rig_furnish(&r);
 	run_backup();
 	for (int n = 0; rc == SHELF_ECANCELLED; n++) {
 		steps = n;
@@ -190,7 +148,7 @@ START_TEST(killed_anywhere)
 {
 	bool died = true;
 
-	furnish();
+	rig_furnish(&r);
 	run_backup();
 	for (int n = 0; died; n++) {
 		struct shelf_restore_done done;
@@ -253,7 +211,7 @@ START_TEST(an_account_comes_back)
 	struct shelf_msg was, is;
 	struct shelf_mailbox inbox, again;
 
-	furnish();
+	rig_furnish(&r);
 	run_backup();
 	before = rig_quota(&r, r.joe);
 	inbox = rig_mailbox(&r, r.joe, r.inbox);
@@ -300,7 +258,7 @@ START_TEST(half_an_account_goes)
 	uint32_t half;
 	int steps = 1;
 
-	furnish();
+	rig_furnish(&r);
 	run_backup();
 	ck_assert_int_eq(restore_account("joe", "jim", stop_at, &steps), SHELF_ECANCELLED);
 	half = r.ann + 1;
@@ -404,7 +362,7 @@ START_TEST(backup_killed_anywhere)
 {
 	bool died = true;
 
-	furnish();
+	rig_furnish(&r);
 	shelf_store_close(&r.store);
 	for (int n = 0; died; n += 3) {
 		struct shelf_backup_done saved;

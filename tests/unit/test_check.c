@@ -74,7 +74,7 @@ fill(void)
 
 /* ---- Damage ---------------------------------------------------------------------------------------------- */
 
-enum owner { JOE, SHARD, CATALOG };
+enum owner { JOE, SHARD, CATALOG, ELSEWHERE /* joe, in the partition where he does not live */ };
 enum how { FLIP, ZERO, GONE, MADE };
 
 /* Flips bit 0 of byte AT, zeroes four bytes, removes the row, or makes one that is not there. */
@@ -170,6 +170,9 @@ static const struct damage {
 	{"access control: unknown rights", 18, ALSO(19), JOE, KV_ACL, FLIP, 3, NULL},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
+	{"message row: of an account elsewhere", 21, 0, ELSEWHERE, KV_MSG, MADE, 0, "0000000100000001"},
+	{"name: of an account elsewhere", 21, 0, ELSEWHERE, KV_MNAME, MADE, 0, "7a"},
+	{"left: unreadable", 21, 0, SHARD, KV_LEFT, MADE, 0, "00004711"},
 	{"blob: bytes of derived data", 14, 0, SHARD, KV_BLOB, FLIP, 57, NULL},
 };
 
@@ -236,6 +239,8 @@ damage(struct kv_txn *txn, void *arg)
 {
 	struct row *row = arg;
 
+	if (row->d->owner == ELSEWHERE)
+		kv_txn_set_account(txn, r.joe);
 	if (row->spoil)
 		return spoil(txn, row);
 	if (row->d->how == MADE)
@@ -249,8 +254,10 @@ change(struct row *row, bool to_damaged)
 	uint32_t shard;
 
 	row->spoil = to_damaged;
-	if (row->d->owner == SHARD) {
+	if (row->d->owner == SHARD || row->d->owner == ELSEWHERE) {
 		ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
+		if (row->d->owner == ELSEWHERE)
+			shard = 1 - shard;
 		ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, damage, row), 0);
 		return;
 	}

@@ -216,6 +216,19 @@ compact(struct child *c)
 		expect("compact", rc);
 }
 
+/* One of the accounts moves to the other partition. */
+static void
+move_account(struct child *c, uint32_t account)
+{
+	struct shelf_mover *m = shelf_mover_new(c->store, NULL, NULL);
+	struct shelf_moved moved;
+	int rc = shelf_account_move(m, account, roll(c, 2), &moved);
+
+	if (rc != SHELF_EBUSY)
+		expect("move", rc);
+	shelf_mover_free(&m);
+}
+
 static void
 step(struct child *c)
 {
@@ -223,6 +236,8 @@ step(struct child *c)
 
 	if (roll(c, 40) == 0)
 		compact(c);
+	if (roll(c, 40) == 0)
+		move_account(c, account);
 	switch (roll(c, 8)) {
 	case 0:
 		change_boxes(c, account);
@@ -249,6 +264,7 @@ work(unsigned n, uint64_t seed)
 	struct child c = {.dice = seed * 7919 + n + 1, .steady = {r.joe, r.ann}};
 	int64_t end = shelf_mono_ms() + RUN_MS;
 
+	mail_left_kept_s = n; /* in one of them at once */
 	expect("open", shelf_store_open(r.path, n == 0 ? SHELF_OPEN_SERVE : 0, &c.store));
 	/* On a busy machine a few steps take all that time. */
 	for (unsigned i = 0; i < STEPS_LEAST || shelf_mono_ms() < end; i++)
