@@ -178,6 +178,40 @@ START_TEST(init_with_directories)
 }
 END_TEST
 
+START_TEST(accounts_move)
+{
+	rig_open(&r, NULL);
+	rig_furnish(&r);
+	ck_assert_int_eq(verb_run(&r, tool_account_move, false, "joe|--dry-run"), EX_OK);
+	ck_assert(shows("joe: 703 messages would go from partition 0 to 1"));
+	ck_assert_int_eq(verb_run(&r, tool_account_move, true, "joe|--partition=1"), EX_OK);
+	ck_assert(shows("{\"moved\":[{\"account\":\"joe\",\"from\":0,\"to\":1,\"messages\":703,") &&
+	    shows("],\"finished\":true}"));
+	ck_assert_int_eq(verb_run(&r, tool_account_move, false, "joe|--partition=1"), EX_OK);
+	ck_assert(shows("joe: in partition 1 already"));
+	ck_assert_int_eq(verb_run(&r, tool_account_move, false, "joe|--partition=2"), EX_USAGE);
+	ck_assert_int_eq(verb_run(&r, tool_account_move, false, "jim"), EX_NOUSER);
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "1|--dry-run"), EX_OK);
+	ck_assert(shows("joe: 703 messages would go from partition 1 to 0"));
+	ck_assert(shows("partition 1: 2 of 2 accounts would go"));
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, true, "1"), EX_OK);
+	ck_assert(shows("\"account\":\"ann\"") && shows("\"account\":\"joe\""));
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "1"), EX_OK);
+	ck_assert(shows("partition 1: 0 of 0 accounts moved"));
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "0|--to|0"), EX_USAGE);
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "7"), EX_USAGE);
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "0|--to|1"), EX_OK);
+	ck_assert(shows("joe: 703 messages moved from partition 0 to 1"));
+	/* No room: nobody goes. */
+	ck_assert_int_eq(verb_run(&r, tool_settings, false, "refuse_percent|100"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_settings, false, "refuse_bytes|1T"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_account_move, false, "joe|--partition=0"), EX_CANTCREAT);
+	ck_assert_int_eq(verb_run(&r, tool_partition_drain, false, "1"), EX_CANTCREAT);
+	ck_assert(shows("partition 1: 0 of 2 accounts moved"));
+	rig_close(&r);
+}
+END_TEST
+
 Suite *suite_tool_partition(void);
 Suite *
 suite_tool_partition(void)
@@ -190,6 +224,7 @@ suite_tool_partition(void)
 	tcase_add_test(tc, list_and_add);
 	tcase_add_test(tc, listeners_hear_over_a_compaction);
 	tcase_add_test(tc, init_with_directories);
+	tcase_add_test(tc, accounts_move);
 	suite_add_tcase(s, tc);
 	return s;
 }
