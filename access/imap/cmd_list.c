@@ -204,7 +204,7 @@ imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool 
 int
 imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given)
 {
-	struct imap_node node = {.name = name};
+	struct imap_node node = {.name = name, .id = 1}; /* of a name that is in no list: it exists */
 	struct imap_tree tree = {0};
 	int rc = imap_tree_read(c->s, &c->arena, &tree);
 

@@ -374,7 +374,7 @@ url(struct imap_cmd *c)
 	}
 	w->url = (struct imap_cat_url){.len = text.len};
 	memcpy(w->url.text, text.data, text.len);
-	if (!imap_cat_parse(c->s, &w->url))
+	if (!imap_cat_parse(&w->url) || !imap_cat_find(c->s, &w->url))
 		return bad_url(c);
 	c->run = copied;
 	return imap_work(c, imap_cat_copy, w);

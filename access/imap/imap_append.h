@@ -21,8 +21,9 @@ enum {
 struct imap_cat_url {
 	uint8_t text[2 * IMAP_CAT_URL_MAX_BYTES]; /* as the client wrote it; behind it a copy to work on */
 	size_t len;
+	struct shelf_span name;         /* of the mailbox, in the copy; data NULL: the selected one */
+	struct shelf_span section;      /* "1.2.MIME", in the copy, percent-encoding undone */
 	uint32_t account, mailbox, uidvalidity, uid; /* uidvalidity 0: any */
-	struct shelf_span section;      /* "1.2.MIME", within the copy, percent-encoding undone */
 	bool partial;
 	uint64_t start, count;
 	bool bad;                       /* there is no such thing */
@@ -48,8 +49,10 @@ struct imap_append {
 	int rc;
 };
 
-/* w->url.text is there: finds out what it means. False: nothing we have. */
-bool imap_cat_parse(struct imap_session *s, struct imap_cat_url *url);
+/* TEXT is there: takes it apart. False: it is no such URL. */
+bool imap_cat_parse(struct imap_cat_url *url);
+/* Finds the mailbox. False: there is none. */
+bool imap_cat_find(struct imap_session *s, struct imap_cat_url *url);
 /* On a worker, for a struct imap_append: writes what its URL means into the draft at hand, counts the bytes, sets
  * rc (SHELF_ETOOBIG: the message would be longer than MAX) and url.bad. */
 void imap_cat_copy(void *append);

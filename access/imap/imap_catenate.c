@@ -124,47 +124,53 @@ message(struct shelf_span text, size_t at, struct imap_cat_url *url)
 }
 
 static bool
-mailbox(struct imap_session *s, struct shelf_span encoded, struct imap_cat_url *url)
+mailbox(struct shelf_span encoded, struct imap_cat_url *url)
 {
-	struct shelf_span text = encoded, decoded = {0};
-	size_t at = find(encoded, 0, ";UIDVALIDITY=");
-	struct shelf_buf name = {0};
-	struct imap_address found = {0};
+	size_t at = find(encoded, 0, ";UIDVALIDITY="), name_len = at;
 	uint64_t validity = 0;
-	bool ok = false;
 
-	text.len = at;
 	if (take(encoded, &at, ";UIDVALIDITY=") && (!number(encoded, &at, UINT32_MAX, &validity) ||
 	    validity == 0 || at != encoded.len))
 		return false;
 	url->uidvalidity = (uint32_t)validity;
-	/* RFC 5092 5: names in URLs are UTF-8, whatever the client has enabled. */
-	ok = undo_percent(within(url, text.data), text.len, &decoded) &&
-	    shelf_mailbox_canonical(decoded, &name) == 0 &&
-	    imap_address_find(s, shelf_buf_span(&name), &found) == 0;
-	url->account = found.place.account;
-	url->mailbox = found.row.id;
-	shelf_buf_free(&name);
-	return ok;
+	return undo_percent(within(url, encoded.data), name_len, &url->name);
 }
 
 /* The text is kept for the reply: what is decoded in place is a copy. */
 bool
-imap_cat_parse(struct imap_session *s, struct imap_cat_url *url)
+imap_cat_parse(struct imap_cat_url *url)
 {
 	uint8_t *copy = url->text + IMAP_CAT_URL_MAX_BYTES;
 	struct shelf_span text = shelf_span(copy, url->len);
 	size_t at = 0;
 
 	memcpy(copy, url->text, url->len);
-	if (*copy != '/') {
-		url->account = s->owner;
-		url->mailbox = s->mailbox;
-		return s->view != NULL && message(text, 0, url);
-	}
+	if (*copy != '/')
+		return message(text, 0, url);
 	at = find(text, 0, "/;UID=");
 	return at < text.len && message(text, at + 1, url) &&
-	    mailbox(s, shelf_span(copy + 1, at - 1), url);
+	    mailbox(shelf_span(copy + 1, at - 1), url);
+}
+
+bool
+imap_cat_find(struct imap_session *s, struct imap_cat_url *url)
+{
+	struct imap_address found = {0};
+	struct shelf_buf name = {0};
+	bool ok = false;
+
+	if (url->name.data == NULL) {
+		url->account = s->owner;
+		url->mailbox = s->mailbox;
+		return s->view != NULL;
+	}
+	/* RFC 5092 5: names in URLs are UTF-8, whatever the client has enabled. */
+	ok = shelf_mailbox_canonical(url->name, &name) == 0 &&
+	    imap_address_find(s, shelf_buf_span(&name), &found) == 0;
+	url->account = found.place.account;
+	url->mailbox = found.row.id;
+	shelf_buf_free(&name);
+	return ok;
 }
 
 /* ---- The octets -------------------------------------------------------------------------------- */

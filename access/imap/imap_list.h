@@ -48,7 +48,7 @@ SHELF_CHECK int imap_tree_read(struct imap_session *s, struct shelf_arena *arena
 void imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool tell_subscribed);
 /*
  * imap_list_one(c, name, given)
- *   The LIST response of one name as it is now, with OLDNAME when the client GIVEs it another form
+ *   The LIST response of a mailbox that exists, as it is now, with OLDNAME when the client GIVEs it another form
  *   (RFC 9051 6.3.9.7). All names of the account are read.
  */
 SHELF_CHECK int imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given);

@@ -3,6 +3,7 @@ import imaplib
 import time
 
 from daemon import Daemon, expect, message
+from wire import Lmtp
 
 
 def session(m):
@@ -84,4 +85,27 @@ def test_authenticate_plain():
     with Daemon() as d:
         m = imaplib.IMAP4("127.0.0.1", d.port["imap"])
         expect(m.authenticate("PLAIN", lambda _: b"\0joe\0secret")[0] == "OK", "AUTH=PLAIN refused")
+        m.logout()
+
+
+def test_utf8():
+    """imaplib knows UTF8=ACCEPT: names and headers as they are. (Its APPEND puts "UTF8 (" into the message.)"""
+    with Daemon() as d:
+        text = "Subject: Grüße\r\nFrom: jörg@example.org\r\n\r\nx\r\n".encode()
+        expect(Lmtp(d.connect("lmtp")).deliver(text, "joe")[0].startswith(b"250"), "LMTP refused it")
+        m = imaplib.IMAP4("127.0.0.1", d.port["imap"])
+        m.login("joe", "secret")
+        kind, data = m.enable("UTF8=ACCEPT")
+        expect(kind == "OK" and m.utf8_enabled, "ENABLE says %r" % data)
+        expect(m.create('"Entwürfe"')[0] == "OK", "CREATE of a name in UTF-8")
+        kind, data = m.list('""', '"Entw%"')
+        expect(data == ['(\\HasNoChildren) "/" "Entwürfe"'.encode()], "LIST says %r" % data)
+        expect(m.select("INBOX")[0] == "OK", "SELECT")
+        expect(m.copy("1", '"Entwürfe"')[0] == "OK" and m.select('"Entwürfe"')[0] == "OK", "COPY, SELECT")
+        kind, data = m.fetch("1", "(BODY.PEEK[])")
+        expect(data[0][1].endswith(text), "FETCH says %r" % data)
+        kind, data = m.fetch("1", "(ENVELOPE)")
+        expect('"Grüße"'.encode() in data[0], "ENVELOPE says %r" % data)
+        kind, data = m.search(None, "SUBJECT", '"grüße"')
+        expect(data == [b"1"], "SEARCH says %r" % data)
         m.logout()

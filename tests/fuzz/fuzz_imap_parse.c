@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "imap_append.h"
 #include "imap_list.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,6 +61,31 @@ run(unsigned which, struct imap_parser *p, struct shelf_span *text)
 	}
 }
 
+/* A URL of CATENATE: what is found in it lies within its copy, the text stays as it was. */
+static void
+take_url(const uint8_t *data, size_t size)
+{
+	struct imap_cat_url *url = calloc(1, sizeof *url);
+	const uint8_t *copy;
+
+	if (url == NULL || size == 0 || size > IMAP_CAT_URL_MAX_BYTES) {
+		free(url);
+		return;
+	}
+	memcpy(url->text, data, size);
+	url->len = size;
+	copy = url->text + IMAP_CAT_URL_MAX_BYTES;
+	if (imap_cat_parse(url)) {
+		if (url->uid == 0 || (url->partial && url->count == 0) ||
+		    (url->name.data != NULL && (url->name.data != copy + 1 || url->name.len > size)) ||
+		    (url->section.data != NULL && (url->section.data < copy || url->section.len > size)))
+			abort();
+	}
+	if (memcmp(url->text, data, size) != 0)
+		abort();
+	free(url);
+}
+
 static void
 match(struct shelf_arena *arena, struct shelf_span pattern, struct shelf_span name)
 {
@@ -78,7 +104,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (which = 0; which < 18; which++) {
 		uint8_t *copy = malloc(size == 0 ? 1 : size);
-		struct imap_parser p = {.at = copy, .end = copy + size, .arena = &arena};
+		struct imap_parser p = {.at = copy, .end = copy + size, .arena = &arena,
+		    .utf8 = size > 0 && (data[0] & 2) != 0};
 		const uint8_t *at = copy;
 		struct shelf_span text = {0};
 		unsigned n = 0;
@@ -101,6 +128,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		shelf_arena_reset(&arena);
 		free(copy);
 	}
+	take_url(data, size);
 	if (size > 1)
 		match(&arena, shelf_span(data, size / 2),
 		    shelf_span(data + size / 2, size - size / 2));
