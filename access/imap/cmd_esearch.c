@@ -98,7 +98,8 @@ static void
 keep_up_to_date(struct imap_cmd *c)
 {
 	struct esearch_command *ec = c->data;
-	struct imap_context_start start = {.found = shelf_search_found(ec->program.search)};
+	struct imap_context_start start = {.attributes = ec->options.attributes,
+	    .found = shelf_search_found(ec->program.search)};
 
 	start.keys = shelf_span(ec->keys.at, (size_t)(ec->keys.end - ec->keys.at));
 	if ((ec->options.what & IMAP_RETURN_UPDATE) != 0 && ec->view == NULL)

@@ -45,6 +45,7 @@ print_extended(struct imap_cmd *c)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0) {
 		struct imap_context_start start = {.keys = sc->keys,
+		    .attributes = sc->esearch.attributes,
 		    .found = shelf_search_found(sc->program.search)};
 
 		imap_context_begin(c, &start);

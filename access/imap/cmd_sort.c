@@ -82,6 +82,7 @@ print_extended(struct imap_cmd *c)
 		return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 	if ((sc->esearch.what & IMAP_RETURN_UPDATE) != 0) {
 		struct imap_context_start start = {.keys = sc->keys, .charset = true,
+		    .attributes = sc->esearch.attributes,
 		    .found = shelf_search_found(sc->program.search), .sort = sc->sort, .by = sc->by,
 		    .nby = sc->nby};
 

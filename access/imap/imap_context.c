@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "imap_context.h"
+#include "imap_push.h"
 #include "imap_search.h"
 
 enum { RUNS_AT_ONCE = 1024, PLACES_AT_ONCE = 32 };
@@ -22,6 +23,8 @@ struct context {
 	struct shelf_arena arena;      /* text, program */
 	struct imap_program program;
 	struct shelf_uidset *found;
+	bool has_items;                /* UPDATE with attributes */
+	struct imap_fetch_items items;
 	/* Sorted ones. */
 	struct shelf_sort_criterion *by;
 	size_t nby;
@@ -32,6 +35,9 @@ struct imap_contexts {
 	struct context *first;
 	unsigned count;
 	struct shelf_uidset *changed;  /* to be looked at */
+	struct shelf_uidset *fresh;    /* of these, new messages */
+	struct imap_push *push;        /* FETCH of those that come, before they are told */
+	bool pushed;
 	struct context *at;            /* the step goes on with this one; NULL: with the first */
 	bool under_way;
 	struct shelf_search *search;   /* of it, among TRIED */
@@ -61,6 +67,8 @@ stop(struct imap_contexts *all)
 	shelf_search_free(&all->search);
 	shelf_uidset_free(&all->leaving);
 	shelf_uidset_free(&all->coming);
+	imap_push_free(&all->push);
+	all->pushed = false;
 	all->at = NULL;
 	all->under_way = false;
 }
@@ -81,6 +89,7 @@ imap_contexts_end(struct imap_session *s)
 		free_context(x);
 	}
 	shelf_uidset_free(&all->changed);
+	shelf_uidset_free(&all->fresh);
 	shelf_uidset_free(&all->tried);
 	free(all);
 }
@@ -144,6 +153,17 @@ take_order(struct context *x, const struct imap_context_start *start)
 		x->order[i] = shelf_sort_uid(start->sort, i);
 }
 
+/* They have been parsed before. */
+static bool
+take_attributes(struct context *x, struct shelf_span text)
+{
+	struct shelf_span copy = shelf_arena_dup(&x->arena, text);
+	struct imap_parser p = {.arena = &x->arena, .at = copy.data, .end = copy.data + copy.len};
+
+	x->has_items = text.data != NULL;
+	return !x->has_items || imap_fetch_parse(&p, false, &x->items);
+}
+
 /* NULL, or why not. */
 static const char *
 begin(struct imap_cmd *c, const struct imap_context_start *start, struct context *x)
@@ -167,6 +187,8 @@ begin(struct imap_cmd *c, const struct imap_context_start *start, struct context
 	}
 	if (is_fickle(x->program.root))
 		return "these keys change their answer with time";
+	if (!take_attributes(x, start->attributes))
+		return "the attributes cannot be kept";
 	x->found = shelf_uidset_copy(start->found);
 	if (start->sort != NULL)
 		take_order(x, start);
@@ -192,6 +214,7 @@ imap_context_begin(struct imap_cmd *c, const struct imap_context_start *start)
 	if (s->contexts == NULL) {
 		s->contexts = SHELF_NEW(struct imap_contexts);
 		s->contexts->changed = shelf_uidset_new();
+		s->contexts->fresh = shelf_uidset_new();
 	}
 	x->next = s->contexts->first;
 	s->contexts->first = x;
@@ -340,10 +363,13 @@ imap_contexts_vanish(struct imap_cmd *c, const struct shelf_uidset *vanished)
 }
 
 void
-imap_contexts_note(struct imap_session *s, const struct shelf_uidset *changed)
+imap_contexts_note(struct imap_session *s, const struct shelf_uidset *changed, bool new)
 {
-	if (s->contexts != NULL)
-		shelf_uidset_or(s->contexts->changed, changed);
+	if (s->contexts == NULL)
+		return;
+	shelf_uidset_or(s->contexts->changed, changed);
+	if (new)
+		shelf_uidset_or(s->contexts->fresh, changed);
 }
 
 static int
@@ -390,6 +416,29 @@ look(struct imap_session *s, struct imap_contexts *all)
 	return 0;
 }
 
+/* RFC 5465 7: what the client wants to know of new messages comes before ADDTO. */
+static enum imap_step
+push(struct imap_session *s, struct imap_contexts *all)
+{
+	struct shelf_uidset *uids;
+	enum imap_step step;
+
+	if (all->pushed || !all->at->has_items)
+		return IMAP_DONE;
+	if (all->push == NULL) {
+		uids = shelf_uidset_copy(all->coming);
+		shelf_uidset_and(uids, all->fresh);
+		all->push = imap_push_new(s, &all->at->items, uids);
+		shelf_uidset_free(&uids);
+	}
+	step = imap_push_run(all->push);
+	if (step != IMAP_DONE)
+		return step;
+	imap_push_free(&all->push);
+	all->pushed = true;
+	return IMAP_DONE;
+}
+
 static enum imap_step
 tell_one(struct imap_session *s, struct imap_contexts *all)
 {
@@ -399,9 +448,12 @@ tell_one(struct imap_session *s, struct imap_contexts *all)
 		return IMAP_YIELD;
 	step = print(s, all->at, false, all->leaving);
 	if (step == IMAP_DONE)
+		step = push(s, all);
+	if (step == IMAP_DONE)
 		step = print(s, all->at, true, all->coming);
 	if (step != IMAP_DONE)
 		return step;
+	all->pushed = false;
 	shelf_uidset_free(&all->leaving);
 	shelf_uidset_free(&all->coming);
 	return IMAP_DONE;
@@ -421,5 +473,6 @@ imap_contexts_tell(struct imap_cmd *c)
 			return step;
 	}
 	shelf_uidset_free(&all->tried);
+	shelf_uidset_clear(all->fresh);
 	return IMAP_DONE;
 }

@@ -28,6 +28,7 @@ struct imap_contexts;
 struct imap_context_start {
 	struct shelf_span keys; /* its text from the keys (or their charset) on */
 	bool charset;           /* the charset comes first, without its word (SORT) */
+	struct shelf_span attributes; /* of new messages, "(UID FLAGS)"; data NULL: none */
 	const struct shelf_uidset *found;
 	const struct shelf_sort *sort; /* NULL: in mailbox order */
 	const struct shelf_sort_criterion *by;
@@ -46,8 +47,8 @@ void imap_contexts_end(struct imap_session *s);
 
 /* VANISHED leaves the view next: its numbers are still valid. IMAP_DONE, or what to wait for. */
 enum imap_step imap_contexts_vanish(struct imap_cmd *c, const struct shelf_uidset *vanished);
-/* These are changed or new, all in the view: noted for imap_contexts_tell. */
-void imap_contexts_note(struct imap_session *s, const struct shelf_uidset *changed);
+/* These are changed, or new, all in the view: noted for imap_contexts_tell. */
+void imap_contexts_note(struct imap_session *s, const struct shelf_uidset *changed, bool new);
 enum imap_step imap_contexts_tell(struct imap_cmd *c);
 
 #endif

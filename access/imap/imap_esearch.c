@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "imap_esearch.h"
+#include "imap_fetch.h"
 #include "imap_sources.h"
 
 enum { RUNS_AT_ONCE = 4096 };
@@ -27,6 +28,23 @@ imap_partial_parse(struct imap_parser *p, struct imap_partial *out)
 	out->from_end = imap_at(p, '-');
 	return parse_index(p, out->from_end, &out->first) && imap_parse_byte(p, ':') &&
 	    parse_index(p, out->from_end, &out->last);
+}
+
+/* RFC 5465 7: " (UID FLAGS)" of new messages. Kept as text: a context reads it again for itself. */
+static bool
+parse_attributes(struct imap_parser *p, struct imap_esearch *e)
+{
+	struct imap_parser look = *p;
+	struct imap_fetch_items items;
+
+	if (!imap_try(&look, ' ') || !imap_at(&look, '('))
+		return true;
+	imap_try(p, ' ');
+	e->attributes.data = p->at;
+	if (!imap_fetch_parse(p, false, &items))
+		return false;
+	e->attributes.len = (size_t)(p->at - e->attributes.data);
+	return true;
 }
 
 static bool
@@ -59,6 +77,8 @@ parse_option(struct imap_parser *p, struct imap_esearch *e)
 		if (!imap_parse_sp(p) || !imap_partial_parse(p, &e->partial))
 			return false;
 	}
+	if (bit == IMAP_RETURN_UPDATE && !parse_attributes(p, e))
+		return false;
 	e->what |= bit;
 	if ((e->what & IMAP_RETURN_PARTIAL) != 0 && (e->what & IMAP_RETURN_ALL) != 0)
 		return imap_parse_fail(p, "PARTIAL and ALL exclude each other");

@@ -38,6 +38,7 @@ void imap_partial_cut(const struct imap_partial *partial, struct shelf_uidset *s
 struct imap_esearch {
 	unsigned what; /* enum imap_return */
 	struct imap_partial partial;
+	struct shelf_span attributes; /* of UPDATE, "(UID FLAGS)"; data NULL: none */
 	const struct imap_source *source; /* of ESEARCH: which mailbox is told of; NULL: the selected one */
 	uint32_t uidvalidity; /* of that */
 	uint64_t max_modseq; /* of all that was found, when MODSEQ was a key; or 0 */

@@ -11,6 +11,7 @@
 
 #include "imap_command.h"
 #include "imap_notify.h"
+#include "imap_push.h"
 #include "imap_sync.h"
 #include "net.h"
 
@@ -19,17 +20,6 @@ static void
 news(void *arg)
 {
 	net_conn_wake(arg);
-}
-
-static void
-end_fetch(struct imap_notify *n)
-{
-	if (n->fetch == NULL)
-		return;
-	free(n->fetch->keywords);
-	imap_fetch_end(n->fetch);
-	free(n->fetch);
-	n->fetch = NULL;
 }
 
 struct imap_notify *
@@ -49,7 +39,7 @@ imap_notify_free(struct imap_notify **notify)
 	shelf_unlisten(&n->listener);
 	shelf_unlisten(&n->owner_listener);
 	imap_watch_free(&n->watch);
-	end_fetch(n);
+	imap_push_free(&n->push);
 	for (size_t i = 0; i < n->ngroup; i++)
 		free(n->group[i].name);
 	free(n->group);
@@ -121,43 +111,20 @@ imap_notify_wants(const struct imap_cmd *c, enum imap_event event)
 
 /* ---- New messages -------------------------------------------------------------------------------- */
 
-static struct imap_fetch *
-begin_fetch(struct imap_cmd *c, const struct shelf_uidset *uids)
-{
-	struct imap_session *s = c->s;
-	struct imap_fetch *f = SHELF_NEW(struct imap_fetch);
-
-	f->s = s;
-	f->items = s->notify->items;
-	/* RFC 7162 3.2.4: UID and MODSEQ for who has enabled CONDSTORE. */
-	if (s->condstore && !s->uidonly)
-		imap_fetch_add(&c->arena, "UID", &f->items);
-	if (s->condstore)
-		imap_fetch_add(&c->arena, "MODSEQ", &f->items);
-	f->has_uid = imap_fetch_has(&f->items, "UID");
-	f->keywords = SHELF_NEW(struct shelf_keywords);
-	f->uids = shelf_uidset_copy(uids);
-	f->uid = shelf_uidset_next(f->uids, 1);
-	return f;
-}
-
 enum imap_step
-imap_notify_fetch(struct imap_cmd *c, const struct shelf_uidset *uids)
+imap_notify_fetch(struct imap_session *s, const struct shelf_uidset *uids)
 {
-	struct imap_notify *n = c->s->notify;
+	struct imap_notify *n = s->notify;
 	enum imap_step step;
-	int rc = 0;
 
 	if (n == NULL || !n->has_items)
 		return IMAP_DONE;
-	if (n->fetch == NULL)
-		n->fetch = begin_fetch(c, uids);
-	step = imap_fetch_run(n->fetch, &rc);
-	if (step != IMAP_DONE)
-		return step;
-	/* What could not be read the client will ask for when it wants it. */
-	end_fetch(n);
-	return IMAP_DONE;
+	if (n->push == NULL)
+		n->push = imap_push_new(s, &n->items, uids);
+	step = imap_push_run(n->push);
+	if (step == IMAP_DONE)
+		imap_push_free(&n->push);
+	return step;
 }
 
 /* ---- Telling ------------------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@ struct imap_notify {
 	bool delayed;                    /* no EXPUNGE between commands */
 	bool has_items;
 	struct imap_fetch_items items;   /* of new messages in it */
-	struct imap_fetch *fetch;        /* of new ones, under way */
+	struct imap_push *push;          /* of new ones, under way */
 	struct imap_watch *watch;        /* the others; NULL: nothing is wanted of them */
 	struct shelf_listener *listener; /* to the session's account */
 	struct shelf_listener *owner_listener; /* to the selected mailbox's, when that is another one */
@@ -68,11 +68,11 @@ unsigned imap_notify_events(const struct imap_notify *notify, struct shelf_span 
 /* May the command's session be told of EVENT in its selected mailbox? Without NOTIFY, of all. */
 bool imap_notify_wants(const struct imap_cmd *c, enum imap_event event);
 /*
- * imap_notify_fetch(c, uids)
+ * imap_notify_fetch(s, uids)
  *   The FETCH responses that NOTIFY asks for of new messages of the selected mailbox.
  *   returns  IMAP_DONE; or what to wait for, then it is called again
  */
-enum imap_step imap_notify_fetch(struct imap_cmd *c, const struct shelf_uidset *uids);
+enum imap_step imap_notify_fetch(struct imap_session *s, const struct shelf_uidset *uids);
 /*
  * imap_notify_tell(c, may_renumber)
  *   Tells all that is wanted, until there is nothing new. Without NOTIFY: of the selected mailbox.

@@ -324,14 +324,14 @@ note_for_contexts(struct imap_session *s)
 	uint32_t count = shelf_view_count(s->view);
 	struct shelf_uidset *added;
 
-	imap_contexts_note(s, y->changes.flagged);
+	imap_contexts_note(s, y->changes.flagged, false);
 	if (s->contexts == NULL || y->changes.added == 0)
 		return;
 	added = shelf_uidset_new();
 	shelf_uidset_add_range(added, shelf_view_uid(s->view, count - y->changes.added + 1),
 	    shelf_view_max_uid(s->view));
 	shelf_view_retain(s->view, added);
-	imap_contexts_note(s, added);
+	imap_contexts_note(s, added, true);
 	shelf_uidset_free(&added);
 }
 
@@ -527,7 +527,7 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 		counts(s);
 	if (s->sync->phase == PHASE_NEW) {
 		if (shelf_uidset_min(s->sync->fresh) != 0 &&
-		    (step = imap_notify_fetch(c, s->sync->fresh)) != IMAP_DONE)
+		    (step = imap_notify_fetch(s, s->sync->fresh)) != IMAP_DONE)
 			return step;
 		s->sync->phase = PHASE_FLAGS;
 	}
