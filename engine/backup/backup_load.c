@@ -135,6 +135,8 @@ change_body(struct backup_load *l, struct carry_row *row, const struct shelf_dra
 	row->size = g.msg.size = shelf_draft_size(draft);
 	memcpy(row->hash, shelf_draft_email_id(draft), sizeof(row->hash));
 	memcpy(g.msg.email_id, row->hash, sizeof(row->hash));
+	g.msg.dated = false; /* so may be that */
+	g.msg.noted = false;
 	shelf_buf_clear(&l->value);
 	if (row->table == KV_MSG)
 		mail_msg_encode(&l->value, &g.msg);

@@ -86,7 +86,8 @@ append_one(struct mail_change *c, struct mail_open *o, const struct appending *a
 	memcpy(msg.email_id, blob_draft_hash(blob), sizeof(msg.email_id));
 	if ((rc = blob_link(c->txn, blob, &msg.blob, &msg.cost)) != 0)
 		return rc;
-	msg.noted = true;
+	msg.noted = msg.dated = true;
+	msg.sent_s = mail_draft_sent(item->draft);
 	if ((rc = mail_insert(c, o, &msg, uid)) != 0)
 		return rc;
 	return set_flags(c, o, item, *uid, msg.size);

@@ -48,6 +48,7 @@ mail_carry_unbind(struct carry_row *row, struct shelf_buf *buf)
 	memcpy(row->hash, g.msg.email_id, sizeof(row->hash));
 	g.msg.blob = 0;
 	g.msg.noted = false; /* what it costs elsewhere is another matter */
+	g.msg.cost = (struct blob_cost){0};
 	if (row->table == KV_MSG)
 		mail_msg_encode(buf, &g.msg);
 	else

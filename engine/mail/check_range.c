@@ -4,6 +4,7 @@
  * Pages and rows are both in the order of their uids and are walked side by side in one snapshot.
  */
 #include <mailshelf/mem.h>
+#include <mailshelf/mime.h>
 
 #include "mail_check.h"
 
@@ -36,6 +37,23 @@ next_row(struct rows *rows)
 	rows->uid = key.len >= 8 ? base_get_be32(key.data + 4) : rows->uid;
 }
 
+/* A blob whose derived data cannot be read is found elsewhere. */
+static void
+check_date(struct check_walk *w, uint32_t mailbox, uint32_t uid, const struct mail_msg *m)
+{
+	const struct mime_envelope *envelope;
+	struct shelf_arena arena = {0};
+	struct shelf_buf record = {0};
+
+	if (blob_derived(w->view, m->blob, &record) == 0 &&
+	    mime_record_envelope(shelf_buf_span(&record), &arena, &envelope) == 0 &&
+	    envelope->sent_s != m->sent_s)
+		check_found(w->k, 22, "mailbox %u uid %u: sent at another time than its message says",
+			    mailbox, uid);
+	shelf_buf_free(&record);
+	shelf_arena_free(&arena);
+}
+
 void
 check_row_blob(struct check_walk *w, uint32_t mailbox, uint32_t uid, const struct mail_msg *m)
 {
@@ -51,6 +69,8 @@ check_row_blob(struct check_walk *w, uint32_t mailbox, uint32_t uid, const struc
 	else if (blob.size != m->size || memcmp(blob.hash, m->email_id, sizeof(m->email_id)) != 0)
 		check_found(w->k, 4, "mailbox %u uid %u: size or id differs from its blob's",
 			    mailbox, uid);
+	else if (m->dated)
+		check_date(w, mailbox, uid, m);
 }
 
 /* The next row is counted and passed. ON_PAGE: its page has its uid. */

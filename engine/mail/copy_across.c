@@ -174,6 +174,8 @@ put_one(struct mail_change *c, struct mail_open *o, struct across *a, struct ite
 	    .savedate_s = c->now_s,
 	    .size = item->msg.size,
 	    .blob = mail_handle_blob(item->msg.blob),
+	    .dated = item->msg.dated,
+	    .sent_s = item->msg.sent_s,
 	};
 	int rc;
 

@@ -19,6 +19,7 @@ struct shelf_draft {
 	struct mime_scan *scan;
 	struct shelf_arena arena; /* of the scan */
 	bool finished;
+	int64_t sent_s;
 	int rc; /* of the first write that failed: the draft is good for nothing any more */
 };
 
@@ -52,6 +53,7 @@ shelf_draft_finish(struct shelf_draft *d)
 	if (d->rc != 0)
 		return d->rc;
 	root = mime_scan_end(&d->scan);
+	d->sent_s = root->envelope->sent_s;
 	mime_record_encode(root, &record);
 	shelf_arena_free(&d->arena);
 	d->rc = blob_draft_end(d->blob, shelf_buf_span(&record));
@@ -77,6 +79,13 @@ mail_draft_blob(const struct shelf_draft *d)
 {
 	SHELF_ASSERT(d->finished);
 	return d->blob;
+}
+
+int64_t
+mail_draft_sent(const struct shelf_draft *d)
+{
+	SHELF_ASSERT(d->finished);
+	return d->sent_s;
 }
 
 void

@@ -127,6 +127,8 @@ struct mail_msg {
 	uint8_t email_id[16];
 	bool noted; /* COST is known */
 	struct blob_cost cost; /* of the blob when this reference was made */
+	bool dated;	/* SENT_S is known */
+	int64_t sent_s; /* Date: of the message in UTC; INT64_MIN: it has none */
 };
 
 struct mail_gone {

@@ -18,8 +18,8 @@
  * MNAME    name, or the first 223 bytes, 0xff and half its SHA-256
  *                             1 | mailbox 4 (0: subscription only) | subscribed 1 | name text
  * MSG      mailbox uid        2 | internaldate 8 | zone 2 | savedate 8 | size 8 | blob 8 | email id 16
- *                             + stored 4 | found 1
- * GONE     mailbox uid        2 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its 2
+ *                             + stored 4 | found 1; format 3: + sent 8
+ * GONE     mailbox uid        2 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its first byte
  * USER     account            1 | services 4 | disabled 1 | created 8 | name text | hash text
  */
 #include <openssl/sha.h>
@@ -28,7 +28,13 @@
 
 #include "mail.h"
 
-enum { FORMAT = 1, FORMAT_SUMS = 2, FORMAT_MAILBOX_LIMIT = 3, NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
+enum {
+	FORMAT = 1,
+	FORMAT_SUMS = 2,
+	FORMAT_MAILBOX_LIMIT = 3, /* of ACCT */
+	FORMAT_DATED = 3,         /* of MSG and GONE */
+};
+enum { NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
 
 static struct mail_key
 key_of(const uint32_t *v, unsigned n)
@@ -362,14 +368,32 @@ add_msg(struct shelf_buf *b, const struct mail_msg *m)
 	base_add_le(b, m->size, 8);
 	base_add_le(b, m->blob, 8);
 	shelf_buf_add(b, m->email_id, 16);
-	if (!m->noted)
+	if (!m->noted && !m->dated)
 		return;
 	base_add_le(b, m->cost.bytes, 4);
 	base_add_le(b, m->cost.found, 1);
+	if (m->dated)
+		base_add_le(b, (uint64_t)m->sent_s, 8);
+}
+
+static uint8_t
+format_of(const struct mail_msg *m)
+{
+	return m->dated ? FORMAT_DATED : m->noted ? FORMAT_SUMS : FORMAT;
+}
+
+static int
+begin_msg(struct shelf_span value, struct base_reader *r, uint8_t *format)
+{
+	*r = base_reader(value);
+	*format = (uint8_t)base_get_le(r, 1);
+	if (r->bad)
+		return SHELF_ECORRUPT;
+	return *format == FORMAT || *format == FORMAT_SUMS || *format == FORMAT_DATED ? 0 : SHELF_EVERSION;
 }
 
 static void
-get_msg(struct base_reader *r, struct mail_msg *m, bool noted)
+get_msg(struct base_reader *r, struct mail_msg *m, uint8_t format)
 {
 	struct shelf_span id;
 
@@ -381,24 +405,28 @@ get_msg(struct base_reader *r, struct mail_msg *m, bool noted)
 	id = base_get_bytes(r, 16);
 	if (!r->bad)
 		memcpy(m->email_id, id.data, 16);
-	m->noted = noted;
+	m->noted = format != FORMAT;
+	m->dated = format == FORMAT_DATED;
 	m->cost = (struct blob_cost){0};
-	if (!noted)
+	m->sent_s = INT64_MIN;
+	if (!m->noted)
 		return;
 	m->cost.bytes = (uint32_t)base_get_le(r, 4);
 	m->cost.found = base_get_le(r, 1) != 0;
+	if (m->dated)
+		m->sent_s = (int64_t)base_get_le(r, 8);
 }
 
 int
 mail_msg_decode(struct shelf_span value, struct mail_msg *m)
 {
 	struct base_reader r;
-	bool noted;
-	int rc = begin_sums(value, &r, &noted);
+	uint8_t format;
+	int rc = begin_msg(value, &r, &format);
 
 	if (rc != 0)
 		return rc;
-	get_msg(&r, m, noted);
+	get_msg(&r, m, format);
 	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
 }
 
@@ -414,7 +442,7 @@ mail_msg_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_m
 void
 mail_msg_encode(struct shelf_buf *b, const struct mail_msg *m)
 {
-	base_add_le(b, m->noted ? FORMAT_SUMS : FORMAT, 1);
+	base_add_le(b, format_of(m), 1);
 	add_msg(b, m);
 }
 
@@ -431,8 +459,8 @@ int
 mail_gone_decode(struct shelf_span value, struct mail_gone *g)
 {
 	struct base_reader r;
-	bool noted;
-	int rc = begin_sums(value, &r, &noted);
+	uint8_t format;
+	int rc = begin_msg(value, &r, &format);
 
 	if (rc != 0)
 		return rc;
@@ -441,7 +469,7 @@ mail_gone_decode(struct shelf_span value, struct mail_gone *g)
 	g->flags = (uint32_t)base_get_le(&r, 4);
 	for (int i = 0; i < 4; i++)
 		g->keywords[i] = base_get_le(&r, 8);
-	get_msg(&r, &g->msg, noted);
+	get_msg(&r, &g->msg, format);
 	return r.bad || base_left(&r) != 0 ? SHELF_ECORRUPT : 0;
 }
 
@@ -457,7 +485,7 @@ mail_gone_get(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_
 void
 mail_gone_encode(struct shelf_buf *b, const struct mail_gone *g)
 {
-	base_add_le(b, g->msg.noted ? FORMAT_SUMS : FORMAT, 1);
+	base_add_le(b, format_of(&g->msg), 1);
 	base_add_le(b, (uint64_t)g->gone_s, 8);
 	base_add_le(b, g->modseq, 8);
 	base_add_le(b, g->flags, 4);

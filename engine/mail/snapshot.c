@@ -256,6 +256,8 @@ mail_msg_fill(const struct mail_msg *row, struct shelf_msg *out)
 	out->savedate_s = row->savedate_s;
 	out->size = row->size;
 	out->blob = row->blob;
+	out->dated = row->dated;
+	out->sent_s = row->sent_s;
 	memcpy(out->email_id, row->email_id, sizeof(out->email_id));
 }
 

@@ -40,13 +40,15 @@ is_number(enum shelf_sort_key key)
 	return key == SHELF_SORT_ARRIVAL || key == SHELF_SORT_DATE || key == SHELF_SORT_SIZE;
 }
 
-static bool
-needs_envelope(const struct shelf_sort *s)
+static enum search_walk_need
+need_of(const struct shelf_sort *s)
 {
+	if (s->texts)
+		return SEARCH_WALK_ENVELOPE;
 	for (size_t i = 0; i < s->n; i++)
-		if (s->by[i].key != SHELF_SORT_ARRIVAL && s->by[i].key != SHELF_SORT_SIZE)
-			return true;
-	return false;
+		if (s->by[i].key == SHELF_SORT_DATE)
+			return SEARCH_WALK_DATE;
+	return SEARCH_WALK_ROW;
 }
 
 static size_t
@@ -74,7 +76,7 @@ shelf_sort_new(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	struct shelf_sort *s = SHELF_NEW(struct shelf_sort);
 	size_t texts = take_criteria(s, criteria, n), count = shelf_uidset_count(uids);
 
-	search_walk_begin(&s->walk, store, account, mailbox, uids, needs_envelope(s));
+	search_walk_begin(&s->walk, store, account, mailbox, uids, need_of(s));
 	s->row = shelf_alloc_try(count * (s->n + 1) * sizeof *s->row + 1);
 	if (s->row == NULL || (texts > 0 && !search_strings_begin(&s->strings, count * texts)))
 		shelf_sort_free(&s);

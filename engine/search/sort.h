@@ -32,21 +32,28 @@ uint64_t search_hash(const struct search_hash_key *key, struct shelf_span s);
 
 /* ---- Reading (walk.c) ----------------------------------------------------------------------------- */
 
+enum search_walk_need {
+	SEARCH_WALK_ROW,
+	SEARCH_WALK_DATE, /* when it was sent: rows of older releases do not say it */
+	SEARCH_WALK_ENVELOPE,
+};
+
 struct search_walk {
 	struct shelf_store *store;
 	uint32_t account, mailbox;
 	const struct shelf_uidset *uids;
 	uint32_t next;                        /* uid to be read; 0: the end */
-	bool envelopes, scanning, damaged;
+	enum search_walk_need need;
+	bool scanning, damaged;
 	struct shelf_progress progress;
 	struct shelf_arena arena;             /* of the message */
 	struct search_pass pass;
 	/* The message at hand. */
 	struct shelf_msg msg;
-	const struct mime_envelope *envelope; /* when envelopes are wanted */
+	const struct mime_envelope *envelope; /* NULL: it was not needed */
 };
 void search_walk_begin(struct search_walk *w, struct shelf_store *store, uint32_t account,
-    uint32_t mailbox, const struct shelf_uidset *uids, bool envelopes);
+    uint32_t mailbox, const struct shelf_uidset *uids, enum search_walk_need need);
 /* 1: a message is at hand until the next call; 0: not this time (look at next); or an error. */
 SHELF_CHECK int search_walk_step(struct search_walk *w, struct shelf_rd *rd);
 void search_walk_end(struct search_walk *w);

@@ -30,7 +30,7 @@ shelf_thread_new(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	size_t n = shelf_uidset_count(uids);
 	int rc = 0;
 
-	search_walk_begin(&t->walk, store, account, mailbox, uids, true);
+	search_walk_begin(&t->walk, store, account, mailbox, uids, SEARCH_WALK_ENVELOPE);
 	t->algorithm = algorithm;
 	shelf_random(&t->key, sizeof t->key);
 	t->message = shelf_alloc_try(n * sizeof *t->message + 1);

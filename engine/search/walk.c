@@ -32,10 +32,10 @@ search_record_lost(int rc)
 
 void
 search_walk_begin(struct search_walk *w, struct shelf_store *store, uint32_t account,
-    uint32_t mailbox, const struct shelf_uidset *uids, bool envelopes)
+    uint32_t mailbox, const struct shelf_uidset *uids, enum search_walk_need need)
 {
 	*w = (struct search_walk){.store = store, .account = account, .mailbox = mailbox, .uids = uids,
-	    .envelopes = envelopes};
+	    .need = need};
 	w->next = shelf_uidset_next(uids, 1);
 	w->progress.total = shelf_uidset_count(uids);
 }
@@ -87,10 +87,13 @@ read_message(struct search_walk *w, struct shelf_rd *rd)
 	if (w->scanning)
 		return scan(w);
 	shelf_arena_reset(&w->arena);
+	w->envelope = NULL;
 	rc = search_row(rd, w->mailbox, w->next, SHELF_MSG_ALL, &w->msg, &whole);
 	if (rc != 0)
 		return rc;
-	return w->envelopes ? read_envelope(w, rd) : 1;
+	if (w->need == SEARCH_WALK_ENVELOPE || (w->need == SEARCH_WALK_DATE && !w->msg.dated))
+		return read_envelope(w, rd);
+	return 1;
 }
 
 int
@@ -124,9 +127,9 @@ search_walk_end(struct search_walk *w)
 uint64_t
 search_sent(const struct search_walk *w)
 {
-	bool sent = w->envelope != NULL && w->envelope->sent_s != INT64_MIN;
+	int64_t sent_s = w->msg.dated ? w->msg.sent_s : w->envelope->sent_s;
 
-	return (uint64_t)(sent ? w->envelope->sent_s : w->msg.internaldate_s) ^ (uint64_t)1 << 63;
+	return (uint64_t)(sent_s != INT64_MIN ? sent_s : w->msg.internaldate_s) ^ (uint64_t)1 << 63;
 }
 
 uint64_t

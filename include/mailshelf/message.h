@@ -36,6 +36,8 @@ struct shelf_msg {
 	uint64_t size;          /* RFC822.SIZE, bytes */
 	uint64_t blob;          /* for shelf_body_open */
 	uint8_t email_id[16];   /* same bytes, same id: SHA-256 of the message, cut */
+	bool dated;             /* sent_s is known; not of mail stored by older releases: its envelope has it */
+	int64_t sent_s;         /* Date: in UTC; INT64_MIN: none that can be read */
 };
 
 static inline bool

@@ -1,8 +1,9 @@
 /*
  * sort.h - messages in an order, messages in threads: what a search found, arranged
  *
- * Keys      They come from the message's row and the envelope stored at delivery; no body is read (but for a
- *           message whose stored envelope is lost: then its bytes are scanned again). A message that is gone
+ * Keys      They come from the message's row (arrival, size, when it was sent) and the envelope stored at
+ *           delivery; no body is read (but for a message whose stored envelope is lost: then its bytes are
+ *           scanned again). A message that is gone
  *           for good is left out.
  * Order     Texts compare by i;unicode-casemap (RFC 5051), numbers by size, what is equal by message number.
  * Slices    As a search (query.h): _run() works for about a time budget, takes its own snapshots and returns 1

@@ -151,6 +151,8 @@ static const struct damage {
 	{"mailbox: stored", 12, 0, JOE, KV_MBOX, FLIP, 75, NULL},
 	{"message row: stored", 12, 0, JOE, KV_MSG, FLIP, 51, NULL},
 	{"held row: stored", 12, 0, JOE, KV_GONE, FLIP, 103, NULL},
+	{"message row: time sent", 22, 0, JOE, KV_MSG, FLIP, 56, NULL},
+	{"held row: time sent", 22, 0, JOE, KV_GONE, FLIP, 108, NULL},
 	{"account: in the totals", 13, 0, JOE, KV_ACCT, FLIP, 113, NULL},
 	{"partition: accounts", 13, 0, SHARD, KV_DOMAIN, FLIP, 1, "2a"},
 	{"partition: rows noted", 13, 0, SHARD, KV_DOMAIN, FLIP, 73, "2a"},

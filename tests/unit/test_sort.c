@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "mail.h"
 #include "mail_rig.h"
 
 Suite *suite_sort(void);
@@ -238,6 +239,47 @@ START_TEST(expunged)
 }
 END_TEST
 
+/* Rows as older releases left them: the date comes from the envelope. */
+static int
+forget_dates(struct kv_txn *txn, void *arg)
+{
+	struct mail_msg row;
+	int rc = 0;
+
+	for (uint32_t uid = 1; rc == 0 && uid <= MESSAGES; uid += 2) {
+		rc = mail_msg_get(kv_txn_view(txn), *(uint32_t *)arg, uid, &row);
+		row.dated = false;
+		if (rc == 0)
+			rc = mail_msg_put(txn, *(uint32_t *)arg, uid, &row);
+	}
+	return rc;
+}
+
+START_TEST(undated)
+{
+	const struct shelf_sort_criterion date = {SHELF_SORT_DATE, true};
+	struct shelf_uidset *all = rig_set(1, MESSAGES);
+	struct model wanted[MESSAGES];
+	struct shelf_msg msg;
+	struct shelf_sort *s;
+
+	ck_assert_int_eq(kv_update(rig.store->kv, rig.joe, 0, forget_dates, &rig.inbox), 0);
+	ck_assert_int_eq(rig_msg(&rig, rig.joe, rig.inbox, 1, &msg), 0);
+	ck_assert(!msg.dated);
+	ck_assert_int_eq(rig_msg(&rig, rig.joe, rig.inbox, 2, &msg), 0);
+	ck_assert(msg.dated);
+	memcpy(wanted, models, sizeof wanted);
+	by = &date;
+	nby = 1;
+	qsort(wanted, MESSAGES, sizeof *wanted, compare);
+	s = sorted(all, &date, 1, 100);
+	for (uint32_t i = 0; i < MESSAGES; i++)
+		ck_assert_uint_eq(shelf_sort_uid(s, i), wanted[i].uid);
+	shelf_sort_free(&s);
+	shelf_uidset_free(&all);
+}
+END_TEST
+
 START_TEST(nothing)
 {
 	const struct shelf_sort_criterion subject = {SHELF_SORT_SUBJECT, false};
@@ -260,6 +302,7 @@ suite_sort(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, equals_model);
 	tcase_add_test(tc, place);
+	tcase_add_test(tc, undated);
 	tcase_add_test(tc, expunged);
 	tcase_add_test(tc, nothing);
 	suite_add_tcase(suite, tc);

@@ -422,7 +422,7 @@ END_TEST
 
 /* ---- A store of an older release --------------------------------------------------------------------------- */
 
-enum { NOTE_BYTES = 5, ACCT_OLD = 73, SUMS_BYTES = 16 };
+enum { NOTE_BYTES = 5, SENT_BYTES = 8, ACCT_OLD = 73, SUMS_BYTES = 16 };
 
 struct rewrite {
 	uint32_t account; /* 0: the partition's own */
@@ -480,8 +480,8 @@ as_old(enum kv_table table, const struct mail_key *key, struct shelf_buf *value)
 		return true;
 	case KV_MSG:
 	case KV_GONE:
+		value->len -= NOTE_BYTES + (value->data[0] == 3 ? SENT_BYTES : 0);
 		value->data[0] = 1;
-		value->len -= NOTE_BYTES;
 		return true;
 	case KV_BLOB:
 		memset(value->data + 57, 0, 4); /* bytes of derived data: not known */
