@@ -177,6 +177,7 @@ block_signals(sigset_t *waited_for)
 	sigaddset(waited_for, SIGTERM);
 	sigaddset(waited_for, SIGINT);
 	sigaddset(waited_for, SIGHUP);
+	sigaddset(waited_for, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, waited_for, NULL);
 }
 
@@ -409,6 +410,20 @@ reload(struct daemon *d)
 	shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
 }
 
+/* What kept each loop busy since the last such line (net.h). */
+static void
+log_turns(struct daemon *d)
+{
+	for (unsigned i = 0; i < d->nloops; i++) {
+		struct net_turns t = net_loop_take_turns(d->loops[i]);
+
+		shelf_log(SHELF_LOG_INFO, "loop", "number", "%u", i, "conns", "%u",
+		    net_loop_conns(d->loops[i]), "turns", "%llu", t.count, "p99_us", "%llu", t.p99_us,
+		    "slowest_us", "%llu", t.slowest_us, "slowest_cpu_us", "%llu", t.slowest_cpu_us,
+		    "slow", "%llu", t.slow, "slow_cpu", "%llu", t.slow_cpu, NULL);
+	}
+}
+
 static void
 serve(struct daemon *d, const sigset_t *signals)
 {
@@ -421,10 +436,14 @@ serve(struct daemon *d, const sigset_t *signals)
 	for (;;) {
 		if (sigwait(signals, &sig) != 0)
 			continue;
-		if (sig != SIGHUP)
+		if (sig == SIGHUP)
+			reload(d);
+		else if (sig == SIGUSR1)
+			log_turns(d);
+		else
 			break;
-		reload(d);
 	}
+	log_turns(d);
 	shelf_log(SHELF_LOG_INFO, "stop", "signal", "%s", sig == SIGINT ? "SIGINT" : "SIGTERM", NULL);
 }
 

@@ -153,5 +153,5 @@ conf_args_help(FILE *out)
 		help_row(out, &rows[i]);
 	fprintf(out, "\nAt least one of --imap, --imaps, --pop3, --pop3s, --lmtp must be set.\n"
 	    "SIGHUP reads the file and the certificate again, for connections from then on (store, addresses,\n"
-	    "pid_file, loops and workers need a restart); SIGTERM stops.\n");
+	    "pid_file, loops and workers need a restart); SIGUSR1 logs what kept the loops busy; SIGTERM stops.\n");
 }

@@ -441,16 +441,17 @@ imap_sync_print_flags(struct imap_cmd *c, struct imap_flags_walk *w)
 }
 
 /*
- * Everything has been told but removals that must wait, and flags that NOTIFY did not want. Whoever has seen a
+ * Everything has been told but removals that must wait, and flags that NOTIFY did not want (not COMPLETE: or nothing
+ * could be told). Whoever has seen a
  * MODSEQ above theirs would take it for the state of the mailbox, and lose them when the connection breaks
  * (RFC 7162 3.2, 6).
  */
 static void
-tell_modseq(struct imap_session *s)
+tell_modseq(struct imap_session *s, bool complete)
 {
 	struct imap_sync *y = s->sync;
 
-	if (!y->kept_back && shelf_uidset_min(y->withheld) == 0)
+	if (complete && !y->kept_back && shelf_uidset_min(y->withheld) == 0)
 		y->told_modseq = shelf_view_modseq(s->view);
 	else if (s->modseq_shown)
 		imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] There is more to be told",
@@ -512,10 +513,9 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 			s->mailbox_gone = true;
 		if (rc != 0 || s->sync->phase == PHASE_REST) {
 			forget_told(s->sync);
-			if (rc == 0)
-				tell_modseq(s);
-			else
+			if (rc != 0)
 				imap_condstore_untold(c);
+			tell_modseq(s, rc == 0);
 			return IMAP_DONE;
 		}
 	}
@@ -536,6 +536,6 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 	if ((step = imap_contexts_tell(c)) != IMAP_DONE)
 		return step;
 	s->sync->phase = PHASE_REST;
-	tell_modseq(s);
+	tell_modseq(s, true);
 	return IMAP_DONE;
 }

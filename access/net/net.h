@@ -59,6 +59,20 @@ void net_loop_post(struct net_loop *loop, void (*fn)(void *), void *arg);
 void net_loop_every(struct net_loop *loop, unsigned interval_ms, void (*fn)(void *), void *arg);
 unsigned net_loop_conns(const struct net_loop *loop);
 
+/*
+ * What the connections of a loop kept it busy with, since it was last asked. A turn is what runs for one connection
+ * between two returns to the loop: no other connection is served meanwhile.
+ */
+enum { NET_TURN_BUCKETS = 26, NET_TURN_SLOW_US = 20000 };
+struct net_turns {
+	unsigned long long count;
+	unsigned long long slow, slow_cpu;  /* longer than NET_TURN_SLOW_US, by the clock and by the CPU time */
+	unsigned long long slowest_us, slowest_cpu_us;
+	unsigned long long p99_us;          /* 99 of 100 took less; a power of two */
+	unsigned long long bucket[NET_TURN_BUCKETS]; /* n: less than 2^n us and not in an earlier one */
+};
+struct net_turns net_loop_take_turns(struct net_loop *loop); /* any thread */
+
 struct net_pool *net_pool_new(unsigned threads);
 void net_pool_free(struct net_pool **pool);              /* waits for all work */
 

@@ -47,6 +47,12 @@ struct net_every {
 	void *arg;
 };
 
+/* net_turn.c: struct net_turns while it is counted. */
+struct net_turn_counters {
+	_Atomic uint64_t slow, slow_cpu, slowest_us, slowest_cpu_us;
+	_Atomic uint64_t bucket[NET_TURN_BUCKETS];
+};
+
 TAILQ_HEAD(net_conn_list, net_conn);
 
 struct net_loop {
@@ -59,6 +65,7 @@ struct net_loop {
 	SLIST_HEAD(, net_every) everys;
 	bool stopping;              /* the stop has reached the connections */
 	_Atomic unsigned nconns;
+	struct net_turn_counters turns;
 
 	pthread_mutex_t lock;
 	STAILQ_HEAD(net_posts, net_post) posts;
@@ -153,6 +160,16 @@ void net_conn_on_timer(evutil_socket_t fd, short what, void *arg);
 void net_conn_run_soon(struct net_conn *conn);
 void net_conn_run_wake(struct net_conn *conn);
 void net_conn_run_stop(struct net_conn *conn);
+
+/* net_turn.c: around everything that is done for one connection. CONN may be gone at the end. */
+struct net_turn {
+	struct net_loop *loop;
+	const char *service;
+	unsigned long long conn;
+	uint64_t wall_us, cpu_us;
+};
+struct net_turn net_turn_begin(const struct net_conn *conn);
+void net_turn_end(const struct net_turn *turn);
 
 /* net_deflate.c */
 void net_deflate_free(struct net_deflate **deflate);

@@ -58,11 +58,9 @@ handshake(struct net_conn *conn)
 	fill_and_deliver(conn);
 }
 
-void
-net_conn_on_readable(evutil_socket_t fd, short what, void *arg)
+static void
+readable(struct net_conn *conn)
 {
-	struct net_conn *conn = arg;
-
 	switch (conn->state) {
 	case NET_HANDSHAKE:
 		handshake(conn);
@@ -77,16 +75,36 @@ net_conn_on_readable(evutil_socket_t fd, short what, void *arg)
 	net_conn_settle(conn);
 }
 
-void
-net_conn_on_writable(evutil_socket_t fd, short what, void *arg)
+static void
+writable(struct net_conn *conn)
 {
-	struct net_conn *conn = arg;
-
 	if (conn->state == NET_HANDSHAKE)
 		handshake(conn);
 	else if (conn->read_wants_write)
 		fill_and_deliver(conn);
 	net_conn_settle(conn); /* which sends */
+}
+
+/* Everything of a connection runs in here, one turn after the other. */
+static void
+turn(struct net_conn *conn, void (*fn)(struct net_conn *conn))
+{
+	struct net_turn turn = net_turn_begin(conn);
+
+	fn(conn);
+	net_turn_end(&turn);
+}
+
+void
+net_conn_on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	turn(arg, readable);
+}
+
+void
+net_conn_on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	turn(arg, writable);
 }
 
 static void
@@ -122,10 +140,9 @@ ring(struct net_conn *conn)
 	conn->dispatching = false;
 }
 
-void
-net_conn_on_timer(evutil_socket_t fd, short what, void *arg)
+static void
+timer(struct net_conn *conn)
 {
-	struct net_conn *conn = arg;
 	int64_t now = shelf_mono_ms();
 
 	conn->timer_at = 0;
@@ -147,7 +164,13 @@ net_conn_on_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 void
-net_conn_run_soon(struct net_conn *conn)
+net_conn_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	turn(arg, timer);
+}
+
+static void
+soon(struct net_conn *conn)
 {
 	if (conn->state == NET_OPEN && !conn->closing) {
 		if (conn->want_drained) {
@@ -171,7 +194,13 @@ net_conn_run_soon(struct net_conn *conn)
 }
 
 void
-net_conn_run_wake(struct net_conn *conn)
+net_conn_run_soon(struct net_conn *conn)
+{
+	turn(conn, soon);
+}
+
+static void
+woken(struct net_conn *conn)
 {
 	if (conn->session != NULL && !conn->closing && conn->protocol->wake != NULL) {
 		conn->dispatching = true;
@@ -179,6 +208,12 @@ net_conn_run_wake(struct net_conn *conn)
 		conn->dispatching = false;
 	}
 	net_conn_settle(conn);
+}
+
+void
+net_conn_run_wake(struct net_conn *conn)
+{
+	turn(conn, woken);
 }
 
 void
@@ -364,12 +399,16 @@ net_conn_id(const struct net_conn *conn)
 /* ---- Work ------------------------------------------------------------------------------------- */
 
 static void
-work_is_back(void *arg)
+back(struct net_conn *conn)
 {
-	struct net_conn *conn = arg;
-
 	net_conn_come_back(conn);
 	net_conn_settle(conn);
+}
+
+static void
+work_is_back(void *arg)
+{
+	turn(arg, back);
 }
 
 static void

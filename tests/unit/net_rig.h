@@ -7,6 +7,7 @@
  *   pause MS    no input for MS, "resumed"  idle S    net_conn_timeout
  *   alarm MS    net_conn_alarm, "alarm"
  *   limit S     net_conn_deadline        tlsinfo   what net_conn_tls_text says
+ *   spin MS     keeps the loop busy, "spun"
  *   flood       1 MiB in one write, whatever is full
  *   narrow N    net_conn_input_max, "narrowed"  held      "few" with at most 4096 bytes unread, else "many"
  *
