@@ -15,7 +15,8 @@ enum { MOVE_SLICE = 4096 };
 
 struct copy {
 	struct shelf_store *store;
-	uint32_t account, from, to;
+	uint32_t account, from, to_account, to;
+	unsigned rights;             /* in the target */
 	struct shelf_uidset *uids;   /* still to do */
 	struct shelf_uidset *slice;  /* of a MOVE, under way */
 	uint32_t total;
@@ -28,9 +29,12 @@ static void
 work(void *arg)
 {
 	struct copy *w = arg;
+	const struct shelf_copy what = {.account = w->account, .from = w->from,
+	    .to_account = w->to_account, .to = w->to, .uids = w->move ? w->slice : w->uids,
+	    .move = w->move, .flags_lost = imap_address_fixed(w->rights),
+	    .keywords_lost = (w->rights & SHELF_RIGHT_WRITE) == 0};
 
-	w->rc = shelf_msg_copy(w->store, w->account, w->from, w->to, w->move ? w->slice : w->uids,
-	    w->move, &w->part);
+	w->rc = shelf_msg_copy_to(w->store, &what, &w->part);
 	/* After an error the part has what was moved before it. */
 	shelf_uidset_or(w->result.from_uids, w->part.from_uids);
 	shelf_uidset_or(w->result.to_uids, w->part.to_uids);
@@ -162,14 +166,19 @@ start(struct imap_cmd *c, bool move)
 	c->cleanup = cleanup;
 	if (!imap_set_resolve(c, set, c->uid, w->uids))
 		return IMAP_DONE;
-	rc = imap_address_find(s, name, &to);
+	/* RFC 6851 4.2: those of STORE (\Deleted) and EXPUNGE. */
+	if (move && (~s->rights & (SHELF_RIGHT_DELETE_MESSAGES | SHELF_RIGHT_EXPUNGE)) != 0)
+		return imap_err(c, SHELF_ENOPERM);
+	rc = imap_address_find(s, name, SHELF_RIGHT_INSERT, &to);
 	if (rc == 0)
 		rc = find_all(c);
 	if (rc == SHELF_ENOMAILBOX)
 		return imap_no(c, "TRYCREATE", "There is no such mailbox");
 	if (rc != 0)
 		return imap_err(c, rc);
+	w->to_account = to.place.account;
 	w->to = to.row.id;
+	w->rights = to.rights;
 	if (move)
 		imap_limit_cut(c, w->uids);
 	else if (imap_limit_refuses(c, shelf_uidset_count(w->uids)))

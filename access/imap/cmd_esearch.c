@@ -10,6 +10,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_address.h"
 #include "imap_context.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
@@ -81,8 +82,13 @@ open_mailbox(struct imap_cmd *c, const struct imap_source *source)
 	struct esearch_command *ec = c->data;
 	struct shelf_mailbox row;
 	struct shelf_rd *rd = NULL;
+	unsigned rights = 0;
 	int rc = shelf_rd_begin(c->s->store, source->account, &rd);
 
+	if (rc == 0)
+		rc = imap_address_rights(c->s, source->account, rd, source->mailbox, &rights);
+	if (rc == 0 && (rights & SHELF_RIGHT_READ) == 0)
+		rc = SHELF_ENOMAILBOX;
 	if (rc == 0)
 		rc = shelf_mailbox_get(rd, source->mailbox, &row);
 	if (rc == 0 && !is_selected(c->s, source))

@@ -97,6 +97,8 @@ imap_cmd_expunge(struct imap_cmd *c)
 		if (!imap_set_resolve(c, set, true, e->uids))
 			return IMAP_DONE;
 	}
+	if ((s->rights & SHELF_RIGHT_EXPUNGE) == 0)
+		return imap_err(c, SHELF_ENOPERM);
 	if (s->server->conf->imap_message_limit != 0) {
 		c->run = found;
 		return imap_work(c, find, e);

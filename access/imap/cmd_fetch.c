@@ -248,7 +248,8 @@ begin(struct imap_cmd *c)
 	imap_limit_cut(c, f->uids);
 	f->uid = shelf_uidset_next(f->uids, 1);
 	f->total = shelf_uidset_count(f->uids);
-	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only)
+	if (f->uid != 0 && (f->items.needs & IMAP_SETS_SEEN) && !c->s->read_only &&
+	    (c->s->rights & SHELF_RIGHT_SEEN) != 0)
 		return begin_seen(c);
 	return begin_run(c);
 }

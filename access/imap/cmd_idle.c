@@ -15,7 +15,7 @@
 #include "net.h"
 
 struct idle {
-	struct shelf_listener *listener;
+	struct shelf_listener *listener, *own; /* of the mailbox; of the user, when it is not his */
 };
 
 /* On a thread of the engine. */
@@ -31,6 +31,7 @@ cleanup(struct imap_cmd *c)
 	struct idle *idle = c->data;
 
 	shelf_unlisten(&idle->listener);
+	shelf_unlisten(&idle->own);
 }
 
 static enum imap_step
@@ -76,7 +77,9 @@ imap_cmd_idle(struct imap_cmd *c)
 	c->data = idle;
 	c->cleanup = cleanup;
 	if (s->view != NULL)
-		rc = shelf_listen(s->store, s->account, news, s->conn, &idle->listener);
+		rc = shelf_listen(s->store, s->owner, news, s->conn, &idle->listener);
+	if (rc == 0 && s->view != NULL && s->owner != s->account)
+		rc = shelf_listen(s->store, s->account, news, s->conn, &idle->own);
 	if (rc != 0)
 		return imap_err(c, rc);
 	imap_out_str(s, "+ idling\r\n");

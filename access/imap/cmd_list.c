@@ -7,8 +7,12 @@
  * listed only for the sake of what is below it and is not listed itself (RFC 5258 3.3, 2B): in a
  * plain LIST and LSUB that is the "%" rule of RFC 3501 6.3.8 and 6.3.9, in an extended one it takes
  * RECURSIVEMATCH.
- * Sources   RFC 3501 6.3.8, 6.3.9; RFC 9051 6.3.9; RFC 5258; RFC 5819 (STATUS); RFC 6154; RFC 3348.
+ * Sources   RFC 3501 6.3.8, 6.3.9; RFC 9051 6.3.9; RFC 5258; RFC 5819 (STATUS); RFC 8440 (MYRIGHTS); RFC 6154;
+ *           RFC 3348.
  */
+#include <stdlib.h>
+
+#include "imap_address.h"
 #include "imap_command.h"
 #include "imap_list.h"
 #include "imap_status.h"
@@ -21,15 +25,19 @@ enum {
 };
 
 enum selection { SELECT_SUBSCRIBED = 1, SELECT_USE = 2, SELECT_RECURSIVE = 4 };
-enum returned { RETURN_SUBSCRIBED = 1 };
+enum returned { RETURN_SUBSCRIBED = 1, RETURN_MYRIGHTS = 2 };
 
 struct list {
 	bool lsub, extended;
 	unsigned select, returned, status;
 	struct imap_pattern *patterns[PATTERNS_MAX];
 	size_t npatterns, states;
+	bool others; /* a pattern may match what others share */
+	struct imap_tree_reading *reading;
+	uint32_t *sharers;
+	size_t nsharers;
 	struct imap_tree tree;
-	size_t next; /* node where the slice goes on */
+	size_t next; /* sharer, then node, where the slice goes on */
 };
 
 static const struct {
@@ -48,6 +56,14 @@ imap_use_of(struct shelf_span name)
 		if (shelf_span_is(name, uses[i].name))
 			return uses[i].bit;
 	return 0;
+}
+
+static void
+cleanup(struct imap_cmd *c)
+{
+	struct list *l = c->data;
+
+	free(l->sharers);
 }
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
@@ -92,6 +108,8 @@ parse_returned(struct imap_parser *p, struct list *l)
 			return false;
 		if (shelf_span_is(name, "SUBSCRIBED"))
 			l->returned |= RETURN_SUBSCRIBED;
+		else if (shelf_span_is(name, "MYRIGHTS"))
+			l->returned |= RETURN_MYRIGHTS;
 		else if (shelf_span_is(name, "STATUS")) {
 			if (!imap_parse_sp(p) || !imap_status_parse(p, &l->status))
 				return false;
@@ -101,6 +119,18 @@ parse_returned(struct imap_parser *p, struct list *l)
 			break;
 	}
 	return imap_parse_close(p);
+}
+
+/* What stands before the first wildcard decides. */
+static bool
+may_be_others(struct shelf_span pattern)
+{
+	static const char top[] = IMAP_OTHERS;
+	size_t i = 0;
+
+	while (i < pattern.len && top[i] != '\0' && pattern.data[i] == (uint8_t)top[i])
+		i++;
+	return i == pattern.len || top[i] == '\0' || pattern.data[i] == '%' || pattern.data[i] == '*';
 }
 
 static bool
@@ -116,6 +146,7 @@ add_pattern(struct imap_parser *p, struct list *l, struct shelf_span reference,
 		return true; /* RFC 5258 3: ignored */
 	shelf_buf_add_span(&text, reference);
 	shelf_buf_add_span(&text, pattern);
+	l->others = l->others || may_be_others(shelf_buf_span(&text));
 	l->patterns[l->npatterns++] = imap_pattern_new(p->arena, shelf_buf_span(&text), p->utf8,
 	    &states);
 	shelf_buf_free(&text);
@@ -255,7 +286,7 @@ print_node(struct imap_session *s, const struct list *l, const struct imap_node 
 static int
 print_status(struct imap_session *s, const struct list *l, const struct imap_node *node)
 {
-	struct imap_address at = {.place.account = s->account, .name = node->name};
+	struct imap_address at = {.place.account = node->account, .name = node->name};
 	struct shelf_rd *rd = NULL;
 	int rc = shelf_rd_begin(s->store, at.place.account, &rd);
 
@@ -264,7 +295,33 @@ print_status(struct imap_session *s, const struct list *l, const struct imap_nod
 	if (rc == 0)
 		rc = imap_status_print(s, rd, &at, l->status);
 	shelf_rd_end(&rd);
-	return rc == SHELF_ENOMAILBOX ? 0 : rc;
+	return rc == SHELF_ENOMAILBOX || rc == SHELF_ENOACCOUNT ? 0 : rc;
+}
+
+/* RFC 8440 3: behind the LIST line. */
+static int
+print_rights(struct imap_session *s, const struct imap_node *node)
+{
+	unsigned rights = node->rights;
+	struct shelf_rd *rd = NULL;
+	int rc = 0;
+
+	if (node->account == s->account) {
+		rc = shelf_rd_begin(s->store, s->account, &rd);
+		if (rc == 0)
+			rc = imap_address_rights(s, s->account, rd, node->id, &rights);
+		shelf_rd_end(&rd);
+	}
+	if (rc == 0)
+		imap_acl_print_mine(s, node->name, rights);
+	return rc;
+}
+
+/* Nothing is told of what may not be read. */
+static bool
+may_read(struct imap_session *s, const struct imap_node *node)
+{
+	return node->account == s->account || (node->rights & SHELF_RIGHT_READ) != 0;
 }
 
 static enum imap_step
@@ -288,7 +345,9 @@ print(struct imap_cmd *c)
 		if (!is_listed(l, node))
 			continue;
 		print_node(s, l, node);
-		if (l->status != 0 && node->id != 0)
+		if ((l->returned & RETURN_MYRIGHTS) != 0 && node->id != 0 && node->satisfies)
+			rc = print_rights(s, node);
+		if (rc == 0 && l->status != 0 && node->id != 0 && may_read(s, node))
 			rc = print_status(s, l, node);
 		if (rc != 0)
 			return imap_err(c, rc);
@@ -333,6 +392,27 @@ match(struct imap_cmd *c)
 	return print(c);
 }
 
+/* One account that shares something after the other. */
+static enum imap_step
+gather(struct imap_cmd *c)
+{
+	struct list *l = c->data;
+	int64_t start_ms = shelf_mono_ms();
+	int rc = 0;
+
+	while (l->next < l->nsharers && rc == 0) {
+		rc = imap_tree_shared(c->s, l->reading, l->sharers[l->next++]);
+		if (rc == 0 && shelf_mono_ms() - start_ms >= SLICE_MS)
+			return IMAP_YIELD;
+	}
+	if (rc != 0)
+		return imap_err(c, rc);
+	imap_tree_end(l->reading, &l->tree);
+	l->next = 0;
+	c->run = match;
+	return match(c);
+}
+
 static enum imap_step
 start(struct imap_cmd *c, bool lsub)
 {
@@ -347,12 +427,16 @@ start(struct imap_cmd *c, bool lsub)
 		imap_out_str(c->s, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return imap_completed(c);
 	}
-	rc = imap_tree_read(c->s, &c->arena, &l->tree);
+	rc = imap_tree_own(c->s, &c->arena, &l->reading);
+	/* LSUB tells of subscriptions, which are one's own. */
+	if (rc == 0 && l->others && !lsub)
+		rc = shelf_sharers(c->s->store, c->s->account_name, &l->sharers, &l->nsharers);
 	if (rc != 0)
 		return imap_err(c, rc);
 	c->data = l;
-	c->run = match;
-	return match(c);
+	c->cleanup = cleanup;
+	c->run = gather;
+	return gather(c);
 }
 
 enum imap_step

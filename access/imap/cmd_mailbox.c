@@ -3,7 +3,8 @@
  *
  * Each is one engine call on a worker; the tagged OK comes behind its commit. A session that
  * deletes the mailbox it has selected is left with none selected.
- * Sources   RFC 9051 6.3.4-6.3.8; RFC 6154 3 (USE); RFC 5530 (codes); RFC 8474 4.1
+ * A subscription is the user's own, whosever the mailbox is, and asks nothing of it.
+ * Sources   RFC 9051 6.3.4-6.3.8; RFC 4314 4; RFC 6154 3 (USE); RFC 5530 (codes); RFC 8474 4.1
  *           (MAILBOXID).
  */
 #include <stdio.h>
@@ -119,6 +120,33 @@ one_name(struct imap_cmd *c, enum op op)
 	return imap_work(c, work, w);
 }
 
+/* Where a name that is to be made would lie: *PLACE, or SHELF_ENOPERM, whether there is such an account or not. */
+static int
+place_new(struct imap_session *s, struct shelf_span name, struct imap_place *place)
+{
+	int rc = imap_address_place(s, name, place);
+
+	if (rc == SHELF_ENOMAILBOX)
+		return SHELF_ENOPERM;
+	return rc != 0 ? rc : imap_address_may_create(s, place);
+}
+
+/* A mailbox that is to go, or get another name: sets W's account, name, id. One's own name need not be that of a
+ * mailbox: the engine knows of inferiors. */
+static int
+place_old(struct imap_session *s, struct change *w)
+{
+	struct imap_address at = {0};
+	int rc = imap_address_find(s, w->name, SHELF_RIGHT_DELETE, &at);
+
+	if (rc == SHELF_ENOMAILBOX && at.place.account == s->account && at.place.path.len > 0)
+		rc = 0;
+	w->account = at.place.account;
+	w->name = at.place.path;
+	w->id = at.row.id;
+	return rc;
+}
+
 /* ---- CREATE ---------------------------------------------------------------------------------- */
 
 /* " (USE (\Sent \Junk))"; *UNKNOWN for an attribute that is none of ours. */
@@ -159,7 +187,7 @@ static int
 use_taken(struct imap_session *s, struct change *w)
 {
 	struct shelf_rd *rd = NULL;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(s->store, w->account, &rd);
 
 	if (rc == 0)
 		rc = shelf_mailbox_each(rd, find_use, w);
@@ -171,12 +199,18 @@ enum imap_step
 imap_cmd_create(struct imap_cmd *c)
 {
 	struct change *w = new_change(c, OP_CREATE);
+	struct imap_place place = {0};
 	bool unknown = false;
 	int rc = 0;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox_new(&c->p, &w->name) ||
 	    (!imap_at_end(&c->p) && !parse_use(&c->p, &w->use, &unknown)) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
+	rc = place_new(c->s, w->name, &place);
+	if (rc != 0)
+		return imap_err(c, rc);
+	w->account = place.account;
+	w->name = place.path;
 	if (unknown)
 		return imap_no(c, "USEATTR", "This special use is not supported");
 	if (w->use != 0) {
@@ -195,24 +229,33 @@ enum imap_step
 imap_cmd_delete(struct imap_cmd *c)
 {
 	struct change *w = new_change(c, OP_DELETE);
-	struct imap_address at = {0};
+	int rc = 0;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	if (imap_address_find(c->s, w->name, &at) == 0)
-		w->id = at.row.id;
-	return imap_work(c, work, w);
+	rc = place_old(c->s, w);
+	return rc != 0 ? imap_err(c, rc) : imap_work(c, work, w);
 }
 
 enum imap_step
 imap_cmd_rename(struct imap_cmd *c)
 {
 	struct change *w = new_change(c, OP_RENAME);
+	struct imap_place to = {0};
+	int rc = 0;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &w->name) ||
 	    !imap_parse_sp(&c->p) || !imap_parse_mailbox_new(&c->p, &w->to) ||
 	    !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
+	rc = place_old(c->s, w);
+	if (rc == 0)
+		rc = place_new(c->s, w->to, &to);
+	if (rc != 0)
+		return imap_err(c, rc);
+	if (to.account != w->account)
+		return imap_no(c, "CANNOT", "A mailbox cannot move to another user");
+	w->to = to.path;
 	return imap_work(c, work, w);
 }
 

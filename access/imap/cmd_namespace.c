@@ -1,11 +1,11 @@
 /*
- * cmd_namespace.c - NAMESPACE: one personal namespace, no others. RFC 2342 5
+ * cmd_namespace.c - NAMESPACE: one's own mailboxes, and those that others share. RFC 2342 5
  */
-#include "imap.h"
+#include "imap_address.h"
 
 enum imap_step
 imap_cmd_namespace(struct imap_cmd *c)
 {
-	imap_untagged(c->s, "NAMESPACE ((\"\" \"/\")) NIL NIL");
+	imap_untagged(c->s, "NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\")) NIL");
 	return imap_completed(c);
 }

@@ -106,19 +106,35 @@ imap_cmd_getquota(struct imap_cmd *c)
 	return imap_completed(c);
 }
 
+/* Of a mailbox that is shared: the owner's limits, for who may read it (6). */
+static int
+other_root(struct imap_cmd *c, struct shelf_span name, struct imap_address *at, struct shelf_span *root)
+{
+	struct shelf_account owner;
+	int rc = imap_address_find(c->s, name, SHELF_RIGHT_READ, at);
+
+	if (rc == 0)
+		rc = shelf_account_get(c->s->store, at->place.account, &owner);
+	if (rc == 0)
+		*root = shelf_span_str(shelf_arena_printf(&c->arena, "#user/%s", owner.name));
+	return rc;
+}
+
 enum imap_step
 imap_cmd_getquotaroot(struct imap_cmd *c)
 {
 	struct shelf_span name = {0}, root = shelf_span_str("");
-	struct imap_place place = {0};
+	struct imap_address at = {0};
 	struct shelf_quota q = {0};
 	int rc;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	rc = imap_address_place(c->s, name, &place); /* it need not exist (4.1.2) */
+	rc = imap_address_place(c->s, name, &at.place); /* it need not exist (4.1.2) */
+	if (rc == 0 && at.place.account != c->s->account)
+		rc = other_root(c, name, &at, &root);
 	if (rc == 0)
-		rc = get_quota(c->s, place.account, &q);
+		rc = get_quota(c->s, at.place.account, &q);
 	if (rc != 0)
 		return imap_err(c, rc);
 	imap_out_str(c->s, "* QUOTAROOT ");

@@ -58,6 +58,11 @@ imap_cmd_replace(struct imap_cmd *c)
 	w->replaced_in = c->s->mailbox;
 	if (w->replaced == 0 || !imap_append_mailbox(c))
 		return imap_append_refuse(c);
+	/* RFC 8508 4: those of APPEND, STORE (\Deleted) and EXPUNGE. */
+	if ((~c->s->rights & (SHELF_RIGHT_DELETE_MESSAGES | SHELF_RIGHT_EXPUNGE)) != 0) {
+		imap_err(c, SHELF_ENOPERM);
+		return imap_append_refuse(c);
+	}
 	if (w->account != c->s->owner) {
 		imap_no(c, "CANNOT", "A message is replaced within one account only");
 		return imap_append_refuse(c);

@@ -26,9 +26,11 @@
 enum { CLAIM_TRIES = 3 };
 
 struct select {
-	bool examine, condstore;
+	bool examine; /* or nothing may be changed there anyway */
+	bool condstore;
 	struct shelf_span name;
 	uint32_t account, mailbox;
+	unsigned rights;
 	struct imap_claim claim;
 	unsigned tries;
 	/* QRESYNC */
@@ -59,6 +61,7 @@ imap_unselect(struct imap_session *s)
 	imap_contexts_end(s);
 	s->owner = 0;
 	s->mailbox = 0;
+	s->rights = 0;
 	s->read_only = false;
 	s->inbox = false;
 	s->keywords_told = 0;
@@ -144,6 +147,7 @@ open_view(struct imap_cmd *c, struct shelf_rd *rd, const struct shelf_mailbox *r
 		goto out;
 	s->owner = sel->account;
 	s->mailbox = row->id;
+	s->rights = sel->rights;
 	/* RFC 7162 3.2.5: of another mailbox by this name nothing is known. */
 	sel->resync = sel->resync && sel->uidvalidity == row->uidvalidity;
 	s->read_only = sel->examine;
@@ -300,16 +304,19 @@ start(struct imap_cmd *c, bool examine)
 	if (sel->condstore)
 		s->condstore = true;
 	s->recent = shelf_uidset_new(); /* claims may add to it more than once */
-	rc = imap_address_find(s, name, &at);
+	rc = imap_address_find(s, name, SHELF_RIGHT_READ, &at);
 	if (rc != 0)
 		return imap_err(c, rc);
 	c->run = open_mailbox;
-	sel->examine = examine;
+	/* RFC 4314 5.2 */
+	sel->examine = examine ||
+	    (at.rights & (SHELF_RIGHT_INSERT | SHELF_RIGHT_EXPUNGE | SHELF_RIGHTS_FLAGS)) == 0;
 	sel->name = name;
 	sel->account = at.place.account;
 	sel->mailbox = at.row.id;
+	sel->rights = at.rights;
 	/* \Recent is nothing to IMAP4rev2: it stays for others. */
-	if (examine || s->rev2)
+	if (sel->examine || s->rev2)
 		return open_mailbox(c);
 	sel->claim = (struct imap_claim){.store = s->store, .account = sel->account,
 	    .mailbox = sel->mailbox};
@@ -369,7 +376,8 @@ imap_cmd_close(struct imap_cmd *c)
 	struct imap_session *s = c->s;
 	struct close *cl = NULL;
 
-	if (s->read_only)
+	/* Without the right to expunge nothing is, and that is no error (RFC 4314 4). */
+	if (s->read_only || (s->rights & SHELF_RIGHT_EXPUNGE) == 0)
 		return imap_cmd_unselect(c);
 	cl = SHELF_ARENA_NEW(&c->arena, struct close);
 	*cl = (struct close){s->store, s->owner, s->mailbox, 0};

@@ -202,7 +202,7 @@ imap_cmd_status(struct imap_cmd *c)
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_sp(&c->p) ||
 	    !imap_status_parse(&c->p, &wanted) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	rc = imap_address_open(c->s, name, &at, &rd);
+	rc = imap_address_open(c->s, name, SHELF_RIGHT_READ, &at, &rd);
 	if (rc == 0)
 		rc = imap_status_print(c->s, rd, &at, wanted);
 	shelf_rd_end(&rd);

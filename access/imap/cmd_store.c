@@ -14,6 +14,7 @@
  */
 #include <stdlib.h>
 
+#include "imap_address.h"
 #include "imap_condstore.h"
 #include "imap_sync.h"
 
@@ -238,6 +239,12 @@ imap_cmd_store(struct imap_cmd *c)
 	    !parse_modifiers(&c->p, w) || !parse_item(&c->p, w) || !imap_parse_sp(&c->p) ||
 	    !imap_parse_store_flags(&c->p, &flags) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
+	if (!imap_address_flags(s->rights, &flags))
+		return imap_err(c, SHELF_ENOPERM);
+	w->change.kept_flags = imap_address_fixed(s->rights);
+	w->change.kept_keywords = (s->rights & SHELF_RIGHT_WRITE) == 0;
+	if (w->change.op == SHELF_FLAGS_REPLACE && (s->rights & SHELF_RIGHTS_FLAGS) == 0)
+		return imap_err(c, SHELF_ENOPERM);
 	w->store = s->store;
 	w->account = s->owner;
 	w->mailbox = s->mailbox;

@@ -68,6 +68,7 @@ struct imap_session {
 	struct shelf_view *view;
 	uint32_t owner;            /* the account it is of */
 	uint32_t mailbox;
+	unsigned rights;           /* what the user may do with it: enum shelf_right */
 	bool read_only;            /* EXAMINE */
 	bool inbox;                /* it was selected under this name */
 	struct shelf_uidset *recent; /* uids that are \Recent to this session */

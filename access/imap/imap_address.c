@@ -1,18 +1,82 @@
 /*
- * imap_address.c - whose mailbox a name means
+ * imap_address.c - whose mailbox a name means, and what the user may do there
  */
 #include "imap_address.h"
+
+static const struct shelf_span others = {(const uint8_t *)IMAP_OTHERS "/", sizeof IMAP_OTHERS};
+
+enum {
+	RIGHTS_THAT_SHOW = SHELF_RIGHT_LOOKUP | SHELF_RIGHT_READ | SHELF_RIGHT_INSERT | SHELF_RIGHT_CREATE |
+	    SHELF_RIGHT_DELETE | SHELF_RIGHT_ADMIN, /* RFC 4314 4, MYRIGHTS */
+};
+
+static bool
+is_others(struct shelf_span name)
+{
+	return shelf_span_is(name, IMAP_OTHERS) || (name.len >= others.len &&
+	    memcmp(name.data, others.data, others.len) == 0);
+}
+
+/* Does the user have a mailbox of that very name? */
+static int
+is_own(struct imap_session *s, struct shelf_span name, bool *own)
+{
+	struct shelf_mailbox row = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(s->store, s->account, &rd);
+
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, name, &row);
+	shelf_rd_end(&rd);
+	*own = rc == 0;
+	return rc == SHELF_ENOMAILBOX ? 0 : rc;
+}
+
+/* "Other Users/NAME/path" */
+static int
+place_of_other(struct imap_session *s, struct shelf_span name, struct imap_place *out)
+{
+	ptrdiff_t slash = name.len > others.len ? shelf_span_find(name, '/', others.len) : -1;
+	struct shelf_buf path = {0};
+	struct shelf_account account;
+	int rc;
+
+	if (slash < 0)
+		return SHELF_ENOMAILBOX;
+	rc = shelf_account_find(s->store,
+	    shelf_span(name.data + others.len, (size_t)slash - others.len), &account);
+	if (rc != 0)
+		return rc == SHELF_ENOACCOUNT ? SHELF_ENOMAILBOX : rc;
+	out->account = account.id;
+	rc = shelf_mailbox_canonical(shelf_span(name.data + slash + 1, name.len - (size_t)slash - 1), &path);
+	if (rc == 0) /* "inbox" is INBOX there, too */
+		out->path = shelf_arena_dup(&s->cmd->arena, shelf_buf_span(&path));
+	shelf_buf_free(&path);
+	return rc;
+}
 
 int
 imap_address_place(struct imap_session *s, struct shelf_span name, struct imap_place *out)
 {
+	bool own = true;
+	int rc = 0;
+
 	*out = (struct imap_place){s->account, name};
-	return 0;
+	if (is_others(name))
+		rc = is_own(s, name, &own);
+	return rc != 0 || own ? rc : place_of_other(s, name, out);
 }
 
 int
-imap_address_open(struct imap_session *s, struct shelf_span name, struct imap_address *out,
-    struct shelf_rd **rd_out)
+imap_address_rights(struct imap_session *s, uint32_t account, struct shelf_rd *rd, uint32_t mailbox,
+    unsigned *rights_out)
+{
+	return shelf_acl_rights(rd, mailbox, s->account_name, account == s->account, rights_out);
+}
+
+int
+imap_address_open(struct imap_session *s, struct shelf_span name, unsigned needs,
+    struct imap_address *out, struct shelf_rd **rd_out)
 {
 	struct shelf_rd *rd = NULL;
 	int rc;
@@ -21,8 +85,15 @@ imap_address_open(struct imap_session *s, struct shelf_span name, struct imap_ad
 	rc = imap_address_place(s, name, &out->place);
 	if (rc == 0)
 		rc = shelf_rd_begin(s->store, out->place.account, &rd);
+	if (rc == SHELF_ENOACCOUNT && out->place.account != s->account) /* just deleted */
+		rc = SHELF_ENOMAILBOX;
 	if (rc == 0)
 		rc = shelf_mailbox_find(rd, out->place.path, &out->row);
+	if (rc == 0)
+		rc = imap_address_rights(s, out->place.account, rd, out->row.id, &out->rights);
+	if (rc == 0 && ((out->rights & needs) != needs ||
+	    (needs == 0 && (out->rights & RIGHTS_THAT_SHOW) == 0)))
+		rc = (out->rights & SHELF_RIGHT_LOOKUP) != 0 ? SHELF_ENOPERM : SHELF_ENOMAILBOX;
 	if (rc != 0)
 		shelf_rd_end(&rd);
 	*rd_out = rd;
@@ -30,12 +101,74 @@ imap_address_open(struct imap_session *s, struct shelf_span name, struct imap_ad
 }
 
 int
-imap_address_find(struct imap_session *s, struct shelf_span name, struct imap_address *out)
+imap_address_find(struct imap_session *s, struct shelf_span name, unsigned needs,
+    struct imap_address *out)
 {
 	struct shelf_rd *rd = NULL;
-	int rc = imap_address_open(s, name, out, &rd);
+	int rc = imap_address_open(s, name, needs, out, &rd);
 
 	out->row.name = shelf_span(NULL, 0);
 	shelf_rd_end(&rd);
 	return rc;
+}
+
+/* The nearest mailbox above PATH: its rights; none: SHELF_ENOMAILBOX. */
+static int
+rights_above(struct imap_session *s, const struct imap_place *place, struct shelf_rd *rd, unsigned *rights_out)
+{
+	struct shelf_span path = place->path;
+	struct shelf_mailbox row = {0};
+
+	for (size_t len = path.len; len-- > 0;) {
+		int rc;
+
+		if (path.data[len] != '/')
+			continue;
+		rc = shelf_mailbox_find(rd, shelf_span(path.data, len), &row);
+		if (rc == 0)
+			return imap_address_rights(s, place->account, rd, row.id, rights_out);
+		if (rc != SHELF_ENOMAILBOX)
+			return rc;
+	}
+	return SHELF_ENOMAILBOX;
+}
+
+int
+imap_address_may_create(struct imap_session *s, const struct imap_place *place)
+{
+	struct shelf_rd *rd = NULL;
+	unsigned rights = 0;
+	int rc = shelf_rd_begin(s->store, place->account, &rd);
+
+	if (rc == 0)
+		rc = rights_above(s, place, rd, &rights);
+	shelf_rd_end(&rd);
+	if (rc == SHELF_ENOMAILBOX || rc == SHELF_ENOACCOUNT)
+		return place->account == s->account ? 0 : SHELF_ENOPERM;
+	return rc != 0 ? rc : (rights & SHELF_RIGHT_CREATE) != 0 ? 0 : SHELF_ENOPERM;
+}
+
+uint32_t
+imap_address_fixed(unsigned rights)
+{
+	uint32_t may = 0;
+
+	if ((rights & SHELF_RIGHT_SEEN) != 0)
+		may |= SHELF_SEEN;
+	if ((rights & SHELF_RIGHT_DELETE_MESSAGES) != 0)
+		may |= SHELF_DELETED;
+	if ((rights & SHELF_RIGHT_WRITE) != 0)
+		may |= SHELF_ANSWERED | SHELF_FLAGGED | SHELF_DRAFT;
+	return SHELF_FLAGS_SYSTEM & ~may;
+}
+
+bool
+imap_address_flags(unsigned rights, struct imap_flags *f)
+{
+	bool any = f->flags != 0 || f->nkeywords > 0;
+
+	f->flags &= ~imap_address_fixed(rights);
+	if ((rights & SHELF_RIGHT_WRITE) == 0)
+		f->nkeywords = 0;
+	return !any || f->flags != 0 || f->nkeywords > 0;
 }

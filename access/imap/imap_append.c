@@ -68,13 +68,14 @@ imap_append_mailbox(struct imap_cmd *c)
 		imap_parse_failed(c);
 		return false;
 	}
-	rc = imap_address_find(c->s, name, &at);
+	rc = imap_address_find(c->s, name, SHELF_RIGHT_INSERT, &at);
 	if (rc == SHELF_ENOMAILBOX)
 		imap_no(c, "TRYCREATE", "There is no such mailbox");
 	else if (rc != 0)
 		imap_err(c, rc);
 	w->account = at.place.account;
 	w->mailbox = at.row.id;
+	w->rights = at.rights;
 	return rc == 0;
 }
 
@@ -248,6 +249,7 @@ parse_arguments(struct imap_cmd *c, struct shelf_append *item)
 	if (imap_at(p, '"') && (!imap_parse_date_time(p, &item->internaldate_s, &item->zone_min) ||
 	    !imap_parse_sp(p)))
 		return false;
+	imap_address_flags(((struct imap_append *)c->data)->rights, &flags); /* never refused for them */
 	keep_flags(c, &flags);
 	item->flags = flags.flags;
 	item->keywords = flags.keywords;

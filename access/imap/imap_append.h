@@ -32,6 +32,7 @@ struct imap_cat_url {
 struct imap_append {
 	struct shelf_store *store;
 	uint32_t account, mailbox;      /* where to */
+	unsigned rights;                /* there */
 	uint32_t replaced, replaced_in; /* REPLACE: uid and mailbox of what goes; 0: nothing does */
 	uint64_t max;                   /* octets of one message */
 	imap_run_fn *end;

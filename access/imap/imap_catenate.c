@@ -166,7 +166,7 @@ imap_cat_find(struct imap_session *s, struct imap_cat_url *url)
 	}
 	/* RFC 5092 5: names in URLs are UTF-8, whatever the client has enabled. */
 	ok = shelf_mailbox_canonical(url->name, &name) == 0 &&
-	    imap_address_find(s, shelf_buf_span(&name), &found) == 0;
+	    imap_address_find(s, shelf_buf_span(&name), SHELF_RIGHT_READ, &found) == 0;
 	url->account = found.place.account;
 	url->mailbox = found.row.id;
 	shelf_buf_free(&name);

@@ -26,7 +26,9 @@ bool imap_pattern_match(const struct imap_pattern *pattern, struct shelf_span na
 /* A name that exists, is subscribed, or has inferiors. */
 struct imap_node {
 	struct shelf_span name;
+	uint32_t account;     /* whose */
 	uint32_t id;          /* 0: there is no such mailbox */
+	unsigned rights;      /* in another's mailbox: enum shelf_right, with "l" */
 	uint32_t parent;      /* index + 1; 0: top level */
 	unsigned special_use;
 	bool subscribed;
@@ -41,7 +43,16 @@ struct imap_tree {
 	struct imap_node *nodes; /* parents before children, in arena */
 	size_t count;
 };
-/* All names of the account in one snapshot; everything in ARENA. */
+/*
+ * All names of the session's account, in one snapshot; then those that other accounts share with it, one account
+ * after the other; then the tree, once. Everything in ARENA.
+ */
+struct imap_tree_reading;
+SHELF_CHECK int imap_tree_own(struct imap_session *s, struct shelf_arena *arena,
+    struct imap_tree_reading **out);
+SHELF_CHECK int imap_tree_shared(struct imap_session *s, struct imap_tree_reading *reading, uint32_t owner);
+void imap_tree_end(struct imap_tree_reading *reading, struct imap_tree *out);
+/* All of that at once. */
 SHELF_CHECK int imap_tree_read(struct imap_session *s, struct shelf_arena *arena,
     struct imap_tree *out);
 /* cmd_list.c: "\HasChildren \Sent": what stands in the parentheses of a LIST response. */

@@ -131,11 +131,11 @@ static int
 add_named(struct imap_cmd *c, struct imap_sources *out, struct shelf_span name)
 {
 	struct imap_address at;
-	int rc = imap_address_find(c->s, name, &at);
+	int rc = imap_address_find(c->s, name, SHELF_RIGHT_READ, &at);
 
 	if (rc == 0)
 		add_source(c, out, out->n, (struct imap_source){at.place.account, at.row.id, name});
-	return rc == SHELF_ENOMAILBOX || rc == SHELF_ENAME ? 0 : rc;
+	return rc == SHELF_ENOMAILBOX || rc == SHELF_ENAME || rc == SHELF_ENOPERM ? 0 : rc;
 }
 
 static int
@@ -166,11 +166,11 @@ is_below(struct shelf_span name, struct shelf_span top, bool one_level)
 }
 
 static bool
-is_meant(const struct imap_source_filter *f, const struct imap_node *node)
+is_meant(const struct imap_session *s, const struct imap_source_filter *f, const struct imap_node *node)
 {
 	switch (f->kind) {
 	case IMAP_SOURCE_PERSONAL:
-		return true;
+		return node->account == s->account;
 	case IMAP_SOURCE_SUBSCRIBED:
 		return node->subscribed;
 	case IMAP_SOURCE_SUBTREE:
@@ -193,10 +193,10 @@ add_of_account(struct imap_cmd *c, struct imap_sources *out)
 		bool meant = false;
 
 		for (size_t f = 0; node->id != 0 && f < out->nfilter && !meant; f++)
-			meant = is_meant(&out->filter[f], node);
+			meant = is_meant(c->s, &out->filter[f], node);
 		if (meant)
 			add_source(c, out, named,
-			    (struct imap_source){c->s->account, node->id, node->name});
+			    (struct imap_source){node->account, node->id, node->name});
 	}
 	return rc;
 }

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "imap_address.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
 #include "imap_context.h"
@@ -201,16 +202,43 @@ print_flag_names(struct imap_session *s, const struct shelf_keywords *kw)
 	}
 }
 
+/* Those that the user may change (RFC 4314 5.1.1). */
+static void
+print_permanent(struct imap_session *s, const struct shelf_keywords *kw)
+{
+	const char *blank = "";
+
+	if ((~s->rights & SHELF_RIGHTS_FLAGS) == 0) {
+		print_flag_names(s, kw);
+		imap_out_str(s, kw->count < SHELF_KEYWORDS_MAX ? " \\*" : "");
+		return;
+	}
+	if ((s->rights & SHELF_RIGHT_SEEN) != 0) {
+		imap_out_str(s, "\\Seen");
+		blank = " ";
+	}
+	if ((s->rights & SHELF_RIGHT_DELETE_MESSAGES) != 0) {
+		imap_outf(s, "%s\\Deleted", blank);
+		blank = " ";
+	}
+	if ((s->rights & SHELF_RIGHT_WRITE) == 0)
+		return;
+	imap_outf(s, "%s\\Answered \\Flagged \\Draft", blank);
+	for (uint32_t i = 0; i < kw->count; i++) {
+		imap_out_str(s, " ");
+		imap_out_span(s, kw->name[i]);
+	}
+	imap_out_str(s, kw->count < SHELF_KEYWORDS_MAX ? " \\*" : "");
+}
+
 void
 imap_sync_flags(struct imap_session *s, const struct shelf_keywords *kw)
 {
 	imap_out_str(s, "* FLAGS (");
 	print_flag_names(s, kw);
 	imap_out_str(s, ")\r\n* OK [PERMANENTFLAGS (");
-	if (!s->read_only) {
-		print_flag_names(s, kw);
-		imap_out_str(s, kw->count < SHELF_KEYWORDS_MAX ? " \\*" : "");
-	}
+	if (!s->read_only)
+		print_permanent(s, kw);
 	imap_outf(s, ")] %s\r\n", s->read_only ? "No flags can be changed" : "Flags permitted");
 	s->keywords_told = kw->count;
 }
@@ -223,6 +251,28 @@ imap_sync_keywords(struct imap_session *s, const struct shelf_keywords *kw)
 }
 
 /* ---- Phases ---------------------------------------------------------------------------------- */
+
+/* Others may have changed what the user may do here. Who may not read it any more has no business here: the
+ * mailbox is gone for him (RFC 4314 5.1.1). */
+static int
+refresh_rights(struct imap_session *s, struct shelf_rd *rd)
+{
+	struct shelf_keywords *kw = NULL;
+	unsigned rights = 0;
+	int rc = imap_address_rights(s, s->owner, rd, s->mailbox, &rights);
+
+	if (rc != 0 || rights == s->rights)
+		return rc;
+	s->rights = rights;
+	if ((rights & SHELF_RIGHT_READ) == 0)
+		return SHELF_ENOMAILBOX;
+	kw = SHELF_NEW(struct shelf_keywords);
+	rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
+	if (rc == 0)
+		imap_sync_flags(s, kw);
+	free(kw);
+	return rc;
+}
 
 /* Sees what is new. EXAMINE finds its \Recent in the row, SELECT has to claim them. */
 static int
@@ -249,6 +299,8 @@ refresh(struct imap_cmd *c, bool may_renumber)
 		rc = shelf_mailbox_get(rd, s->mailbox, &row);
 	if (rc == 0 && s->inbox && !shelf_span_is(row.name, "INBOX"))
 		rc = SHELF_ENOMAILBOX;
+	if (rc == 0)
+		rc = refresh_rights(s, rd);
 	if (rc == 0)
 		rc = shelf_view_refresh(s->view, rd, may_renumber, &y->changes);
 	if (rc != 0)

@@ -7,16 +7,19 @@
  */
 #include <stdlib.h>
 
+#include "imap_address.h"
 #include "imap_list.h"
 
-struct reading {
+struct imap_tree_reading {
 	struct shelf_arena *arena;
 	struct imap_node *nodes;
 	size_t count, room;
+	uint32_t account;  /* being read */
+	const char *owner; /* its name, when it is another's */
 };
 
 static struct imap_node *
-new_node(struct reading *r)
+new_node(struct imap_tree_reading *r)
 {
 	if (r->count == r->room) {
 		struct imap_node *more = NULL;
@@ -34,10 +37,11 @@ new_node(struct reading *r)
 static int
 add_mailbox(void *arg, const struct shelf_mailbox *mailbox)
 {
-	struct reading *r = arg;
+	struct imap_tree_reading *r = arg;
 	struct imap_node *node = new_node(r);
 
 	node->name = shelf_arena_dup(r->arena, mailbox->name);
+	node->account = r->account;
 	node->id = mailbox->exists_now ? mailbox->id : 0;
 	node->special_use = mailbox->special_use;
 	node->subscribed = mailbox->subscribed;
@@ -80,9 +84,22 @@ is_below(struct shelf_span name, struct shelf_span upper)
 	    memcmp(name.data, upper.data, upper.len) == 0;
 }
 
+/* The same name twice: a subscription and what another shares, or a mailbox of the user's own and another's, which it
+ * hides (imap_address.h). */
+static void
+merge(struct imap_node *into, const struct imap_node *node)
+{
+	bool subscribed = into->subscribed || node->subscribed;
+
+	if (into->id == 0 || (node->id != 0 && into->rights != 0))
+		*into = (struct imap_node){.name = into->name, .account = node->account, .id = node->id,
+		    .parent = into->parent, .rights = node->rights, .special_use = node->special_use};
+	into->subscribed = subscribed;
+}
+
 /* Copies SORTED to OUT with the missing levels between and the parents noted. */
 static void
-fill_levels(const struct reading *sorted, struct reading *out)
+fill_levels(const struct imap_tree_reading *sorted, struct imap_tree_reading *out)
 {
 	uint32_t path = 0; /* index + 1 of the innermost node that may still be a parent */
 	size_t i = 0;
@@ -92,6 +109,10 @@ fill_levels(const struct reading *sorted, struct reading *out)
 		size_t known = 0;
 		ptrdiff_t slash = 0;
 
+		if (path != 0 && shelf_span_eq(name, out->nodes[path - 1].name)) {
+			merge(&out->nodes[path - 1], &sorted->nodes[i]);
+			continue;
+		}
 		while (path != 0 && !is_below(name, out->nodes[path - 1].name))
 			path = out->nodes[path - 1].parent;
 		known = path == 0 ? 0 : out->nodes[path - 1].name.len + 1;
@@ -110,27 +131,97 @@ fill_levels(const struct reading *sorted, struct reading *out)
 }
 
 int
-imap_tree_read(struct imap_session *s, struct shelf_arena *arena, struct imap_tree *out)
+imap_tree_own(struct imap_session *s, struct shelf_arena *arena, struct imap_tree_reading **out)
 {
-	struct reading sorted = {.arena = arena}, full = {.arena = arena};
+	struct imap_tree_reading *r = SHELF_ARENA_NEW(arena, struct imap_tree_reading);
 	struct shelf_rd *rd = NULL;
-	size_t i = 0;
 	int rc = shelf_rd_begin(s->store, s->account, &rd);
 
+	*r = (struct imap_tree_reading){.arena = arena, .account = s->account};
 	if (rc == 0)
-		rc = shelf_mailbox_each(rd, add_mailbox, &sorted);
+		rc = shelf_mailbox_each(rd, add_mailbox, r);
 	shelf_rd_end(&rd);
-	if (rc != 0)
-		return rc;
-	if (sorted.count > 0)
-		qsort(sorted.nodes, sorted.count, sizeof *sorted.nodes, compare);
-	fill_levels(&sorted, &full);
+	*out = r;
+	return rc;
+}
+
+static int
+add_shared(void *arg, const struct shelf_mailbox *mailbox, unsigned rights)
+{
+	struct imap_tree_reading *r = arg;
+	struct imap_node *node = NULL;
+	struct shelf_buf name = {0}, canonical = {0};
+
+	if ((rights & SHELF_RIGHT_LOOKUP) == 0)
+		return 0;
+	shelf_buf_printf(&name, IMAP_OTHERS "/%s/", r->owner);
+	shelf_buf_add_span(&name, mailbox->name);
+	/* A name that no command could use is not told. */
+	if (shelf_mailbox_canonical(shelf_buf_span(&name), &canonical) == 0) {
+		node = new_node(r);
+		node->name = shelf_arena_dup(r->arena, shelf_buf_span(&name));
+		node->account = r->account;
+		node->id = mailbox->id;
+		node->rights = rights;
+	}
+	shelf_buf_free(&name);
+	shelf_buf_free(&canonical);
+	return 0;
+}
+
+int
+imap_tree_shared(struct imap_session *s, struct imap_tree_reading *r, uint32_t owner)
+{
+	struct shelf_account account;
+	struct shelf_rd *rd = NULL;
+	int rc;
+
+	if (owner == s->account)
+		return 0;
+	rc = shelf_account_get(s->store, owner, &account);
+	if (rc == 0)
+		rc = shelf_rd_begin(s->store, owner, &rd);
+	r->account = owner;
+	r->owner = account.name;
+	if (rc == 0)
+		rc = shelf_shared_each(rd, s->account_name, add_shared, r);
+	r->owner = NULL;
+	shelf_rd_end(&rd);
+	return rc == SHELF_ENOACCOUNT ? 0 : rc; /* just deleted */
+}
+
+void
+imap_tree_end(struct imap_tree_reading *sorted, struct imap_tree *out)
+{
+	struct imap_tree_reading full = {.arena = sorted->arena};
+	size_t i = 0;
+
+	if (sorted->count > 0)
+		qsort(sorted->nodes, sorted->count, sizeof *sorted->nodes, compare);
+	fill_levels(sorted, &full);
 	for (i = full.count; i-- > 0;)
 		if (full.nodes[i].parent != 0 &&
 		    (full.nodes[i].id != 0 || full.nodes[i].has_children))
 			full.nodes[full.nodes[i].parent - 1].has_children = true;
 	*out = (struct imap_tree){full.nodes, full.count};
-	return 0;
+}
+
+int
+imap_tree_read(struct imap_session *s, struct shelf_arena *arena, struct imap_tree *out)
+{
+	struct imap_tree_reading *reading = NULL;
+	uint32_t *sharers = NULL;
+	size_t n = 0;
+	int rc = imap_tree_own(s, arena, &reading);
+
+	if (rc == 0)
+		rc = shelf_sharers(s->store, s->account_name, &sharers, &n);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = imap_tree_shared(s, reading, sharers[i]);
+	free(sharers);
+	if (rc == 0)
+		imap_tree_end(reading, out);
+	return rc;
 }
 
 void

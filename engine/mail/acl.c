@@ -392,3 +392,46 @@ mail_acl_inherit(struct mail_change *c, struct shelf_span name, uint32_t mailbox
 	}
 	return 0;
 }
+
+/* ---- Letters ------------------------------------------------------------------------------------- */
+
+static const char letters[] = "lrswipkxtea";
+static const struct {
+	char letter;
+	unsigned members;
+} virtual_rights[] = {
+    {'c', SHELF_RIGHT_CREATE | SHELF_RIGHT_DELETE},
+    {'d', SHELF_RIGHT_DELETE_MESSAGES | SHELF_RIGHT_EXPUNGE},
+};
+
+int
+shelf_rights_parse(struct shelf_span text, unsigned *rights_out)
+{
+	*rights_out = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		const char *at = text.data[i] == 0 ? NULL : strchr(letters, text.data[i]);
+
+		if (at != NULL)
+			*rights_out |= 1u << (at - letters);
+		else if (text.data[i] == 'c' || text.data[i] == 'd')
+			*rights_out |= virtual_rights[text.data[i] - 'c'].members;
+		else
+			return SHELF_EINVALID;
+	}
+	return 0;
+}
+
+const char *
+shelf_rights_text(unsigned rights, char *out)
+{
+	char *at = out;
+
+	for (size_t i = 0; letters[i] != '\0'; i++)
+		if ((rights >> i & 1) != 0)
+			*at++ = letters[i];
+	for (size_t i = 0; i < sizeof(virtual_rights) / sizeof(*virtual_rights); i++)
+		if ((rights & virtual_rights[i].members) != 0)
+			*at++ = virtual_rights[i].letter;
+	*at = '\0';
+	return out;
+}

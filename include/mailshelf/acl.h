@@ -53,6 +53,14 @@ SHELF_CHECK int shelf_acl_set(struct shelf_store *store, uint32_t account, uint3
 /* WHO as it is stored, into OUT (SHELF_ACL_NAME_MAX + 1). SHELF_ENAME: no identifier. */
 SHELF_CHECK int shelf_acl_identifier(struct shelf_span who, char *out);
 
+/*
+ * Letters of rights, "lrs". Reading takes "c" for "kx" and "d" for "te"; writing adds them when a member is there
+ * (RFC 4314 2.1.1). SHELF_EINVALID: another letter. OUT has SHELF_RIGHTS_TEXT_BYTES and is returned.
+ */
+enum { SHELF_RIGHTS_TEXT_BYTES = 14 };
+SHELF_CHECK int shelf_rights_parse(struct shelf_span text, unsigned *rights_out);
+const char *shelf_rights_text(unsigned rights, char *out);
+
 /* What the user NAME may do; OWNER: the account of RD is his. */
 SHELF_CHECK int shelf_acl_rights(struct shelf_rd *rd, uint32_t mailbox, const char *name, bool owner,
     unsigned *rights_out);
