@@ -17,6 +17,7 @@
 
 #include <mailshelf/account.h>
 #include <mailshelf/message.h>
+#include <mailshelf/policy.h>
 
 #include "route.h"
 
@@ -30,6 +31,7 @@ enum {
 	LMTP_LOCAL_MAX_BYTES = 254,   /* RFC 5321 4.5.3.1.1 asks for 64; VERP senders are longer */
 	LMTP_DOMAIN_MAX_BYTES = 255,  /* RFC 5321 4.5.3.1.2 */
 	LMTP_PATH_TEXT_MAX_BYTES = 2 * LMTP_LOCAL_MAX_BYTES + LMTP_DOMAIN_MAX_BYTES + 8,
+	LMTP_FIELDS_BYTES = 1024,     /* kept for the fields in front; RFC 5321 names of usual length */
 	LMTP_PAUSE_S = 10,            /* lmtp_data_may_end() */
 };
 
@@ -85,9 +87,11 @@ bool lmtp_data_may_end(const struct lmtp_data *data);
 
 /* ---- Server and session ---------------------------------------------------------------------- */
 
+struct lmtp_room;
 struct lmtp_server {
 	struct shelf_store *store;
 	const struct conf *conf;
+	struct lmtp_room *room;
 };
 extern const struct net_protocol lmtp_protocol;
 struct lmtp_server *lmtp_server_new(struct shelf_store *store, const struct conf *conf);
@@ -110,9 +114,17 @@ enum lmtp_wait {
 	LMTP_WAIT_COMMIT,
 };
 
+struct lmtp_account {
+	struct route_to to;
+	bool defer;      /* full: for now, not for good */
+	uint64_t over;   /* shelf_deliver_room() */
+	bool keeps;      /* KEPT bytes, in lmtp_room.c */
+	uint64_t kept;
+};
 struct lmtp_rcpt {
 	char *address; /* as RCPT gave it, with brackets; owned */
-	struct route to; /* one account or more; owned */
+	struct lmtp_account *list; /* behind it, N of them, one or more; owned */
+	size_t n;
 };
 
 struct lmtp_session {
@@ -186,6 +198,15 @@ bool lmtp_chunk_input(struct lmtp_session *s);
 /* The message is complete: delivers it, replies for each recipient, forgets the transaction. */
 void lmtp_deliver_end(struct lmtp_session *s);
 
+/* ---- Room (lmtp_room.c) ------------------------------------------------------------------------ */
+
+struct lmtp_room *lmtp_room_new(void);
+void lmtp_room_free(struct lmtp_room **room);
+/* Fills A from its policies and keeps room for the message that MAIL announced. SHELF_EQUOTA, SHELF_EFULL; nothing is
+ * kept then. Given back before the session's end. */
+SHELF_CHECK int lmtp_room_take(struct lmtp_session *s, struct lmtp_account *a);
+void lmtp_room_give(struct lmtp_session *s, const struct lmtp_account *a);
+
 /* ---- What stands in front of the message (lmtp_fields.c) --------------------------------------- */
 
 void lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b);
@@ -198,7 +219,7 @@ void lmtp_reply(struct lmtp_session *s, const char *status, const char *fmt, ...
     __attribute__((format(printf, 3, 4)));
 /* 421 and the end. */
 void lmtp_reply_closing(struct lmtp_session *s, const char *status, const char *reason);
-/* What became of one recipient: status and text. */
-const char *lmtp_reply_text(int rc);
+/* What became of one recipient: status and text. DEFER: of a full box, for now. */
+const char *lmtp_reply_text(int rc, bool defer);
 
 #endif

@@ -27,7 +27,7 @@ chunk_done(struct lmtp_session *s)
 	else if (s->chunk_last)
 		lmtp_deliver_end(s);
 	else if (s->data_rc != 0) /* said again until LAST, or RSET */
-		net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(s->data_rc));
+		net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(s->data_rc, false));
 	else
 		lmtp_reply(s, "250 2.0.0", "%llu bytes so far", (unsigned long long)s->received);
 }

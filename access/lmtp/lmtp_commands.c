@@ -169,44 +169,46 @@ lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
 
 /* Of the accounts behind an address those that have no room are left out; an error when none is left. */
 static int
-keep_those_with_room(struct lmtp_session *s, struct route *to)
+keep_those_with_room(struct lmtp_session *s, const struct route *to, struct lmtp_rcpt *rcpt, bool *defer)
 {
-	size_t kept = 0;
 	int why = SHELF_ENOACCOUNT;
 
+	rcpt->list = shelf_zalloc(to->n * sizeof(*rcpt->list));
 	for (size_t i = 0; i < to->n; i++) {
-		int rc = shelf_deliver_probe(s->server->store, to->list[i].account, s->size);
+		struct lmtp_account a = {.to = to->list[i]};
+		int rc = lmtp_room_take(s, &a);
 
 		if (rc == 0)
-			to->list[kept++] = to->list[i];
+			rcpt->list[rcpt->n++] = a;
 		else
 			why = rc;
+		*defer = *defer || a.defer;
 	}
-	to->n = kept;
-	return kept > 0 ? 0 : why;
+	return rcpt->n > 0 ? 0 : why;
 }
 
-/* TO is taken over. */
+/* RCPT is taken over. */
 static void
-add_recipient(struct lmtp_session *s, const struct lmtp_path *path, struct route *to)
+add_recipient(struct lmtp_session *s, const struct lmtp_path *path, struct lmtp_rcpt *rcpt)
 {
 	struct shelf_buf address = {0};
 
 	lmtp_path_print(path, &address);
+	rcpt->address = shelf_strdup(shelf_buf_cstr(&address));
+	shelf_buf_free(&address);
 	if (s->nrcpts == s->rcpts_cap) {
 		s->rcpts_cap = s->rcpts_cap == 0 ? 4 : s->rcpts_cap * 2;
 		s->rcpts = shelf_realloc(s->rcpts, s->rcpts_cap * sizeof(*s->rcpts));
 	}
-	s->rcpts[s->nrcpts++] = (struct lmtp_rcpt){shelf_strdup(shelf_buf_cstr(&address)), *to};
-	s->naccounts += to->n;
-	*to = (struct route){.n = 0};
-	shelf_buf_free(&address);
+	s->rcpts[s->nrcpts++] = *rcpt;
+	s->naccounts += rcpt->n;
+	*rcpt = (struct lmtp_rcpt){.n = 0};
 	s->state = LMTP_RCPT;
 	lmtp_reply(s, "250 2.1.5", "Recipient taken");
 }
 
 static void
-refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc)
+refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc, bool defer)
 {
 	struct shelf_buf text = {0};
 
@@ -214,13 +216,15 @@ refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc)
 	shelf_log(SHELF_LOG_INFO, "lmtp recipient refused", "to", "%s", shelf_buf_cstr(&text),
 	    "peer", "%s", net_conn_peer(s->conn), "error", "%s", shelf_err_name(rc), NULL);
 	shelf_buf_free(&text);
-	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc));
+	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc, defer));
 }
 
 void
 lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 {
+	struct lmtp_rcpt rcpt = {.n = 0};
 	struct route to = {.n = 0};
+	bool defer = false;
 	struct lmtp_params p;
 	struct lmtp_path path;
 	int rc;
@@ -242,14 +246,17 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 	}
 	rc = route_find(s->server->store, s->server->conf, shelf_span(path.local, path.local_len),
 	    shelf_span(path.domain, path.domain_len), &to);
-	if (rc == 0)
-		rc = keep_those_with_room(s, &to);
-	if (rc != 0)
-		refuse_recipient(s, &path, rc);
-	else if (s->nrcpts > 0 && s->naccounts + to.n > s->server->conf->lmtp_recipients_max)
+	if (rc == 0 && s->nrcpts > 0 && s->naccounts + to.n > s->server->conf->lmtp_recipients_max) {
 		lmtp_reply(s, "452 4.5.3", "Too many recipients");
-	else
-		add_recipient(s, &path, &to);
+	} else {
+		if (rc == 0)
+			rc = keep_those_with_room(s, &to, &rcpt, &defer);
+		if (rc == 0)
+			add_recipient(s, &path, &rcpt);
+		else
+			refuse_recipient(s, &path, rc, defer);
+	}
+	free(rcpt.list);
 	route_free(&to);
 }
 

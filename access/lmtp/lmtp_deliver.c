@@ -126,12 +126,12 @@ by_account(const void *a, const void *b)
 
 /* The one place that decides where a message goes in an account, and with which flags. */
 static struct shelf_delivery
-delivery_to(const struct lmtp_session *s, const struct route_to *to)
+delivery_to(const struct lmtp_session *s, const struct lmtp_account *a)
 {
-	struct shelf_delivery d = {.account = to->account, .existing = true};
+	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->over};
 
 	if (s->server->conf->extension_mailbox)
-		d.mailbox = shelf_span_str(to->mailbox);
+		d.mailbox = shelf_span_str(a->to.mailbox);
 	return d;
 }
 
@@ -147,8 +147,8 @@ new_job(struct lmtp_session *s)
 	job->list = shelf_zalloc(s->naccounts * sizeof(*job->list));
 	job->results = shelf_zalloc(s->naccounts * sizeof(*job->results));
 	for (size_t i = 0; i < s->nrcpts; i++)
-		for (size_t k = 0; k < s->rcpts[i].to.n; k++)
-			job->list[n++] = delivery_to(s, &s->rcpts[i].to.list[k]);
+		for (size_t k = 0; k < s->rcpts[i].n; k++)
+			job->list[n++] = delivery_to(s, &s->rcpts[i].list[k]);
 	SHELF_ASSERT(n == s->naccounts);
 	qsort(job->list, n, sizeof(*job->list), by_account);
 	n = 0;
@@ -203,16 +203,18 @@ static void
 tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, const struct job *job)
 {
 	int answer = s->data_rc;
-	bool stored = false;
+	bool stored = false, defer = false;
 
-	for (size_t i = 0; i < rcpt->to.n; i++) {
-		int rc = job == NULL ? s->data_rc : outcome(job, rcpt->to.list[i].account);
+	for (size_t i = 0; i < rcpt->n; i++) {
+		const struct lmtp_account *a = &rcpt->list[i];
+		int rc = job == NULL ? s->data_rc : outcome(job, a->to.account);
 
-		note(s, rcpt->to.list[i].name, sender, rc);
+		note(s, a->to.name, sender, rc);
 		stored = stored || rc == 0;
 		answer = stored ? 0 : rc;
+		defer = defer || a->defer;
 	}
-	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(answer));
+	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(answer, defer));
 }
 
 /* Replies for all recipients; the transaction is over. JOB is NULL when the message was not

@@ -52,7 +52,7 @@ lmtp_reply(struct lmtp_session *s, const char *status, const char *fmt, ...)
 }
 
 const char *
-lmtp_reply_text(int rc)
+lmtp_reply_text(int rc, bool defer)
 {
 	switch ((enum shelf_err)rc) {
 	case SHELF_OK:
@@ -62,7 +62,7 @@ lmtp_reply_text(int rc)
 	case SHELF_EDISABLED:
 		return "550 5.2.1 Delivery is switched off for this account";
 	case SHELF_EQUOTA:
-		return "552 5.2.2 Mailbox full";
+		return defer ? "452 4.2.2 Mailbox full, try again later" : "552 5.2.2 Mailbox full";
 	case SHELF_ELIMIT:
 		return "554 5.2.0 Mailbox has reached a limit";
 	case SHELF_ETOOBIG:

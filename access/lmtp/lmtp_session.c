@@ -36,13 +36,16 @@ lmtp_server_new(struct shelf_store *store, const struct conf *conf)
 {
 	struct lmtp_server *server = SHELF_NEW(struct lmtp_server);
 
-	*server = (struct lmtp_server){.store = store, .conf = conf};
+	*server = (struct lmtp_server){.store = store, .conf = conf, .room = lmtp_room_new()};
 	return server;
 }
 
 void
 lmtp_server_free(struct lmtp_server **server)
 {
+	if (*server == NULL)
+		return;
+	lmtp_room_free(&(*server)->room);
 	free(*server);
 	*server = NULL;
 }
@@ -57,7 +60,9 @@ void
 lmtp_session_forget(struct lmtp_session *s)
 {
 	for (size_t i = 0; i < s->nrcpts; i++) {
-		route_free(&s->rcpts[i].to);
+		for (size_t k = 0; k < s->rcpts[i].n; k++)
+			lmtp_room_give(s, &s->rcpts[i].list[k]);
+		free(s->rcpts[i].list);
 		free(s->rcpts[i].address);
 	}
 	free(s->rcpts);

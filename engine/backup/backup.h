@@ -175,10 +175,10 @@ SHELF_CHECK int backup_each_row(struct shelf_backup *b, struct shelf_span ids, b
 /* ... of an account: those of its lists. */
 SHELF_CHECK int backup_each_account_row(struct shelf_backup *b, const struct backup_account *a, backup_row_fn *fn,
 					void *arg);
-/* Aliases (backup_alias.c). */
-SHELF_CHECK int backup_aliases_save(struct shelf_store *store, struct backup_rows *catalog);
-SHELF_CHECK int backup_aliases_load(struct shelf_backup *b, struct shelf_store *store);
-bool backup_is_alias(const char *table);
+/* Aliases and policies (backup_names.c). */
+SHELF_CHECK int backup_names_save(struct shelf_store *store, struct backup_rows *catalog);
+SHELF_CHECK int backup_names_load(struct shelf_backup *b, struct shelf_store *store);
+bool backup_is_name(const char *table);
 typedef int backup_account_fn(void *arg, const struct backup_account *a);
 SHELF_CHECK int backup_each_account(struct shelf_backup *b, backup_account_fn *fn, void *arg);
 struct backup_found { /* an account, kept */

@@ -264,7 +264,7 @@ take_account_row(void *arg, const char *table, struct shelf_span key, struct she
 	struct backup_account a;
 	int rc;
 
-	if (backup_is_alias(table))
+	if (backup_is_name(table))
 		return 0;
 	if (strcmp(table, "ACCOUNT") != 0)
 		return SHELF_EVERSION;

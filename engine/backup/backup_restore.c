@@ -261,7 +261,7 @@ shelf_backup_restore_store(struct shelf_backup *b, const char *dir, shelf_restor
 		if ((rc = mail_account_reserve_ids(rs.store, b->generation.next_account)) == 0)
 			rc = backup_each_account(b, restore_one, &rs);
 		if (rc == 0)
-			rc = backup_aliases_load(b, rs.store);
+			rc = backup_names_load(b, rs.store);
 		backup_load_free(rs.load);
 		free(rs.load);
 		shelf_store_close(&rs.store);

@@ -536,7 +536,7 @@ run(struct run *r, const char *path)
 	r->generation.number = r->done.generation = r->pack.file->number + 1;
 	if ((rc = read_globals(r)) != 0 || (rc = load_before(r)) != 0 ||
 	    (rc = each_user(r, count_user)) != 0 || (rc = each_user(r, do_account)) != 0 ||
-	    (rc = backup_aliases_save(r->store, &r->catalog)) != 0)
+	    (rc = backup_names_save(r->store, &r->catalog)) != 0)
 		return rc;
 	if ((rc = end_run(r)) != 0)
 		return rc;

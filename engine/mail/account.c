@@ -515,12 +515,15 @@ change_user(struct kv_txn *txn, void *arg)
 	if (u.hash.len >= sizeof(hash))
 		return SHELF_ECORRUPT;
 	memcpy(name, u.name.data, u.name.len);
+	name[u.name.len] = '\0';
 	u.name.data = (uint8_t *)name;
 	memcpy(hash, u.hash.data, u.hash.len);
 	u.hash.data = (uint8_t *)hash;
 	if (ch->remove) {
 		if ((rc = kv_del(txn, KV_ADDR, u.name)) != 0)
 			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+		if ((rc = mail_policy_forget(txn, name)) != 0)
+			return rc;
 		if ((rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
 			return rc;
 		return kv_del(txn, KV_USER, mail_key_span(&key));

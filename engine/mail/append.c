@@ -27,6 +27,8 @@ struct appending {
 	uint8_t *stored; /* import only */
 	uint32_t from, leaving; /* the message that goes, its mailbox and uid; 0: none does */
 	uint64_t leaving_bytes;
+	uint64_t over; /* struct shelf_delivery */
+	uint64_t ahead, ahead_bytes; /* of a probe */
 	bool fired; /* the guard, by it */
 	struct mail_guard_event event;
 	struct shelf_append_result result;
@@ -60,10 +62,16 @@ static int
 quota_room(const struct mail_acct *acct, const struct appending *a, uint64_t bytes, uint64_t count)
 {
 	struct mail_acct after = *acct;
+	struct shelf_quota *q = &after.quota;
+
+	if (a->over == UINT64_MAX)
+		return 0;
+	if (q->limit_bytes != 0 && q->used_bytes < q->limit_bytes)
+		q->limit_bytes += a->over < UINT64_MAX - q->limit_bytes ? a->over : UINT64_MAX - q->limit_bytes;
 
 	if (a->leaving != 0) {
-		after.quota.used_bytes -= a->leaving_bytes;
-		after.quota.used_messages--;
+		q->used_bytes -= a->leaving_bytes;
+		q->used_messages--;
 	}
 	return mail_quota_room(&after, bytes, count);
 }
@@ -262,8 +270,11 @@ probe(struct appending *a, uint64_t bytes, uint64_t count)
 	if ((rc = mail_disk_admit(a->store, a->account, SHELF_DISK_REFUSE)) != 0 ||
 	    (rc = kv_view_begin(a->store->kv, a->account, &view)) != 0)
 		return rc;
-	if ((rc = mail_acct_get(view, &acct)) == 0 && (rc = find_leaving(view, a)) == 0)
+	if ((rc = mail_acct_get(view, &acct)) == 0 && (rc = find_leaving(view, a)) == 0) {
+		acct.quota.used_bytes += a->ahead_bytes;
+		acct.quota.used_messages += a->ahead;
 		rc = quota_room(&acct, a, bytes, count);
+	}
 	kv_view_end(&view);
 	return rc;
 }
@@ -272,6 +283,16 @@ int
 shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len)
 {
 	struct appending a = {.store = store, .account = account};
+
+	return probe(&a, len, 1);
+}
+
+int
+shelf_deliver_room(struct shelf_store *store, uint32_t account, uint64_t len, uint64_t over,
+		   uint64_t ahead_bytes, uint64_t ahead)
+{
+	struct appending a = {.store = store, .account = account, .over = over,
+			      .ahead = ahead, .ahead_bytes = ahead_bytes};
 
 	return probe(&a, len, 1);
 }
@@ -379,7 +400,7 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 	if (rc == SHELF_ENAME && d->existing)
 		rc = shelf_mailbox_canonical(shelf_span_str("INBOX"), name);
 	if (rc == 0)
-		rc = shelf_deliver_probe(store, d->account, shelf_draft_size(item->draft));
+		rc = shelf_deliver_room(store, d->account, shelf_draft_size(item->draft), d->over, 0, 0);
 	return rc != 0 ? rc : prepare_all(store, d->account, item, 1);
 }
 
@@ -402,6 +423,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		a[i] = (struct appending){.store = store,
 					  .account = list[i].account,
 					  .existing = list[i].existing,
+					  .over = list[i].over,
 					  .items = &item[i],
 					  .n = 1,
 					  .batch = &b};

@@ -122,6 +122,17 @@ check_alias(struct check *k, struct shelf_span address, struct shelf_span value)
 	shelf_buf_free(&targets);
 }
 
+/* A row of POLICY (23). */
+static void
+check_policy(struct check *k, struct shelf_span scope, struct shelf_span value)
+{
+	int rc = mail_policy_check(value);
+
+	if (rc != 0)
+		check_found(k, 23, "policy of %.*s: %s", (int)scope.len, (const char *)scope.data,
+			    shelf_err_text(rc));
+}
+
 /* Rows of a catalog table behind AT, for one slice; each is right or wrong by itself. 1: there are more. */
 static int
 check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
@@ -143,6 +154,8 @@ check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
 			check_addr(k, view, key, value);
 		} else if (table == KV_ALIAS) {
 			check_alias(k, key, value);
+		} else if (table == KV_POLICY) {
+			check_policy(k, key, value);
 		} else {
 			k->account = key.len == 4 ? base_get_be32(key.data) : 0;
 			check_user(k, view);
@@ -162,17 +175,17 @@ out:
 static int
 check_catalog(struct check *k)
 {
-	static const enum kv_table tables[] = {KV_USER, KV_ADDR, KV_ALIAS};
-	static const char *const what[] = {"account rows", "account names", "aliases"};
+	static const enum kv_table tables[] = {KV_USER, KV_ADDR, KV_ALIAS, KV_POLICY};
+	static const char *const what[] = {"account rows", "account names", "aliases", "policies"};
 	int rc = 0;
 
-	for (size_t i = 0; i < 3 && rc == 0; i++) {
+	for (size_t i = 0; i < 4 && rc == 0; i++) {
 		struct mail_key at = {.len = 0};
 
 		while ((rc = check_some_names(k, tables[i], &at)) == 1)
 			;
 		if (check_is_damage(rc)) {
-			check_found(k, i < 2 ? 10 : 20, "%s cannot be read", what[i]);
+			check_found(k, i < 2 ? 10 : i == 2 ? 20 : 23, "%s cannot be read", what[i]);
 			rc = 0;
 		}
 	}

@@ -484,6 +484,13 @@ bool login_verify(struct shelf_span password, const char *hash);
 /* A row of ALIAS; targets, each ended by a NUL (alias.h). SHELF_ECORRUPT, SHELF_EVERSION. */
 SHELF_CHECK int mail_alias_decode(struct shelf_span value, struct shelf_buf *targets_out);
 
+/* Rows of POLICY: SHELF_ECORRUPT, SHELF_EVERSION. A row as it was saved, put back. The row behind *SCOPE, which becomes
+ * its scope: 1 found. What is set for an account that goes. */
+SHELF_CHECK int mail_policy_check(struct shelf_span row);
+SHELF_CHECK int mail_policy_load(struct shelf_store *store, struct shelf_span scope, struct shelf_span row);
+SHELF_CHECK int mail_policy_next(struct shelf_store *store, struct shelf_buf *scope, struct shelf_buf *row_out);
+SHELF_CHECK int mail_policy_forget(struct kv_txn *txn, const char *scope);
+
 /* Folds and checks an account name into OUT (SHELF_ACCOUNT_NAME_MAX + 1). SHELF_ENAME. */
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);
 

@@ -33,6 +33,7 @@
 #include <mailshelf/mime.h>
 #include <mailshelf/news.h>
 #include <mailshelf/partition.h>
+#include <mailshelf/policy.h>
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
 #include <mailshelf/settings.h>

@@ -175,6 +175,9 @@ struct shelf_delivery {
 	struct shelf_span mailbox; /* empty: INBOX; a missing one is created */
 	bool existing;             /* but this one is not, nor when it is no name: then it is INBOX */
 	uint32_t flags;
+	/* The message may pass the limit of bytes by so much, when the account is below it; UINT64_MAX: no
+	 * limit counts. */
+	uint64_t over;
 };
 /*
  * shelf_deliver(store, draft, list, n, results_out)
@@ -185,6 +188,9 @@ void shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
     const struct shelf_delivery *list, size_t n, struct shelf_append_result *results_out);
 /* Would LEN more bytes in one more message fit the quota now? 0 or SHELF_EQUOTA. */
 SHELF_CHECK int shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len);
+/* The same when AHEAD messages of AHEAD_BYTES together are on their way. OVER: as of a delivery. */
+SHELF_CHECK int shelf_deliver_room(struct shelf_store *store, uint32_t account, uint64_t len, uint64_t over,
+    uint64_t ahead_bytes, uint64_t ahead);
 
 /* ---- Changing ---------------------------------------------------------------------------------- */
 

@@ -230,6 +230,17 @@ do_setting(struct dialogue_server *s, const struct dialogue_step *step)
 }
 
 static const char *
+do_policy(struct dialogue_server *s, const struct dialogue_step *step)
+{
+	enum shelf_policy id;
+	uint64_t value;
+
+	if (!shelf_policy_find(shelf_span_str(step->word[1]), &id) || !number(step->word[2], &value))
+		return "policy SCOPE NAME NUMBER, as in policy.def";
+	return said(s, "policy", shelf_policy_set(s->store, shelf_span_str(step->word[0]), id, value));
+}
+
+static const char *
 do_alias(struct dialogue_server *s, const struct dialogue_step *step)
 {
 	struct shelf_span target[DIALOGUE_WORDS_MAX];
@@ -309,6 +320,8 @@ dialogue_server_do(struct dialogue_server *s, const struct dialogue_step *step,
 		return do_account(s, step);
 	if (step->kind == DIALOGUE_SETTING)
 		return do_setting(s, step);
+	if (step->kind == DIALOGUE_POLICY)
+		return do_policy(s, step);
 	if (step->kind == DIALOGUE_ALIAS)
 		return do_alias(s, step);
 	return do_with_account(s, step, message);

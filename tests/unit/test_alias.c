@@ -1,9 +1,11 @@
-/* test_alias.c - aliases: names, limits, the walk; saved and restored; damage is found; the verb */
+/* test_alias.c - aliases: names, limits, the walk; saved and restored, with policies; damage is found; the verb */
 #include <check.h>
 #include <stdlib.h>
 
 #include "mail.h"
 #include "verb_rig.h"
+
+#include <mailshelf/policy.h>
 
 static struct rig r;
 
@@ -99,6 +101,7 @@ START_TEST(a_backup_has_them)
 	struct shelf_backup *b = NULL;
 	struct shelf_store *there = NULL;
 	struct shelf_buf targets = {0};
+	struct shelf_policies p;
 	char file[4300], dir[4300];
 
 	rig_open(&r, NULL);
@@ -106,6 +109,8 @@ START_TEST(a_backup_has_them)
 	snprintf(dir, sizeof dir, "%s/back", r.dir);
 	ck_assert_int_eq(set("sales@example.org", "joe"), 0);
 	ck_assert_int_eq(set("@old.example", "@example.org"), 0);
+	ck_assert_int_eq(shelf_policy_set(r.store, shelf_span_str("joe"), SHELF_POLICY_OVER_QUOTA, 1), 0);
+	ck_assert_int_eq(shelf_policy_set(r.store, shelf_span_str("*"), SHELF_POLICY_QUOTA_GRACE, 12345), 0);
 	ck_assert_int_eq(shelf_backup_run(r.store, file, NULL, NULL, NULL, &done), 0);
 	ck_assert_int_eq(shelf_backup_run(r.store, file, NULL, NULL, NULL, &done), 0);
 	ck_assert_uint_eq(done.unchanged, 2);
@@ -117,6 +122,9 @@ START_TEST(a_backup_has_them)
 	ck_assert_str_eq((const char *)targets.data, "joe");
 	ck_assert_int_eq(shelf_alias_find(there, shelf_span_str("@old.example"), &targets), 0);
 	ck_assert_str_eq((const char *)targets.data, "@example.org");
+	ck_assert_int_eq(shelf_policy_get(there, shelf_span_str("joe"), &p), 0);
+	ck_assert_uint_eq(p.value[SHELF_POLICY_OVER_QUOTA], 1);
+	ck_assert_uint_eq(p.value[SHELF_POLICY_QUOTA_GRACE], 12345);
 	shelf_buf_free(&targets);
 	shelf_store_close(&there);
 	shelf_backup_close(&b);
