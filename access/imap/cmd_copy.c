@@ -87,8 +87,8 @@ worked(struct imap_cmd *c)
 {
 	struct copy *w = c->data;
 
-	imap_sync_own(c->s, w->account, w->to, w->part.to_uids);
-	imap_watch_own(c->s, w->account, w->to, w->part.modseq);
+	imap_sync_own(c->s, w->to_account, w->to, w->part.to_uids);
+	imap_watch_own(c->s, w->to_account, w->to, w->part.modseq);
 	if (w->rc == 0 && w->move && shelf_uidset_min(w->uids) != 0) {
 		imap_progress(c, w->total - shelf_uidset_count(w->uids), w->total);
 		cut_slice(w);
