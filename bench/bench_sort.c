@@ -2,18 +2,18 @@
  * bench_sort.c - sorting, threading and searching the headers of a mailbox, as it grows tenfold
  *
  * Mail of lists: half of it answers one of the hundred messages before it, subjects and references accordingly.
- * Each figure is the median of a few runs in slices of 10 ms; the longest slice and the memory taken are those of
- * the worst run.
+ * Each figure is the median of a few runs in slices of 10 ms, in CPU time, as all of it is one thread's; the
+ * longest slice and the memory taken are those of the worst run.
  */
 #include <stdio.h>
 
 #include "bench.h"
 
-enum { ROUNDS = 3, BATCH = 1000, SLICE_MS = 10, ROWS = 6, NEAR = 100, CHAIN = 20,
+enum { ROUNDS = 3, BATCH = 1000, SLICE_MS = 10, ROWS = 7, NEAR = 100, CHAIN = 20,
 	BIG = 100000 /* below, the allocator's own pages tell more than the messages */ };
 
 static const char *const row_name[ROWS] = {"SORT by arrival", "SORT by date", "SORT by subject",
-    "THREAD by subject", "THREAD by references", "SEARCH SUBJECT"};
+    "THREAD by subject", "THREAD by references", "SEARCH SUBJECT", "SEARCH BODY"};
 
 struct box {
 	uint32_t account, mailbox;
@@ -109,12 +109,12 @@ run(int (*slice)(void *object), void *object, unsigned size)
 	int rc = 1;
 
 	while (rc == 1) {
-		double begin = bench_seconds(), cpu = bench_cpu_seconds(), bytes;
+		double cpu = bench_cpu_seconds(), bytes;
 
 		rc = slice(object);
-		ms += (bench_seconds() - begin) * 1e3;
-		/* Not by the clock: others use this machine, too. */
+		/* Not by the clock: nothing here waits, and others use the machine, too. */
 		cpu = (bench_cpu_seconds() - cpu) * 1e3;
+		ms += cpu;
 		if (cpu > longest_ms)
 			longest_ms = cpu;
 		bytes = (anonymous_bytes() - bytes_before) / size;
@@ -174,9 +174,9 @@ thread(struct bench *b, const struct box *x, const struct shelf_uidset *uids,
 }
 
 static double
-search(struct bench *b, const struct box *x, const struct shelf_view *view)
+search(struct bench *b, const struct box *x, const struct shelf_view *view, enum shelf_key_kind kind)
 {
-	const struct shelf_key key = {.kind = SHELF_KEY_HEADER, .name = shelf_span_str("Subject"),
+	const struct shelf_key key = {.kind = kind, .name = shelf_span_str("Subject"),
 	    .text = shelf_span_str("nowhere to be found")};
 	struct shelf_search *s;
 	double ms;
@@ -204,7 +204,8 @@ measure(struct bench *b, struct box *x, unsigned round)
 	x->ms[2][round] = sort(b, x, uids, SHELF_SORT_SUBJECT);
 	x->ms[3][round] = thread(b, x, uids, SHELF_THREAD_ORDEREDSUBJECT);
 	x->ms[4][round] = thread(b, x, uids, SHELF_THREAD_REFERENCES);
-	x->ms[5][round] = search(b, x, view);
+	x->ms[5][round] = search(b, x, view, SHELF_KEY_HEADER);
+	x->ms[6][round] = search(b, x, view, SHELF_KEY_BODY);
 	shelf_view_close(&view);
 	shelf_uidset_free(&uids);
 }
@@ -225,7 +226,7 @@ bench_sort(struct bench *b)
 		for (unsigned i = 0; i < n; i++)
 			measure(b, &box[i], round);
 	for (unsigned r = 0; r < ROWS; r++) {
-		struct bench_figure f = {.name = row_name[r], .unit = "ms", .n = n};
+		struct bench_figure f = {.name = row_name[r], .unit = "ms CPU", .n = n};
 
 		for (unsigned i = 0; i < n; i++)
 			f.value[i] = bench_median(box[i].ms[r], ROUNDS);
