@@ -55,6 +55,20 @@ struct imap_notify {
 	bool looked;                     /* imap_notify_tell: the selected mailbox is done */
 };
 
+/* ---- What was asked (imap_notify_parse.c) ---------------------------------------------------------- */
+
+enum { IMAP_NOTIFY_NAMES_MAX = 1000 };
+
+struct imap_notify_request {
+	struct imap_notify *notify;  /* the caller's, filled; in its arena lies what is parsed */
+	bool status;
+	bool has_selected;
+	bool unsupported;            /* an event that there is none of */
+	size_t names;                /* beyond IMAP_NOTIFY_NAMES_MAX they are counted only */
+};
+/* " STATUS (PERSONAL (MessageNew MessageExpunge))" up to the end of the command. */
+bool imap_notify_parse(struct imap_parser *p, struct imap_notify_request *request);
+
 struct imap_notify *imap_notify_new(void);
 void imap_notify_free(struct imap_notify **notify);
 /* Begins to listen; what is listened to for the selected mailbox follows a SELECT by imap_notify_selected. */
