@@ -113,6 +113,8 @@ class Bench:
         run("SELECT Big")
         run("FETCH 1:* (FLAGS)")
         run("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)")
+        run("FETCH 1:* (UID FLAGS ENVELOPE)")
+        run("FETCH 1:* (UID FLAGS BODYSTRUCTURE)")
         run("UID SEARCH ALL")
         run("SEARCH UNSEEN")
         run("UID SEARCH RETURN (COUNT) UNSEEN")

@@ -333,6 +333,26 @@ abandon(struct imap_fetch *f, int rc)
 	return IMAP_WANT_WAKE;
 }
 
+/* Outside of a command (NOTIFY) there is nobody to wait for a worker. */
+static bool
+goes_ahead(const struct imap_fetch *f)
+{
+	return f->stage == IMAP_STAGE_NEXT && f->s->cmd != NULL && imap_warm_wants(&f->warm, f->uid);
+}
+
+static enum imap_step
+go_ahead(struct imap_fetch *f)
+{
+	f->warm.store = f->s->store;
+	f->warm.account = f->s->owner;
+	f->warm.mailbox = f->s->mailbox;
+	f->warm.uids = f->uids;
+	f->warm.record = (f->items.needs & IMAP_NEED_RECORD) != 0;
+	f->warm.body = (f->items.needs & IMAP_NEED_BODY) != 0;
+	f->warm.next = f->uid;
+	return imap_work(f->s->cmd, imap_warm_run, &f->warm);
+}
+
 enum imap_step
 imap_fetch_run(struct imap_fetch *f, int *rc_out)
 {
@@ -340,9 +360,15 @@ imap_fetch_run(struct imap_fetch *f, int *rc_out)
 	int rc = 0;
 
 	f->deadline_ms = shelf_mono_ms() + SLICE_MS;
+	imap_warm_begin(&f->warm);
 	while (f->uid != 0) {
 		bool printing = f->stage == IMAP_STAGE_PRINT;
 
+		if (goes_ahead(f)) {
+			end_slice(f);
+			*rc_out = 0;
+			return go_ahead(f);
+		}
 		if (f->s->out.len >= OUT_CHECK_BYTES && imap_out_full(f->s)) {
 			result = IMAP_WANT_OUTPUT;
 			break;
@@ -361,6 +387,7 @@ imap_fetch_run(struct imap_fetch *f, int *rc_out)
 			break;
 		}
 	}
+	imap_warm_end(&f->warm);
 	end_slice(f);
 	*rc_out = rc;
 	return result;

@@ -112,6 +112,25 @@ void imap_header_init(struct imap_header_filter *h, const struct imap_section *s
 /* Header bytes in pieces of any size; the chosen ones are added to OUT. */
 void imap_header_feed(struct imap_header_filter *h, struct shelf_span piece, struct shelf_buf *out);
 
+/* ---- What is not in memory (imap_fetch_warm.c) ------------------------------------------------------ */
+
+struct imap_warm {
+	struct shelf_store *store;
+	uint32_t account, mailbox;
+	const struct shelf_uidset *uids;
+	bool record, body;  /* what will be read of each */
+	uint32_t next;      /* uid to begin with */
+	uint32_t last;      /* everything up to this uid has been read by a worker; 0 at first */
+	long faults;
+};
+/* Around a slice on the loop: it waited for the disk, or it did not. */
+void imap_warm_begin(struct imap_warm *w);
+void imap_warm_end(const struct imap_warm *w);
+/* Is the message to be read by a worker first? */
+bool imap_warm_wants(const struct imap_warm *w, uint32_t uid);
+/* For imap_work(): messages from w->next on. */
+void imap_warm_run(void *warm);
+
 /* ---- The message at hand ----------------------------------------------------------------------------- */
 
 enum imap_fetch_stage { IMAP_STAGE_NEXT, IMAP_STAGE_RECORD, IMAP_STAGE_PREPARE, IMAP_STAGE_PRINT };
@@ -142,6 +161,7 @@ struct imap_fetch {
 	struct mime_decoder decoder;   /* likewise */
 	struct shelf_buf piece;
 
+	struct imap_warm warm;
 	struct shelf_rd *rd;           /* of this slice, or NULL */
 	struct shelf_keywords *keywords;
 	bool keywords_fresh;           /* of this slice's snapshot */
@@ -153,7 +173,7 @@ struct imap_fetch {
 /*
  * imap_fetch_run(f)
  *   Goes on for about 10 ms or until the client's buffer is full.
- *   returns  IMAP_YIELD, IMAP_WANT_OUTPUT, IMAP_WANT_WAKE (the connection is being closed), or
+ *   returns  IMAP_YIELD, IMAP_WANT_OUTPUT, IMAP_WANT_WAKE (a worker reads ahead, or the connection is being closed), or
  *            IMAP_DONE: all messages are answered, NO tagged reply is set yet; *rc_out has the error
  *            that ended it early, or 0
  */
