@@ -138,11 +138,31 @@ add_named(struct imap_cmd *c, struct imap_sources *out, struct shelf_span name)
 	return rc == SHELF_ENOMAILBOX || rc == SHELF_ENAME || rc == SHELF_ENOPERM ? 0 : rc;
 }
 
+/* The name of a mailbox of the selected one's owner, as the client knows it. */
+static int
+name_for_client(struct imap_cmd *c, struct shelf_span path, struct shelf_span *out)
+{
+	struct shelf_account owner;
+	const char *name;
+	int rc;
+
+	*out = shelf_arena_dup(&c->arena, path);
+	if (c->s->owner == c->s->account)
+		return 0;
+	if ((rc = shelf_account_get(c->s->store, c->s->owner, &owner)) != 0)
+		return rc;
+	name = shelf_arena_printf(&c->arena, IMAP_OTHERS "/%s/%.*s", owner.name, (int)path.len,
+	    (const char *)path.data);
+	*out = shelf_span_str(name);
+	return 0;
+}
+
 static int
 add_selected(struct imap_cmd *c, struct imap_sources *out)
 {
 	struct imap_session *s = c->s;
 	struct shelf_mailbox row;
+	struct shelf_span name;
 	struct shelf_rd *rd;
 	int rc = shelf_rd_begin(s->store, s->owner, &rd);
 
@@ -150,8 +170,9 @@ add_selected(struct imap_cmd *c, struct imap_sources *out)
 		return rc;
 	rc = shelf_mailbox_get(rd, s->mailbox, &row);
 	if (rc == 0)
-		add_source(c, out, out->n, (struct imap_source){s->owner, row.id,
-		    shelf_arena_dup(&c->arena, row.name)});
+		rc = name_for_client(c, row.name, &name);
+	if (rc == 0)
+		add_source(c, out, out->n, (struct imap_source){s->owner, row.id, name});
 	shelf_rd_end(&rd);
 	return rc == SHELF_ENOMAILBOX ? 0 : rc;
 }
