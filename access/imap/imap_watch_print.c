@@ -166,8 +166,9 @@ static void
 print_one_name(struct imap_session *s, struct shelf_span name)
 {
 	const struct imap_watch *w = s->notify->watch;
+	const struct imap_box *b = find_name(w, name);
 
-	if (imap_watch_is_own(w, name, IMAP_EVENT_NAME, find_name(w, name) != NULL))
+	if (imap_watch_is_own(w, name, IMAP_EVENT_NAME, b != NULL && b->id != 0))
 		return;
 	if (wants(w, name, IMAP_EVENT_NAME)) {
 		print_list(s, name);
@@ -279,12 +280,19 @@ is_in_place(const struct imap_watch *w, const struct imap_difference *d)
 	return false;
 }
 
+/* Was it told of under its old name? */
+static bool
+was_watched(const struct imap_watch *w, const struct imap_difference *d)
+{
+	return (imap_notify_events(w->notify, d->old.name, d->old.subscribed) & IMAP_EVENT_MESSAGES) != 0;
+}
+
 static void
 print_messages(struct imap_session *s, struct imap_difference *d)
 {
 	const struct imap_watch *w = s->notify->watch;
 	static const struct imap_box none = {.uidnext = 1};
-	bool fresh = d->old.id == 0 || (is_renamed(d) && d->clean == IMAP_CLEAN_NO);
+	bool fresh = d->old.id == 0 || (is_renamed(d) && (d->clean == IMAP_CLEAN_NO || !was_watched(w, d)));
 	const struct imap_box *new = &d->new, *old = fresh ? &none : &d->old;
 	unsigned events, items = 0;
 	uint32_t came, gone;
