@@ -16,6 +16,7 @@ enum imap_cap_if {
 	CAP_NO_PASSWORD, /* it may not */
 	CAP_WITH_LIMIT,  /* always, with the largest message */
 	CAP_MESSAGE_LIMIT, /* when there is one, with it */
+	CAP_UNAUTH,      /* it is not switched off */
 	CAP_ADMIN,       /* the user is an administrator */
 };
 
@@ -52,6 +53,8 @@ holds(const struct imap_session *s, enum imap_cap_if condition)
 		return net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
 	case CAP_PASSWORD:
 		return auth_cleartext_ok(s->server->auth, s->conn);
+	case CAP_UNAUTH:
+		return s->server->conf->imap_unauthenticate;
 	case CAP_ADMIN:
 		return imap_is_admin(s);
 	case CAP_NO_PASSWORD:

@@ -129,8 +129,10 @@ void net_conn_wake(struct net_conn *conn);
 /* TLS after the output so far is sent in clear. Input already received behind the command that asked
  * for it ends the connection (threats: STARTTLS injection). */
 void net_conn_starttls(struct net_conn *conn);
-/* Raw deflate in both directions, behind the output so far and the input consumed so far. For good. */
+/* Raw deflate in both directions, behind the output so far and the input consumed so far. */
 void net_conn_compress(struct net_conn *conn);
+/* The end of it, behind the output so far and the input consumed so far; only when net_conn_compresses(). */
+void net_conn_uncompress(struct net_conn *conn);
 bool net_conn_compresses(const struct net_conn *conn);
 bool net_conn_has_tls(const struct net_conn *conn);      /* could be started */
 bool net_conn_is_tls(const struct net_conn *conn);       /* is running */

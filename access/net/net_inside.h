@@ -178,6 +178,9 @@ void net_deflate_feed(struct net_deflate *deflate, struct shelf_span bytes);
 /* Inflates into ROOM bytes of TO; nothing added: more must be fed. False: the stream is broken. */
 bool net_deflate_take(struct net_deflate *deflate, size_t room, struct shelf_buf *to);
 size_t net_deflate_pending(const struct net_deflate *deflate); /* compressed, not sent; NULL: 0 */
+/* After net_conn_uncompress(): when the client's stream has come to its end, what follows is plain. */
+void net_deflate_settle(struct net_conn *conn);
+bool net_deflate_packs(const struct net_deflate *deflate); /* output is compressed; NULL: no */
 /* The next compressed bytes to be sent, made from conn->out where there are none yet. */
 struct shelf_span net_deflate_output(struct net_conn *conn);
 void net_deflate_sent(struct net_deflate *deflate, size_t len);

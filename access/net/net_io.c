@@ -108,6 +108,7 @@ fill_inflated(struct net_conn *conn, size_t room)
 		    conn->protocol->name, "peer", "%s", conn->peer, NULL);
 		conn->gone = true;
 	}
+	net_deflate_settle(conn);
 	return conn->in.len > before;
 }
 
@@ -173,7 +174,7 @@ write_some(struct net_conn *conn, const uint8_t *from, size_t len)
 static struct shelf_span
 next_output(struct net_conn *conn)
 {
-	if (conn->deflate != NULL)
+	if (net_deflate_packs(conn->deflate))
 		return net_deflate_output(conn);
 	return shelf_span(conn->out.data + conn->out_at, conn->out.len - conn->out_at);
 }
@@ -181,7 +182,7 @@ next_output(struct net_conn *conn)
 static void
 sent(struct net_conn *conn, size_t len)
 {
-	if (conn->deflate != NULL)
+	if (net_deflate_packs(conn->deflate))
 		net_deflate_sent(conn->deflate, len);
 	else
 		conn->out_at += len;

@@ -41,6 +41,7 @@ enum dialogue_kind {
 	DIALOGUE_SLEEP,
 	DIALOGUE_TLS, /* from here on: of a client */
 	DIALOGUE_DEFLATE,
+	DIALOGUE_PLAIN,
 	DIALOGUE_SEND,
 	DIALOGUE_SEND_PIECE,
 	DIALOGUE_SEND_BLOCK,
@@ -128,6 +129,7 @@ struct dialogue_client *dialogue_client_new(int fd, bool bytewise);
 void dialogue_client_free(struct dialogue_client **client);
 bool dialogue_client_tls(struct dialogue_client *client); /* handshake */
 void dialogue_client_deflate(struct dialogue_client *client); /* compressed from here on */
+void dialogue_client_plain(struct dialogue_client *client); /* not any more */
 /* Sends as much as the server takes; a server that is gone is not an error here. False: the server did
  * not read for 10 s. */
 bool dialogue_client_send(struct dialogue_client *client, struct shelf_span bytes);

@@ -50,12 +50,7 @@ dialogue_client_free(struct dialogue_client **client)
 	if (c == NULL)
 		return;
 	*client = NULL;
-	if (c->inflater != NULL) {
-		inflateEnd(c->inflater);
-		deflateEnd(c->deflater);
-	}
-	free(c->inflater);
-	free(c->deflater);
+	dialogue_client_plain(c);
 	SSL_free(c->ssl);
 	SSL_CTX_free(c->ctx);
 	close(c->fd);
@@ -128,6 +123,18 @@ dialogue_client_deflate(struct dialogue_client *c)
 	if (inflateInit2(c->inflater, -15) != Z_OK || deflateInit2(c->deflater, 9, Z_DEFLATED, -15, 9,
 	    Z_DEFAULT_STRATEGY) != Z_OK)
 		support_fatal("no compression for the client");
+}
+
+void
+dialogue_client_plain(struct dialogue_client *c)
+{
+	if (c->inflater != NULL) {
+		inflateEnd(c->inflater);
+		deflateEnd(c->deflater);
+	}
+	free(c->inflater);
+	free(c->deflater);
+	c->inflater = c->deflater = NULL;
 }
 
 bool

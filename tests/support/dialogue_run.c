@@ -352,6 +352,9 @@ do_client_step(struct play *p, const struct dialogue_step *step, size_t *count_o
 	switch (step->kind) {
 	case DIALOGUE_TLS:
 		return dialogue_client_tls(peer->client) || fail(p, "the TLS handshake failed");
+	case DIALOGUE_PLAIN:
+		dialogue_client_plain(peer->client);
+		return true;
 	case DIALOGUE_DEFLATE:
 		dialogue_client_deflate(peer->client);
 		return true;

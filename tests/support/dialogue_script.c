@@ -48,6 +48,7 @@ static const struct verb {
     {"S~", DIALOGUE_ANY_ORDER, 0, true, false},
     {"tls", DIALOGUE_TLS, 0, false, false},
     {"deflate", DIALOGUE_DEFLATE, 0, false, false},
+    {"plain", DIALOGUE_PLAIN, 0, false, false},
     {"closed", DIALOGUE_CLOSED, 0, false, false},
     {"closed*", DIALOGUE_CLOSED_SKIP, 0, false, false},
     {"eof", DIALOGUE_EOF, 0, false, false},
