@@ -37,6 +37,7 @@ SEES_access/imap   := access/net access/conf access/auth
 SEES_access/pop3   := access/net access/conf access/auth
 SEES_access/lmtp   := access/net access/conf access/route
 SEES_access/route  := access/conf
+SEES_access/mta    := access/net access/conf access/route
 SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
 SEES_tools         :=
 SEES_tools/dict    := engine/base engine/kv engine/blob

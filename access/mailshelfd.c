@@ -33,7 +33,7 @@ static const char pop3_busy[] = "-ERR [SYS/TEMP] Too many connections, try again
 static const char lmtp_busy[] = "421 4.3.2 Too many connections, try again later\r\n";
 
 /* One row for each listener that can be asked for. */
-enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOORS };
+enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOOR_MTA, DOORS };
 static const struct door {
 	const char *setting;
 	const struct net_protocol *protocol;
@@ -45,6 +45,7 @@ static const struct door {
 	[DOOR_POP3] = {"pop3", &pop3_protocol, false, pop3_busy},
 	[DOOR_POP3S] = {"pop3s", &pop3_protocol, true, pop3_busy},
 	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy},
+	[DOOR_MTA] = {"mta", &mta_protocol, false, ""},
 };
 
 /* Settings and the servers that were made with them. A reload makes another generation for connections from then
@@ -55,6 +56,7 @@ struct generation {
 	struct imap_server *imap;
 	struct pop3_server *pop3;
 	struct lmtp_server *lmtp;
+	struct mta_server *mta;
 };
 
 struct daemon {
@@ -84,7 +86,7 @@ complain(int code, const char *text)
 static const char *
 door_address(const struct conf *conf, enum door_id id)
 {
-	const char *const at[DOORS] = {conf->imap, conf->imaps, conf->pop3, conf->pop3s, conf->lmtp};
+	const char *const at[DOORS] = {conf->imap, conf->imaps, conf->pop3, conf->pop3s, conf->lmtp, conf->mta};
 
 	return at[id];
 }
@@ -140,7 +142,7 @@ read_settings(struct daemon *d)
 		any = any || door_address(d->conf, i) != NULL;
 	if (!any)
 		return complain(EX_USAGE, "nothing to listen on: give at least one of --imap, --imaps, "
-		    "--pop3, --pop3s, --lmtp");
+		    "--pop3, --pop3s, --lmtp, --mta");
 	if (!load_tls(d->conf, &d->tls, error, sizeof(error)))
 		return complain(EX_CONFIG, error);
 	set_log_level(d->conf);
@@ -229,6 +231,7 @@ make_servers(struct daemon *d)
 	g->imap = imap_server_new(d->store, g->conf, d->auth);
 	g->pop3 = pop3_server_new(d->store, g->conf, d->auth);
 	g->lmtp = lmtp_server_new(d->store, g->conf);
+	g->mta = mta_server_new(d->store, g->conf);
 }
 
 static struct net_listener_params
@@ -236,7 +239,7 @@ listener_params(const struct daemon *d, enum door_id id)
 {
 	const struct generation *g = d->newest;
 	const struct conf *conf = g->conf;
-	void *const servers[DOORS] = {g->imap, g->imap, g->pop3, g->pop3, g->lmtp};
+	void *const servers[DOORS] = {g->imap, g->imap, g->pop3, g->pop3, g->lmtp, g->mta};
 	size_t line = (size_t)conf->line_max_bytes + LINE_EXTRA_BYTES;
 
 	return (struct net_listener_params){
@@ -345,7 +348,7 @@ start(struct daemon *d)
 static bool
 needs_restart(const char *name)
 {
-	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "pid_file",
+	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "pid_file",
 		"loops", "workers"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -464,6 +467,7 @@ stop(struct daemon *d)
 		imap_server_free(&g->imap);
 		pop3_server_free(&g->pop3);
 		lmtp_server_free(&g->lmtp);
+		mta_server_free(&g->mta);
 	}
 	auth_free(&d->auth);
 	shelf_store_close(&d->store);

@@ -16,6 +16,7 @@ struct auth;
 struct conf;
 struct imap_server;
 struct lmtp_server;
+struct mta_server;
 struct net_protocol;
 struct pop3_server;
 struct shelf_store;
@@ -33,5 +34,9 @@ void pop3_server_free(struct pop3_server **server);
 extern const struct net_protocol lmtp_protocol;
 struct lmtp_server *lmtp_server_new(struct shelf_store *store, const struct conf *conf);
 void lmtp_server_free(struct lmtp_server **server);
+
+extern const struct net_protocol mta_protocol;
+struct mta_server *mta_server_new(struct shelf_store *store, const struct conf *conf);
+void mta_server_free(struct mta_server **server);
 
 #endif

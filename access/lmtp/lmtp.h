@@ -17,7 +17,6 @@
 
 #include <mailshelf/account.h>
 #include <mailshelf/message.h>
-#include <mailshelf/policy.h>
 
 #include "route.h"
 
@@ -116,8 +115,7 @@ enum lmtp_wait {
 
 struct lmtp_account {
 	struct route_to to;
-	bool defer;      /* full: for now, not for good */
-	uint64_t over;   /* shelf_deliver_room() */
+	struct route_rules rules;
 	bool keeps;      /* KEPT bytes, in lmtp_room.c */
 	uint64_t kept;
 };

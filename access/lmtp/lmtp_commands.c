@@ -182,7 +182,7 @@ keep_those_with_room(struct lmtp_session *s, const struct route *to, struct lmtp
 			rcpt->list[rcpt->n++] = a;
 		else
 			why = rc;
-		*defer = *defer || a.defer;
+		*defer = *defer || a.rules.defer;
 	}
 	return rcpt->n > 0 ? 0 : why;
 }

@@ -128,7 +128,7 @@ by_account(const void *a, const void *b)
 static struct shelf_delivery
 delivery_to(const struct lmtp_session *s, const struct lmtp_account *a)
 {
-	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->over};
+	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->rules.over};
 
 	if (s->server->conf->extension_mailbox)
 		d.mailbox = shelf_span_str(a->to.mailbox);
@@ -212,7 +212,7 @@ tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, c
 		note(s, a->to.name, sender, rc);
 		stored = stored || rc == 0;
 		answer = stored ? 0 : rc;
-		defer = defer || a->defer;
+		defer = defer || a->rules.defer;
 	}
 	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(answer, defer));
 }

@@ -116,19 +116,16 @@ int
 lmtp_room_take(struct lmtp_session *s, struct lmtp_account *a)
 {
 	struct lmtp_room *room = s->server->room;
-	struct shelf_policies policy;
 	struct kept before;
-	int rc = shelf_policy_get(s->server->store, shelf_span_str(a->to.name), &policy);
+	int rc = route_rules(s->server->store, &a->to, &a->rules);
 
 	if (rc != 0)
 		return rc;
-	a->defer = policy.value[SHELF_POLICY_OVER_QUOTA] == 1;
-	a->over = policy.value[SHELF_POLICY_QUOTA_EXEMPT] == 1 ? UINT64_MAX : policy.value[SHELF_POLICY_QUOTA_GRACE];
 	a->kept = s->size == 0 || !s->server->conf->lmtp_add_fields ? s->size : s->size + LMTP_FIELDS_BYTES;
 	if (has_already(s, a->to.account))
 		return 0;
 	before = add(room, a->to.account, a->kept);
-	rc = shelf_deliver_room(s->server->store, a->to.account, a->kept, a->over, before.bytes, before.messages);
+	rc = shelf_deliver_room(s->server->store, a->to.account, a->kept, a->rules.over, before.bytes, before.messages);
 	a->keeps = rc == 0;
 	if (rc != 0)
 		leave(room, a->to.account, a->kept);

@@ -11,6 +11,7 @@
 
 #include <mailshelf/alias.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/policy.h>
 
 #include "conf.h"
 
@@ -220,5 +221,16 @@ route_find(struct shelf_store *store, const struct conf *conf, struct shelf_span
 
 	if (rc == 0 && out->n == 0)
 		return s.disabled ? SHELF_EDISABLED : SHELF_ENOACCOUNT;
+	return rc;
+}
+
+int
+route_rules(struct shelf_store *store, const struct route_to *to, struct route_rules *out)
+{
+	struct shelf_policies policy;
+	int rc = shelf_policy_get(store, shelf_span_str(to->name), &policy);
+
+	out->defer = policy.value[SHELF_POLICY_OVER_QUOTA] == 1;
+	out->over = policy.value[SHELF_POLICY_QUOTA_EXEMPT] == 1 ? UINT64_MAX : policy.value[SHELF_POLICY_QUOTA_GRACE];
 	return rc;
 }

@@ -40,6 +40,12 @@ struct route { /* {0}: empty */
  */
 SHELF_CHECK int route_find(struct shelf_store *store, const struct conf *conf, struct shelf_span local,
     struct shelf_span domain, struct route *out);
+/* How its account is to be treated by who delivers (policy.h). */
+struct route_rules {
+	bool defer;    /* full: for now, not for good */
+	uint64_t over; /* shelf_deliver_room() */
+};
+SHELF_CHECK int route_rules(struct shelf_store *store, const struct route_to *to, struct route_rules *out);
 /* The same account once. */
 void route_add(struct route *r, const struct route_to *to);
 void route_free(struct route *r);

@@ -1,0 +1,219 @@
+"""test_postfix.py - what a front server asks, line by line; and Debian's Postfix in front, as docs/postfix.md says"""
+import os
+import pwd
+import shutil
+import smtplib
+import subprocess
+import time
+
+from daemon import Daemon, Failed, Skipped, expect, free_port, message, need, run
+from wire import Pop
+
+
+class Asker:
+    """The door --mta: lines that end with LF."""
+
+    def __init__(self, sock):
+        self.file = sock.makefile("rwb")
+
+    def get(self, key):
+        self.file.write(b"get %s\n" % key)
+        self.file.flush()
+        return self.file.readline()[:3]
+
+    def policy(self, **attributes):
+        lines = ["%s=%s\n" % item for item in {"request": "smtpd_access_policy", **attributes}.items()]
+        self.file.write("".join(lines).encode() + b"\n")
+        self.file.flush()
+        answer = self.file.readline()
+        expect(self.file.readline() == b"\n", "no empty line behind %r" % answer)
+        return answer.rstrip(b"\n").decode()
+
+
+def with_door(accounts, *settings):
+    port = free_port()
+    d = Daemon(accounts=accounts, settings=["--mta", "127.0.0.1:%d" % port, "--local-domains", "example.org",
+        *settings])
+    d.port["mta"] = port
+    return d
+
+
+def test_questions():
+    with with_door([("joe", "secret"), ("full", "x", "10"), ("later", "x", "10"), ("off", "x")]) as d:
+        d.tool("policy", "set", "later", "over_quota", "defer")
+        d.tool("account", "set", "off", "--delivery", "off")
+        d.tool("alias", "set", "sales@example.org", "full", "joe")
+        d.tool("alias", "set", "@other.example", "@example.org")
+        a = Asker(d.connect("mta"))
+        for key, code in ((b"joe@example.org", b"200"), (b"JOE+x@example.org", b"200"), (b"off@example.org", b"200"),
+                (b"full@other.example", b"200"), (b"sales@example.org", b"200"), (b"no@example.org", b"500"),
+                (b"joe@elsewhere.example", b"500"), (b"joe", b"500"), (b"@example.org", b"500"), (b"", b"500"),
+                (b"example.org", b"200"), (b"other.example", b"200"), (b"elsewhere.example", b"500"),
+                (b"j%6fe%40example.org", b"200"), (b"j%6", b"500"), (b"%zz", b"500"), (b"joe%00@example.org", b"500"),
+                (b"a b c@example.org", b"500")):
+            expect(a.get(key) == code, "%r is not %r" % (key, code))
+        for to, start in (("joe@example.org", "action=DUNNO"), ("full@example.org", "action=552 5.2.2 "),
+                ("later@other.example", "action=452 4.2.2 "), ("off@example.org", "action=550 5.2.1 "),
+                ("sales@example.org", "action=DUNNO"), ("no@example.org", "action=DUNNO"), ("", "action=DUNNO"),
+                ("full@elsewhere.example", "action=DUNNO")):
+            answer = a.policy(protocol_state="RCPT", recipient=to, size="100", sender="x=y@example.net")
+            expect(answer.startswith(start), "%s: %r" % (to, answer))
+        # Without a size: is there room for anything at all? Two requests at once, and a lookup between.
+        expect(a.policy(recipient="full@example.org") == "action=DUNNO", "an empty box is full")
+        a.file.write(b"recipient=joe@example.org\n\nget no@example.org\nrecipient=full@example.org\nsize=11\n\n")
+        a.file.flush()
+        got = b"".join(a.file.readline() for _ in range(5))
+        expect(got == b"action=DUNNO\n\n500 not known\naction=552 5.2.2 Mailbox full\n\n", got)
+        for bad in (b"hello\n", b"\n", b"x=y\n" * 300, b"recipient=" + b"x" * 9000 + b"\n"):
+            a = Asker(d.connect("mta"))
+            a.file.write(bad)
+            a.file.flush()
+            expect(a.file.read() == b"", "%r was answered" % bad[:20])
+
+
+MAIN = """compatibility_level = 3.6
+queue_directory = %(dir)s/queue
+data_directory = %(dir)s/data
+maillog_file = %(dir)s/maillog
+maillog_file_prefixes = %(dir)s
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+myhostname = mx.example.net
+mydestination =
+mynetworks =
+alias_maps =
+alias_database =
+local_recipient_maps =
+minimal_backoff_time = 2s
+queue_run_delay = 2s
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 100000
+smtpd_hard_error_limit = 100000
+"""
+MASTER = """127.0.0.1:%(port)d inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+retry unix - - n - - error
+showq unix n - n - - showq
+flush unix n - n 1000? 0 flush
+lmtp unix - - n - - lmtp
+smtp unix - - n - - smtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+def documented(d):
+    """The lines of docs/postfix.md, with this daemon's ports."""
+    path = os.path.join(os.path.dirname(__file__), "../../docs/postfix.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read().split("```main.cf\n")[1].split("```")[0]
+    expect("24" in text and "2525" in text, "docs/postfix.md has other ports now")
+    return text.replace("127.0.0.1:2525", "127.0.0.1:%d" % d.port["mta"]).replace("127.0.0.1:24",
+        "127.0.0.1:%d" % d.port["lmtp"])
+
+
+class Postfix:
+    def __init__(self, d):
+        need("postfix")
+        if os.geteuid() != 0:
+            raise Skipped("Postfix needs root")
+        self.dir, self.port = os.path.join(d.dir, "postfix"), free_port()
+        self.conf = os.path.join(self.dir, "conf")
+        owner = pwd.getpwnam("postfix").pw_uid
+        os.chmod(d.dir, 0o755)
+        for name in ("", "conf", "queue", "data"):
+            os.mkdir(os.path.join(self.dir, name))
+        os.chown(os.path.join(self.dir, "data"), owner, -1)
+        values = {"dir": self.dir, "port": self.port}
+        with open(os.path.join(self.conf, "main.cf"), "w") as f:
+            f.write(MAIN % values + documented(d))
+        with open(os.path.join(self.conf, "master.cf"), "w") as f:
+            f.write(MASTER % values)
+
+    def __enter__(self):
+        run(["postfix", "-c", self.conf, "start"])
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["postfix", "-c", self.conf, "stop"], capture_output=True, timeout=60)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log(self):
+        with open(os.path.join(self.dir, "maillog"), errors="replace") as f:
+            return f.read()
+
+    def wait_empty(self, seconds=120):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if b"queue is empty" in run(["postqueue", "-c", self.conf, "-p"]).stdout:
+                return
+            time.sleep(0.5)
+        raise Failed("the queue is not empty: " + self.log()[-2000:])
+
+
+def count(d, name):
+    pop = Pop(d.connect("pop3"), name, "secret")
+    n = int(pop.ok("STAT").split()[1])
+    pop.ok("QUIT")
+    return n
+
+
+def test_postfix_in_front():
+    need("postfix")
+    names = ["user%02d" % n for n in range(40)] + ["full%d" % n for n in range(5)] + ["later%d" % n for n in range(5)]
+    accounts = [(n, "secret") + (("100",) if n[0] in "fl" else ()) for n in names] + [("sender", "secret")]
+    with with_door(accounts) as d:
+        for n in range(5):
+            d.tool("policy", "set", "later%d" % n, "over_quota", "defer")
+        d.tool("alias", "set", "sales@example.org", "user00", "user01")
+        sent, refused = {name: 0 for name in names}, {}
+        with Postfix(d) as postfix:
+            s = smtplib.SMTP("127.0.0.1", postfix.port, timeout=60)
+            for n in range(1000):
+                to = (names + ["nobody%d" % i for i in range(5)])[n % (len(names) + 5)]
+                try:
+                    s.sendmail("sender@example.org", [to + "@example.org"], message(n))
+                    sent[to] += 1
+                except smtplib.SMTPRecipientsRefused as e:
+                    code = list(e.recipients.values())[0][0]
+                    refused[to.rstrip("0123456789"), code] = refused.get((to.rstrip("0123456789"), code), 0) + 1
+            s.sendmail("sender@example.org", ["sales@example.org", "user02+x@example.org"], message(1000))
+            try:
+                s.sendmail("sender@example.org", ["joe@elsewhere.example"], message(1001))
+                raise Failed("an open relay")
+            except smtplib.SMTPRecipientsRefused:
+                pass
+            s.quit()
+            postfix.wait_empty()
+            expect(set(refused) == {("full", 552), ("later", 452), ("nobody", 550)}, refused)
+            for name in ("user00", "user01", "user02"):
+                sent[name] += 1
+            expect(sum(sent.values()) + sum(refused.values()) == 1003, "%r %r" % (sent, refused))
+            for name in names:
+                expect(count(d, name) == sent[name], "%s has %d of %d: %s" % (name, count(d, name), sent[name],
+                    postfix.log()[-3000:]))
+            expect(count(d, "sender") == 0, "something bounced: " + postfix.log()[-3000:])
+            # Full behind Postfix's back, between RCPT and delivery: the sender gets the bounce, with our code.
+            s = smtplib.SMTP("127.0.0.1", postfix.port, timeout=60)
+            s.ehlo()
+            s.mail("sender@example.org")
+            expect(s.rcpt("user03@example.org")[0] == 250, "user03 was refused")
+            d.tool("quota", "set", "user03", "100")
+            expect(s.data(message(1002))[0] == 250, "the message was refused")
+            s.quit()
+            postfix.wait_empty()
+            expect(count(d, "user03") == sent["user03"], "user03 got it all the same")
+            pop = Pop(d.connect("pop3"), "sender", "secret")
+            bounce = pop.multi("RETR 1")
+            expect(b"5.2.2" in bounce and b"user03@example.org" in bounce, bounce[-2000:])
+            expect(bounce.startswith(b"Return-Path: <>\r\nDelivered-To: sender@example.org\r\n"), bounce[:300])
+            pop.ok("QUIT")
