@@ -141,7 +141,7 @@ run_sort(struct imap_cmd *c)
 
 	imap_program_progress(c, &sc->program, shelf_sort_progress(sc->sort));
 	if (rc == 1)
-		return IMAP_YIELD;
+		return imap_program_given_up(c) ? IMAP_DONE : IMAP_YIELD;
 	if (rc == SHELF_ECORRUPT)
 		sc->program.damaged = true;
 	return rc == 0 || rc == SHELF_ECORRUPT ? sorted(c) : imap_err(c, rc);

@@ -94,7 +94,7 @@ run_thread(struct imap_cmd *c)
 
 	imap_program_progress(c, &tc->program, shelf_thread_progress(tc->thread));
 	if (rc == 1)
-		return IMAP_YIELD;
+		return imap_program_given_up(c) ? IMAP_DONE : IMAP_YIELD;
 	if (rc == SHELF_ECORRUPT)
 		tc->program.damaged = true;
 	else if (rc != 0)

@@ -11,6 +11,7 @@
 #include "imap_condstore.h"
 #include "imap_objectid.h"
 #include "imap_search.h"
+#include "net.h"
 
 enum { KEY_DEPTH_MAX = 500 };
 
@@ -398,6 +399,15 @@ imap_program_parse_charset(struct imap_cmd *c, struct imap_program *program)
 
 /* ---- Running ------------------------------------------------------------------------------------------ */
 
+bool
+imap_program_given_up(struct imap_cmd *c)
+{
+	if (!net_conn_hung_up(c->s->conn))
+		return false;
+	imap_no(c, NULL, "the client has hung up");
+	return true;
+}
+
 int
 imap_program_search(struct imap_cmd *c, struct imap_program *program)
 {
@@ -407,6 +417,8 @@ imap_program_search(struct imap_cmd *c, struct imap_program *program)
 	    program->view != NULL ? program->account : s->owner,
 	    program->view != NULL ? program->view : s->view, program->root, &program->search);
 
+	if (imap_program_given_up(c))
+		return -1;
 	if (rc == 0)
 		rc = shelf_search_run(program->search, IMAP_SEARCH_SLICE_MS);
 	if (program->search != NULL) {

@@ -50,6 +50,8 @@ bool imap_program_parse_charset(struct imap_cmd *c, struct imap_program *program
  *   returns  1: more, the command yields; 0: done; -1: a reply has been set
  */
 int imap_program_search(struct imap_cmd *c, struct imap_program *program);
+/* The client has hung up: true, and a reply has been set that nobody reads. Asked by each slice. */
+bool imap_program_given_up(struct imap_cmd *c);
 /* As imap_progress(), of the second half. */
 void imap_program_progress(struct imap_cmd *c, const struct imap_program *program,
     struct shelf_progress so_far);

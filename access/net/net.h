@@ -110,6 +110,10 @@ void net_conn_write(struct net_conn *conn, const void *data, size_t len);
 void net_conn_printf(struct net_conn *conn, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 bool net_conn_full(const struct net_conn *conn);
+/* Has the peer left for good, or was the connection broken? For who works long without reading or writing;
+ * a system call. A peer that only has no more to say is there (and over TCP so is one that has closed, until
+ * something was sent to it). */
+bool net_conn_hung_up(const struct net_conn *conn);
 
 /* Ends the connection once the output is sent (or at once when the peer is gone). REASON: for the
  * log line and close(). Later input is ignored. May be called in any callback; close() comes later. */

@@ -4,6 +4,7 @@
  * The rules are those of net_conn.c: an event makes callbacks and then settles; a call from a session
  * changes fields and leaves the rest to the settling.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -307,6 +308,14 @@ bool
 net_conn_full(const struct net_conn *conn)
 {
 	return net_conn_pending(conn) > NET_HIGH_BYTES;
+}
+
+bool
+net_conn_hung_up(const struct net_conn *conn)
+{
+	struct pollfd look = {.fd = conn->fd};
+
+	return conn->gone || (poll(&look, 1, 0) == 1 && (look.revents & (POLLHUP | POLLERR)) != 0);
 }
 
 void

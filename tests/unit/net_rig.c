@@ -27,6 +27,7 @@ struct session {
 	struct net_conn *conn;
 	size_t big_left, big_at;
 	bool busy; /* paused, working */
+	bool toils;
 	struct job *job;
 };
 
@@ -149,6 +150,10 @@ obey(struct session *s, char *line)
 		ck_assert(net_conn_working(conn));
 	} else if (strcmp(line, "wait") == 0) {
 		net_conn_wait(conn, n, new_job(s, n), wait_done);
+	} else if (strcmp(line, "toil") == 0) {
+		net_conn_pause(conn);
+		s->toils = true;
+		net_conn_wake(conn);
 	} else if (strcmp(line, "pause") == 0) {
 		net_conn_pause(conn);
 		pthread_create(&thread, NULL, sleep_and_resume, new_job(s, n));
@@ -236,6 +241,13 @@ woken(void *arg)
 {
 	struct session *s = arg;
 
+	if (s->toils) {
+		if (net_conn_hung_up(s->conn))
+			net_conn_close(s->conn, "hung up");
+		else
+			net_conn_wake(s->conn);
+		return;
+	}
 	s->rig->woken++;
 	net_conn_printf(s->conn, "woken\r\n");
 }

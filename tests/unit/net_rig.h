@@ -8,6 +8,7 @@
  *   alarm MS    net_conn_alarm, "alarm"
  *   limit S     net_conn_deadline        tlsinfo   what net_conn_tls_text says
  *   spin MS     keeps the loop busy, "spun"
+ *   toil        works on, a turn at a time, until the peer has hung up, then closes
  *   flood       1 MiB in one write, whatever is full
  *   narrow N    net_conn_input_max, "narrowed"  held      "few" with at most 4096 bytes unread, else "many"
  *

@@ -188,6 +188,23 @@ START_TEST(peer_that_leaves_is_noticed)
 }
 END_TEST
 
+/* Who does not read hears of it all the same, when he asks; a peer that has no more to say is there. */
+START_TEST(who_works_on_hears_that_the_peer_hung_up)
+{
+	struct client c;
+
+	rig_start(&rig, 1, false, false);
+	c = client_greeted(client_pair(&rig));
+	client_send(&c, "toil\r\necho never\r\n");
+	shutdown(c.fd, SHUT_WR);
+	usleep(100000);
+	ck_assert_int_eq(rig.closed, 0);
+	client_close(&c);
+	ck_assert_str_eq(rig_reason(&rig, 1), "hung up");
+	rig_stop(&rig);
+}
+END_TEST
+
 /* The last line arrives although the client has sent more than anybody reads: no reset. */
 START_TEST(last_words_survive_unread_input)
 {
@@ -498,6 +515,7 @@ suite_net(void)
 	tcase_add_test(tc, input_can_be_narrowed_for_a_while);
 	tcase_add_test(tc, half_closed_peer_gets_its_answers);
 	tcase_add_test(tc, peer_that_leaves_is_noticed);
+	tcase_add_test(tc, who_works_on_hears_that_the_peer_hung_up);
 	tcase_add_test(tc, last_words_survive_unread_input);
 	tcase_add_test(tc, close_waits_for_work);
 	tcase_add_test(tc, wait_ends_with_the_connection);
