@@ -232,18 +232,50 @@ imap_list_attributes(struct imap_session *s, const struct imap_node *node, bool 
 			imap_outf(s, " \\%s", uses[i].name);
 }
 
-int
-imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given)
+/* A few rows are read, however many mailboxes there are. */
+static int
+node_of_own(struct imap_session *s, struct shelf_span name, struct imap_node *out)
 {
-	struct imap_node node = {.name = name, .id = 1}; /* of a name that is in no list: it exists */
+	struct imap_address at = {0};
+	struct shelf_rd *rd = NULL;
+	int below = 0, rc = imap_address_open(s, name, 0, &at, &rd);
+
+	if (rc == 0)
+		rc = below = shelf_mailbox_has_below(rd, at.place.path);
+	shelf_rd_end(&rd);
+	out->id = at.row.id;
+	out->special_use = at.row.special_use;
+	out->subscribed = at.row.subscribed;
+	out->has_children = below == 1;
+	return rc < 0 ? rc : 0;
+}
+
+/* Subscribed and children depend on both accounts. */
+static int
+node_of_others(struct imap_cmd *c, struct shelf_span name, struct imap_node *out)
+{
 	struct imap_tree tree = {0};
 	int rc = imap_tree_read(c->s, &c->arena, &tree);
 
+	out->id = 1; /* there is one, in the list or not */
+	for (size_t i = 0; rc == 0 && i < tree.count; i++)
+		if (shelf_span_eq(tree.nodes[i].name, name))
+			*out = tree.nodes[i];
+	return rc;
+}
+
+int
+imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given)
+{
+	struct imap_node node = {.name = name};
+	struct imap_place place = {0};
+	int rc = imap_address_place(c->s, name, &place);
+
+	if (rc == 0)
+		rc = place.account == c->s->account ? node_of_own(c->s, name, &node) :
+		    node_of_others(c, name, &node);
 	if (rc != 0)
 		return rc;
-	for (size_t i = 0; i < tree.count; i++)
-		if (shelf_span_eq(tree.nodes[i].name, name))
-			node = tree.nodes[i];
 	imap_out_str(c->s, "* LIST (");
 	imap_list_attributes(c->s, &node, true);
 	imap_out_str(c->s, ") \"/\" ");

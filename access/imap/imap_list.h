@@ -60,7 +60,7 @@ void imap_list_attributes(struct imap_session *s, const struct imap_node *node, 
 /*
  * imap_list_one(c, name, given)
  *   The LIST response of a mailbox that exists, as it is now, with OLDNAME when the client GIVEs it another form
- *   (RFC 9051 6.3.9.7). All names of the account are read.
+ *   (RFC 9051 6.3.9.7).
  */
 SHELF_CHECK int imap_list_one(struct imap_cmd *c, struct shelf_span name, struct shelf_span given);
 /* Tells parents of what is below them: fills below and below_unmatched. */

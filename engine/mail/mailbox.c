@@ -271,6 +271,12 @@ has_inferiors(struct kv_view *view, struct shelf_span name)
 	return rc;
 }
 
+int
+shelf_mailbox_has_below(struct shelf_rd *rd, struct shelf_span name)
+{
+	return has_inferiors(rd->view, name);
+}
+
 /*
  * The mail of a deleted mailbox stays where it is and counts as held; the row is marked and the purge
  * removes everything when the hold is over. O(1), whatever the mailbox held.

@@ -50,6 +50,8 @@ struct shelf_mailbox {
 	struct shelf_span name; /* lives as long as the snapshot */
 };
 
+/* Has a mailbox a name below NAME? 1, 0, or an error. Reads a few rows, however many mailboxes there are. */
+SHELF_CHECK int shelf_mailbox_has_below(struct shelf_rd *rd, struct shelf_span name);
 SHELF_CHECK int shelf_mailbox_find(struct shelf_rd *rd, struct shelf_span name,
     struct shelf_mailbox *out);
 /* SHELF_ENOMAILBOX when it was deleted. out->name is set. */
