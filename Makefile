@@ -160,6 +160,12 @@ dict: ## Make the dictionaries again that new stores begin with (the same bytes 
 bench: ## Measures what the engine promises, on this disk (DIR=... MESSAGES=1000000 ARGS=--json)
 	@$(MAKE) --no-print-directory MODE=release $(BUILD)/release/bench_engine
 	$(BUILD)/release/bench_engine $(ARGS) $(or $(DIR),$(BUILD)/bench-store) $(or $(MESSAGES),100000)
+bench-imap: ## Does any IMAP command keep a loop from the others? (MESSAGES=1000000 MAILBOXES=10000)
+	@$(MAKE) --no-print-directory MODE=release all
+	python3 bench/imap_turns.py $(or $(MESSAGES),1000000) $(or $(MAILBOXES),10000)
+bench-cold: ## What others wait beside readers of a store larger than memory (DIR=... MIB=4096 LIMIT=512)
+	@$(MAKE) --no-print-directory MODE=release all
+	DIR='$(or $(DIR),$(BUILD))' python3 bench/imap_cold.py $(or $(MIB),4096) $(or $(LIMIT),512)
 arrows: ## Libraries and includes stay in their rooms
 	@tests/support/arrows.sh
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
@@ -185,7 +191,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients interop sessions fuzz bench \
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients interop sessions fuzz bench bench-imap bench-cold \
         arrows lint docs ci deps-build deps-test deps-demo deps-fuzz deps-interop demo install
 .SECONDARY:
 .DELETE_ON_ERROR:

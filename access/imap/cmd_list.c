@@ -1,7 +1,7 @@
 /*
  * cmd_list.c - LIST (plain and extended) and LSUB
  *
- *   arguments --> names of one snapshot --> match, in slices --> print, in pieces --> OK
+ *   arguments --> names (worker) --> match, in slices --> print, in pieces --> OK
  *
  * A name is listed when it matches a pattern and satisfies the selection; a level that does not is
  * listed only for the sake of what is below it and is not listed itself (RFC 5258 3.3, 2B): in a
@@ -33,11 +33,11 @@ struct list {
 	struct imap_pattern *patterns[PATTERNS_MAX];
 	size_t npatterns, states;
 	bool others; /* a pattern may match what others share */
-	struct imap_tree_reading *reading;
-	uint32_t *sharers;
-	size_t nsharers;
+	struct imap_tree_of of;
+	struct shelf_arena *arena; /* the command's */
 	struct imap_tree tree;
-	size_t next; /* sharer, then node, where the slice goes on */
+	int rc;
+	size_t next; /* node where the slice goes on */
 };
 
 static const struct {
@@ -56,14 +56,6 @@ imap_use_of(struct shelf_span name)
 		if (shelf_span_is(name, uses[i].name))
 			return uses[i].bit;
 	return 0;
-}
-
-static void
-cleanup(struct imap_cmd *c)
-{
-	struct list *l = c->data;
-
-	free(l->sharers);
 }
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
@@ -254,8 +246,9 @@ node_of_own(struct imap_session *s, struct shelf_span name, struct imap_node *ou
 static int
 node_of_others(struct imap_cmd *c, struct shelf_span name, struct imap_node *out)
 {
+	struct imap_tree_of of = imap_tree_of(c->s, true);
 	struct imap_tree tree = {0};
-	int rc = imap_tree_read(c->s, &c->arena, &tree);
+	int rc = imap_tree_read(&of, &c->arena, &tree);
 
 	out->id = 1; /* there is one, in the list or not */
 	for (size_t i = 0; rc == 0 && i < tree.count; i++)
@@ -424,23 +417,21 @@ match(struct imap_cmd *c)
 	return print(c);
 }
 
-/* One account that shares something after the other. */
+static void
+read_names(void *arg)
+{
+	struct list *l = arg;
+
+	l->rc = imap_tree_read(&l->of, l->arena, &l->tree);
+}
+
 static enum imap_step
-gather(struct imap_cmd *c)
+names_read(struct imap_cmd *c)
 {
 	struct list *l = c->data;
-	int64_t start_ms = shelf_mono_ms();
-	int rc = 0;
 
-	while (l->next < l->nsharers && rc == 0) {
-		rc = imap_tree_shared(c->s, l->reading, l->sharers[l->next++]);
-		if (rc == 0 && shelf_mono_ms() - start_ms >= SLICE_MS)
-			return IMAP_YIELD;
-	}
-	if (rc != 0)
-		return imap_err(c, rc);
-	imap_tree_end(l->reading, &l->tree);
-	l->next = 0;
+	if (l->rc != 0)
+		return imap_err(c, l->rc);
 	c->run = match;
 	return match(c);
 }
@@ -450,7 +441,6 @@ start(struct imap_cmd *c, bool lsub)
 {
 	struct list *l = SHELF_ARENA_NEW(&c->arena, struct list);
 	bool empty = false;
-	int rc = 0;
 
 	l->lsub = lsub;
 	if (!parse(c, l, &empty))
@@ -459,16 +449,12 @@ start(struct imap_cmd *c, bool lsub)
 		imap_out_str(c->s, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return imap_completed(c);
 	}
-	rc = imap_tree_own(c->s, &c->arena, &l->reading);
 	/* LSUB tells of subscriptions, which are one's own. */
-	if (rc == 0 && l->others && !lsub)
-		rc = shelf_sharers(c->s->store, c->s->account_name, &l->sharers, &l->nsharers);
-	if (rc != 0)
-		return imap_err(c, rc);
+	l->of = imap_tree_of(c->s, l->others && !lsub);
+	l->arena = &c->arena;
 	c->data = l;
-	c->cleanup = cleanup;
-	c->run = gather;
-	return gather(c);
+	c->run = names_read;
+	return imap_work(c, read_names, l);
 }
 
 enum imap_step

@@ -206,8 +206,9 @@ static int
 add_of_account(struct imap_cmd *c, struct imap_sources *out)
 {
 	size_t named = out->n;
+	struct imap_tree_of of = imap_tree_of(c->s, true);
 	struct imap_tree tree;
-	int rc = imap_tree_read(c->s, &c->arena, &tree);
+	int rc = imap_tree_read(&of, &c->arena, &tree);
 
 	for (size_t i = 0; rc == 0 && i < tree.count; i++) {
 		const struct imap_node *node = &tree.nodes[i];

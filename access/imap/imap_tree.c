@@ -10,7 +10,7 @@
 #include "imap_address.h"
 #include "imap_list.h"
 
-struct imap_tree_reading {
+struct reading {
 	struct shelf_arena *arena;
 	struct imap_node *nodes;
 	size_t count, room;
@@ -19,7 +19,7 @@ struct imap_tree_reading {
 };
 
 static struct imap_node *
-new_node(struct imap_tree_reading *r)
+new_node(struct reading *r)
 {
 	if (r->count == r->room) {
 		struct imap_node *more = NULL;
@@ -37,7 +37,7 @@ new_node(struct imap_tree_reading *r)
 static int
 add_mailbox(void *arg, const struct shelf_mailbox *mailbox)
 {
-	struct imap_tree_reading *r = arg;
+	struct reading *r = arg;
 	struct imap_node *node = new_node(r);
 
 	node->name = shelf_arena_dup(r->arena, mailbox->name);
@@ -99,7 +99,7 @@ merge(struct imap_node *into, const struct imap_node *node)
 
 /* Copies SORTED to OUT with the missing levels between and the parents noted. */
 static void
-fill_levels(const struct imap_tree_reading *sorted, struct imap_tree_reading *out)
+fill_levels(const struct reading *sorted, struct reading *out)
 {
 	uint32_t path = 0; /* index + 1 of the innermost node that may still be a parent */
 	size_t i = 0;
@@ -130,25 +130,23 @@ fill_levels(const struct imap_tree_reading *sorted, struct imap_tree_reading *ou
 	}
 }
 
-int
-imap_tree_own(struct imap_session *s, struct shelf_arena *arena, struct imap_tree_reading **out)
+static int
+read_own(const struct imap_tree_of *of, struct reading *r)
 {
-	struct imap_tree_reading *r = SHELF_ARENA_NEW(arena, struct imap_tree_reading);
 	struct shelf_rd *rd = NULL;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(of->store, of->account, &rd);
 
-	*r = (struct imap_tree_reading){.arena = arena, .account = s->account};
+	r->account = of->account;
 	if (rc == 0)
 		rc = shelf_mailbox_each(rd, add_mailbox, r);
 	shelf_rd_end(&rd);
-	*out = r;
 	return rc;
 }
 
 static int
 add_shared(void *arg, const struct shelf_mailbox *mailbox, unsigned rights)
 {
-	struct imap_tree_reading *r = arg;
+	struct reading *r = arg;
 	struct imap_node *node = NULL;
 	struct shelf_buf name = {0}, canonical = {0};
 
@@ -169,31 +167,31 @@ add_shared(void *arg, const struct shelf_mailbox *mailbox, unsigned rights)
 	return 0;
 }
 
-int
-imap_tree_shared(struct imap_session *s, struct imap_tree_reading *r, uint32_t owner)
+static int
+read_shared(const struct imap_tree_of *of, struct reading *r, uint32_t owner)
 {
 	struct shelf_account account;
 	struct shelf_rd *rd = NULL;
 	int rc;
 
-	if (owner == s->account)
+	if (owner == of->account)
 		return 0;
-	rc = shelf_account_get(s->store, owner, &account);
+	rc = shelf_account_get(of->store, owner, &account);
 	if (rc == 0)
-		rc = shelf_rd_begin(s->store, owner, &rd);
+		rc = shelf_rd_begin(of->store, owner, &rd);
 	r->account = owner;
 	r->owner = account.name;
 	if (rc == 0)
-		rc = shelf_shared_each(rd, s->account_name, add_shared, r);
+		rc = shelf_shared_each(rd, of->account_name, add_shared, r);
 	r->owner = NULL;
 	shelf_rd_end(&rd);
 	return rc == SHELF_ENOACCOUNT ? 0 : rc; /* just deleted */
 }
 
-void
-imap_tree_end(struct imap_tree_reading *sorted, struct imap_tree *out)
+static void
+make_tree(struct reading *sorted, struct imap_tree *out)
 {
-	struct imap_tree_reading full = {.arena = sorted->arena};
+	struct reading full = {.arena = sorted->arena};
 	size_t i = 0;
 
 	if (sorted->count > 0)
@@ -206,21 +204,27 @@ imap_tree_end(struct imap_tree_reading *sorted, struct imap_tree *out)
 	*out = (struct imap_tree){full.nodes, full.count};
 }
 
-int
-imap_tree_read(struct imap_session *s, struct shelf_arena *arena, struct imap_tree *out)
+struct imap_tree_of
+imap_tree_of(struct imap_session *s, bool others)
 {
-	struct imap_tree_reading *reading = NULL;
+	return (struct imap_tree_of){s->store, s->account, s->account_name, others};
+}
+
+int
+imap_tree_read(const struct imap_tree_of *of, struct shelf_arena *arena, struct imap_tree *out)
+{
+	struct reading reading = {.arena = arena};
 	uint32_t *sharers = NULL;
 	size_t n = 0;
-	int rc = imap_tree_own(s, arena, &reading);
+	int rc = read_own(of, &reading);
 
-	if (rc == 0)
-		rc = shelf_sharers(s->store, s->account_name, &sharers, &n);
+	if (rc == 0 && of->others)
+		rc = shelf_sharers(of->store, of->account_name, &sharers, &n);
 	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = imap_tree_shared(s, reading, sharers[i]);
+		rc = read_shared(of, &reading, sharers[i]);
 	free(sharers);
 	if (rc == 0)
-		imap_tree_end(reading, out);
+		make_tree(&reading, out);
 	return rc;
 }
 
