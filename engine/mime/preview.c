@@ -15,6 +15,7 @@
 
 enum {
 	FIRST_TRY_BYTES = 4096, /* of a part; four times as much when that was not enough */
+	PARTS_MAX = 100,        /* looked at: each may cost a converter */
 	HELD_LINES_MAX = 3,     /* "On Monday\nJoe Doe\nwrote:" */
 	CHARS_ENOUGH = MIME_PREVIEW_MAX + 1,
 };
@@ -277,15 +278,18 @@ try_part(const struct mime_part *part, struct shelf_span head, bool quotes, stru
 	return found;
 }
 
+/* LEFT: text parts that may still be looked at. */
 static bool
-walk(const struct mime_part *part, struct shelf_span head, bool quotes, struct shelf_buf *out)
+walk(const struct mime_part *part, struct shelf_span head, bool quotes, unsigned *left,
+    struct shelf_buf *out)
 {
 	if (part->kind == MIME_MULTIPART && shelf_span_is(part->subtype, "encrypted"))
 		return false;
-	if (is_text(part) && try_part(part, head, quotes, out))
+	if (is_text(part) && (*left)-- > 0 && try_part(part, head, quotes, out))
 		return true;
-	for (const struct mime_part *child = part->child; child != NULL; child = child->next)
-		if (walk(child, head, quotes, out))
+	for (const struct mime_part *child = part->child; child != NULL && *left > 0;
+	    child = child->next)
+		if (walk(child, head, quotes, left, out))
 			return true;
 	return false;
 }
@@ -293,8 +297,12 @@ walk(const struct mime_part *part, struct shelf_span head, bool quotes, struct s
 void
 mime_preview(const struct mime_part *root, struct shelf_span head, struct shelf_buf *out)
 {
+	unsigned left = PARTS_MAX;
+
 	if (head.len > MIME_PREVIEW_HEAD_BYTES)
 		head.len = MIME_PREVIEW_HEAD_BYTES;
-	if (!walk(root, head, false, out))
-		walk(root, head, true, out);
+	if (walk(root, head, false, &left, out))
+		return;
+	left = PARTS_MAX;
+	walk(root, head, true, &left, out);
 }

@@ -109,6 +109,27 @@ START_TEST(preview_length)
 }
 END_TEST
 
+/* Parts without words are passed over, a hundred of them. */
+START_TEST(preview_parts)
+{
+	struct shelf_arena arena = {0};
+	struct shelf_buf m = {0}, out = {0};
+
+	for (unsigned empty = 99; empty <= 100; empty++) {
+		shelf_buf_clear(&m);
+		shelf_buf_add_str(&m, ALTERNATIVE);
+		for (unsigned i = 0; i < empty; i++)
+			shelf_buf_add_str(&m, "--x\r\n" TEXT("text/plain; charset=big5") "***\r\n");
+		shelf_buf_add_str(&m, "--x\r\n\r\nwords\r\n--x--\r\n");
+		preview(shelf_buf_span(&m), &arena, &out);
+		ck_assert_str_eq(shelf_buf_cstr(&out), empty < 100 ? "words" : "");
+	}
+	shelf_buf_free(&m);
+	shelf_buf_free(&out);
+	shelf_arena_free(&arena);
+}
+END_TEST
+
 /* A word does not end at the byte where a first try did. */
 START_TEST(preview_cut)
 {
@@ -136,6 +157,7 @@ suite_mime_preview(void)
 
 	tcase_add_loop_test(tc, preview_of, 0, (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tc, preview_length);
+	tcase_add_test(tc, preview_parts);
 	tcase_add_test(tc, preview_cut);
 	suite_add_tcase(s, tc);
 	return s;
