@@ -12,7 +12,7 @@
 #include "crash.h"
 #include "kv.h"
 
-enum { REOPEN_EVERY = 25, HOUSE_EVERY = 9, OPEN_TRIES = 60, ROOM_PAUSE_US = 1100000 };
+enum { REOPEN_EVERY = 25, HOUSE_EVERY = 7, OPEN_TRIES = 60, ROOM_PAUSE_US = 1100000 };
 
 struct worker {
 	struct crash *crash;
@@ -218,25 +218,45 @@ back_up(struct worker *w)
 	return rc == SHELF_EBUSY ? 0 : rc;
 }
 
+/* The thread's own account, or one that all deliver to, goes to the other partition. */
+static int
+move_account(struct worker *w, uint64_t turn)
+{
+	struct crash *c = w->crash;
+	uint32_t id = turn % 2 == 0 ? c->account[w->index].id : c->shared[turn / 2 % CRASH_SHARED];
+	struct shelf_mover *mover = shelf_mover_new(*w->store, NULL, NULL);
+	struct shelf_account account;
+	struct shelf_moved moved;
+	int rc = shelf_account_get(*w->store, id, &account);
+
+	if (rc == 0)
+		rc = shelf_account_move(mover, id, (account.partition + 1) % CRASH_PARTITIONS, &moved);
+	shelf_mover_free(&mover);
+	return rc == SHELF_EBUSY ? 0 : rc; /* another account leaves, or the partition is being compacted */
+}
+
 /* What an administrator does beside all this. */
 static int
 keep_house(struct worker *w, uint64_t turn)
 {
+	enum { KINDS = 5 };
 	struct shelf_store *store = *w->store;
-	uint32_t partition = turn / 4 % CRASH_PARTITIONS;
+	uint32_t partition = turn / KINDS % CRASH_PARTITIONS;
 	struct shelf_compacted size;
 	int rc;
 
-	if (turn % 4 == 1) {
+	if (turn % KINDS == 1) {
 		rc = back_up(w);
 		return rc != 0 && disk_faulted() ? back_up(w) : rc; /* what the first has left is no harm */
 	}
-	if (turn % 4 == 2) {
+	if (turn % KINDS == 3)
+		return move_account(w, turn / KINDS);
+	if (turn % KINDS == 2) {
 		rc = shelf_store_compact(store, partition, NULL, NULL, &size);
 		/* Another process does the same; or there is no room for a copy. */
 		return rc == SHELF_EBUSY || rc == SHELF_ECANCELLED ? 0 : rc;
 	}
-	if (turn % 4 == 0)
+	if (turn % KINDS == 0)
 		return change_dictionaries(store, partition);
 	rc = shelf_store_purge(store, 2);
 	return rc < 0 ? rc : 0;
@@ -327,6 +347,12 @@ work_once(struct worker *w)
 
 	disk_pause();
 	model_choose(a->model, &op);
+	/* What is removed while there is no room may be held by nobody: no model knows that. */
+	if (op.kind == MODEL_RESTORE && w->plan->disk == DISK_FULL) {
+		disk_resume();
+		say(w, (struct crash_ack){.what = CRASH_SKIPPED, .modseq = modseq_now(w, a->id)});
+		return true;
+	}
 	if (w->plan->disk != DISK_NONE)
 		before = model_copy(a->model);
 	disk_resume();
