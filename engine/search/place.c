@@ -21,12 +21,6 @@ struct keys {
 	uint32_t uid;
 };
 
-static bool
-is_text(enum shelf_sort_key key)
-{
-	return key != SHELF_SORT_ARRIVAL && key != SHELF_SORT_DATE && key != SHELF_SORT_SIZE;
-}
-
 static int
 read_keys(const struct placing *p, uint32_t uid, struct keys *out)
 {
@@ -64,7 +58,7 @@ compare(const struct placing *p, const struct keys *a, const struct keys *b)
 		uint64_t x, y;
 		int order;
 
-		if (is_text(key)) {
+		if (!search_is_number(key)) {
 			order = compare_texts(key, a, b);
 		} else {
 			x = search_sort_number(key, &a->message);

@@ -34,12 +34,6 @@ struct shelf_sort {
 	int rc;             /* a comparison failed */
 };
 
-static bool
-is_number(enum shelf_sort_key key)
-{
-	return key == SHELF_SORT_ARRIVAL || key == SHELF_SORT_DATE || key == SHELF_SORT_SIZE;
-}
-
 static enum search_walk_need
 need_of(const struct shelf_sort *s)
 {
@@ -62,7 +56,7 @@ take_criteria(struct shelf_sort *s, const struct shelf_sort_criterion *by, size_
 			continue;
 		seen |= 1u << by[i].key;
 		s->by[s->n++] = by[i];
-		texts += !is_number(by[i].key);
+		texts += !search_is_number(by[i].key);
 	}
 	s->texts = texts > 0;
 	return texts;
@@ -130,7 +124,7 @@ add_row(struct shelf_sort *s)
 	for (size_t i = 0; i < s->n; i++) {
 		enum shelf_sort_key key = s->by[i].key;
 
-		if (is_number(key)) {
+		if (search_is_number(key)) {
 			row[i] = s->by[i].reverse ? ~search_sort_number(key, &s->walk) :
 			    search_sort_number(key, &s->walk);
 			continue;
@@ -278,7 +272,7 @@ number_some(struct shelf_sort *s)
 		for (size_t i = 0; i < s->n; i++) {
 			uint64_t rank;
 
-			if (is_number(s->by[i].key))
+			if (search_is_number(s->by[i].key))
 				continue;
 			rank = search_strings_at(&s->strings, (uint32_t)row[i])->rank;
 			row[i] = s->by[i].reverse ? ~rank : rank;

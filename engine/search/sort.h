@@ -60,6 +60,12 @@ void search_walk_end(struct search_walk *w);
 
 /* Date: in UTC, or INTERNALDATE (RFC 5256 2.2), as a number that grows with it. */
 uint64_t search_sent(const struct search_walk *w);
+/* Arrival, date, size; the others are texts. */
+static inline bool
+search_is_number(enum shelf_sort_key key)
+{
+	return key == SHELF_SORT_ARRIVAL || key == SHELF_SORT_DATE || key == SHELF_SORT_SIZE;
+}
 /* A key that is a number, as one that grows with it. */
 uint64_t search_sort_number(enum shelf_sort_key key, const struct search_walk *w);
 /* Byte by byte, the shorter one first: < 0, 0, > 0. */

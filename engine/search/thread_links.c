@@ -55,7 +55,7 @@ referred(struct shelf_thread *t, uint64_t id)
 }
 
 static uint32_t
-node_of_message(struct shelf_thread *t, size_t i)
+node_of_message(struct shelf_thread *t)
 {
 	struct shelf_span field = t->walk.envelope->message_id;
 	size_t pos = 0;
@@ -111,7 +111,7 @@ void
 thread_links_add(struct shelf_thread *t, size_t i)
 {
 	const struct mime_envelope *e = t->walk.envelope;
-	uint32_t node = node_of_message(t, i), before = 0, at;
+	uint32_t node = node_of_message(t), before = 0, at;
 	size_t n = read_references(t, e->references), from, pos = 0;
 
 	t->message[i].node = node;
