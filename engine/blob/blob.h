@@ -156,6 +156,24 @@ SHELF_CHECK int blob_dict_add_defaults(struct kv_txn *txn, void *ignored);
 /* In an update: removes what no blob names and what is not current. */
 SHELF_CHECK int blob_dicts_prune(struct kv_txn *txn, uint32_t *removed_out);
 
+/* Dictionaries are in the catalog once more (blob_copy.c). Puts what is missing there, drops what no shard lists.
+ * Outside of updates. */
+SHELF_CHECK int blob_copies_settle(struct kv_db *db);
+/* RC of a copy: 0, or it is damaged and BYTES are nothing. FN answers 0 to go on. */
+SHELF_CHECK int blob_copies_each(struct kv_view *catalog,
+				 int (*fn)(void *arg, const uint8_t *hash, int rc, struct shelf_span bytes), void *arg);
+/* For who reads the files of a damaged store: all that are found in CATALOG (NULL: no catalog), and those of the
+ * program, are known in this process until they are given back. */
+struct blob_zdict;
+struct blob_copies {
+	struct blob_zdict **held;
+	size_t n, cap;
+};
+void blob_copies_hold(struct kv_view *catalog, struct blob_copies *copies);
+void blob_copies_give(struct blob_copies *copies);
+/* For tests: digested dictionaries that nobody uses are forgotten. */
+void blob_zdict_forget(void);
+
 /* dict.h has what these do; a step of recompression is one small transaction. Outside of updates. */
 SHELF_CHECK int blob_dict_train(struct kv_db *db, uint32_t shard,
 				const struct shelf_dict_params *params,

@@ -16,6 +16,7 @@
  */
 #include <openssl/sha.h>
 
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
 #include "blob_internal.h"
@@ -186,6 +187,20 @@ blob_dict_bytes(struct kv_view *view, uint32_t id, struct shelf_buf *out)
 	return rc != 0 ? rc : read_bytes(view, id, &h, out);
 }
 
+/* Its bytes are damaged: the catalog has them once more. */
+static int
+read_copy(struct kv_view *view, const struct blob_dict_head *h, struct shelf_buf *out)
+{
+	struct kv_db *db = kv_view_db(view);
+	struct kv_view *catalog = NULL;
+	int rc = db == NULL ? SHELF_ECORRUPT : kv_view_begin(db, KV_CATALOG, &catalog);
+
+	if (rc == 0)
+		rc = blob_copy_bytes(catalog, h->hash, out);
+	kv_view_end(&catalog);
+	return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+}
+
 int
 blob_dict_open(struct kv_view *view, uint32_t id, struct blob_zdict **out)
 {
@@ -200,7 +215,13 @@ blob_dict_open(struct kv_view *view, uint32_t id, struct blob_zdict **out)
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 	if ((*out = blob_zdict_find(h.hash)) != NULL)
 		return 0;
-	if ((rc = read_bytes(view, id, &h, &bytes)) == 0)
+	rc = read_bytes(view, id, &h, &bytes);
+	if (shelf_err_class_of(rc) == SHELF_CLASS_CORRUPT) {
+		shelf_log(SHELF_LOG_ERROR, "blob dictionary damaged", "shard", "%u", kv_view_shard(view), "id",
+			  "%u", id, NULL);
+		rc = read_copy(view, &h, &bytes);
+	}
+	if (rc == 0)
 		*out = blob_zdict_add(h.hash, shelf_buf_span(&bytes));
 	shelf_buf_free(&bytes);
 	return rc;

@@ -128,6 +128,13 @@ void blob_dict_hash(struct shelf_span bytes, uint8_t *hash_out);
 struct blob_zdict;
 SHELF_CHECK int blob_dict_open(struct kv_view *view, uint32_t id, struct blob_zdict **out);
 
+/* The copy in the catalog. SHELF_EMISSING: there is none; SHELF_ECORRUPT. */
+SHELF_CHECK int blob_copy_bytes(struct kv_view *catalog, const uint8_t *hash, struct shelf_buf *out);
+/* That came with the program. */
+struct shelf_span blob_dict_default(enum blob_kind kind);
+
+/* Up to MAX that are known, to be given back. */
+unsigned blob_zdict_known(struct blob_zdict **out, unsigned max);
 /* Digested dictionaries by the hash of their bytes; NULL: not there. The caller gives them back. */
 struct blob_zdict *blob_zdict_find(const uint8_t *hash);
 struct blob_zdict *blob_zdict_add(const uint8_t *hash, struct shelf_span bytes);

@@ -5,7 +5,7 @@
  */
 #include "blob_internal.h"
 
-enum { CHUNKS_MAX = 2 * BLOB_FRAMES_MAX * (BLOB_FRAME_BYTES / BLOB_CHUNK_BYTES + 1) };
+enum { CHUNKS_MAX = 2 * BLOB_FRAMES_MAX * (BLOB_FRAME_BYTES / BLOB_CHUNK_BYTES + 1), KNOWN_MAX = 256 };
 
 /* The chunks from the first to the last before one is missing. */
 static int
@@ -24,7 +24,22 @@ read_chunks(struct kv_view *view, uint64_t blob, struct shelf_buf *out)
 	return rc == SHELF_EMISSING ? 0 : rc;
 }
 
-/* Which dictionary a frame was made with, only the row knew: each of the shard's is tried. */
+/* Which dictionary a frame was made with, only the row knew: each one known is tried. */
+static int
+unpack_with_known(struct shelf_span packed, struct shelf_buf *out)
+{
+	struct blob_zdict *known[KNOWN_MAX];
+	unsigned n = blob_zdict_known(known, KNOWN_MAX);
+	bool done = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		done = done || blob_zstd_unpack(packed, BLOB_FRAME_BYTES, known[i], out) == 0;
+		blob_zdict_give(&known[i]);
+	}
+	return done ? 0 : SHELF_ECORRUPT;
+}
+
+/* Those of the shard, then the copies (blob_copies_hold). */
 static int
 unpack_with_any(struct kv_view *view, struct shelf_span packed, struct shelf_buf *out)
 {
@@ -44,7 +59,7 @@ unpack_with_any(struct kv_view *view, struct shelf_span packed, struct shelf_buf
 		blob_zdict_give(&dict);
 	}
 	kv_scan_close(&scan);
-	return done ? 0 : SHELF_ECORRUPT;
+	return done ? 0 : unpack_with_known(packed, out);
 }
 
 int

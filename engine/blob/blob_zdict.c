@@ -82,6 +82,38 @@ shrink(void)
 	free_one(z);
 }
 
+unsigned
+blob_zdict_known(struct blob_zdict **out, unsigned max)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&lock);
+	for (struct blob_zdict *z = list; z != NULL && n < max; z = z->next) {
+		z->users++;
+		out[n++] = z;
+	}
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+void
+blob_zdict_forget(void)
+{
+	pthread_mutex_lock(&lock);
+	for (struct blob_zdict **at = &list; *at != NULL;) {
+		struct blob_zdict *z = *at;
+
+		if (z->users > 0) {
+			at = &z->next;
+			continue;
+		}
+		*at = z->next;
+		count--;
+		free_one(z);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 struct blob_zdict *
 blob_zdict_add(const uint8_t *hash, struct shelf_span bytes)
 {

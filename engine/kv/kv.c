@@ -283,7 +283,7 @@ kv_view_shard(const struct kv_view *view)
 struct kv_db *
 kv_view_db(const struct kv_view *view)
 {
-	return view->env->db;
+	return view->salvage != NULL ? NULL : view->env->db;
 }
 
 /* ---- Keys ----------------------------------------------------------------------------------------- */

@@ -92,7 +92,7 @@ SHELF_CHECK int kv_view_next_account(struct kv_view *view, enum kv_table table, 
     uint32_t *account_out);
 void kv_view_end(struct kv_view **view);
 uint32_t kv_view_shard(const struct kv_view *view);
-struct kv_db *kv_view_db(const struct kv_view *view);
+struct kv_db *kv_view_db(const struct kv_view *view); /* NULL: of salvage, which has none */
 
 SHELF_CHECK int kv_get(struct kv_view *view, enum kv_table table, struct shelf_span key,
     struct shelf_span *value_out);

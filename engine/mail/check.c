@@ -192,6 +192,31 @@ check_catalog(struct check *k)
 	return rc;
 }
 
+static int
+check_copy(void *arg, const uint8_t *hash, int rc, struct shelf_span bytes)
+{
+	if (rc != 0)
+		check_found(arg, 24, "the copy %02x%02x%02x%02x.. of a dictionary cannot be read: %s", hash[0], hash[1],
+			    hash[2], hash[3], shelf_err_text(rc));
+	return 0;
+}
+
+/* A few hundred KiB for each partition. */
+static int
+check_copies(struct check *k)
+{
+	struct kv_view *view = NULL;
+	int rc = kv_view_begin(k->store->kv, KV_CATALOG, &view);
+
+	if (rc == 0)
+		rc = blob_copies_each(view, check_copy, k);
+	kv_view_end(&view);
+	if (!check_is_damage(rc))
+		return rc;
+	check_found(k, 24, "copies of dictionaries cannot be read");
+	return 0;
+}
+
 /* The next account of the catalog behind AFTER: 1 found. */
 static int
 next_user(struct check *k, uint32_t after, uint32_t *out)
@@ -314,6 +339,8 @@ shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress, shelf_
 	struct check k = {.store = store, .progress = progress, .found = found, .arg = arg};
 	int rc = check_catalog(&k);
 
+	if (rc == 0)
+		rc = check_copies(&k);
 	if (rc == 0)
 		rc = check_rows(&k);
 	for (uint32_t shard = 0; shard < kv_shards(store->kv) && rc == 0; shard++)

@@ -45,7 +45,9 @@ int
 shelf_dict_train(struct shelf_store *store, uint32_t partition,
 		 const struct shelf_dict_params *params, struct shelf_dict_report *report)
 {
-	return blob_dict_train(store->kv, partition, params, report);
+	int rc = blob_dict_train(store->kv, partition, params, report);
+
+	return rc != 0 ? rc : blob_copies_settle(store->kv);
 }
 
 int
@@ -89,5 +91,5 @@ shelf_dict_prune(struct shelf_store *store, uint32_t partition, uint32_t *remove
 		if (rc == 0)
 			*removed_out += p.removed;
 	} while (rc == 0 && p.removed > 0);
-	return rc;
+	return rc != 0 || *removed_out == 0 ? rc : blob_copies_settle(store->kv);
 }

@@ -582,6 +582,9 @@ catch_up(struct shelf_store *s)
 
 	if (s->caught_up_s != 0 && mono_s() - s->caught_up_s < CATCH_UP_EVERY_S)
 		return;
+	/* Stores of before have no copies of their dictionaries. */
+	if ((rc = blob_copies_settle(s->kv)) != 0)
+		shelf_log(SHELF_LOG_WARN, "dictionaries not copied", "error", "%s", shelf_err_text(rc), NULL);
 	rc = shelf_stats_catch_up(s, JANITOR_BUDGET_MS);
 	if (rc < 0)
 		shelf_log(SHELF_LOG_WARN, "counting failed", "error", "%s", shelf_err_text(rc), NULL);

@@ -1,7 +1,7 @@
 /*
  * salvage.c - a store's files one by one, whatever is left of them
  *
- * DIR/kv/catalog*   names of accounts; without them accounts have numbers
+ * DIR/kv/catalog*   names of accounts, without which they have numbers; dictionaries once more
  * DIR/kv/part-*     a partition each, read by salvage_walk.c
  */
 #include <dirent.h>
@@ -71,6 +71,9 @@ classify_page(struct shelf_span key, struct shelf_span value, uint64_t *rank)
 static int
 classify(struct shelf_span key, struct shelf_span value, bool catalog, uint64_t *rank)
 {
+	/* A hash and a number; the name of an account has an id of 4 bytes. */
+	if (catalog && key.len == 20 && value.len != 4)
+		return KV_DICTCOPY;
 	if (catalog)
 		return key.len > 0 && value.len == 4 && !shelf_span_is(key, "next-account") ? KV_ADDR
 											    : -1;
@@ -155,7 +158,7 @@ open_file(struct salvage *s, const char *file, bool catalog, bool *damaged)
 }
 
 static void
-read_names(struct salvage *s, const char *file)
+read_catalog(struct salvage *s, const char *file)
 {
 	struct shelf_buf at = {0};
 	struct shelf_span key, value;
@@ -175,6 +178,12 @@ read_names(struct salvage *s, const char *file)
 			shelf_buf_add_byte(&at, 0);
 		}
 		kv_scan_close(&scan);
+		kv_view_end(&view);
+	}
+	if (kv != NULL) {
+		struct kv_view *view = kv_salvage_view(kv);
+
+		blob_copies_hold(view, &s->copies);
 		kv_view_end(&view);
 	}
 	kv_salvage_close(&kv);
@@ -276,7 +285,9 @@ shelf_salvage(const char *dir, const struct shelf_salvage_sink *sink)
 	if (!find_file(&s, shelf_buf_cstr(&kv_dir), KV_SHARDS_MAX, &path))
 		note(&s, shelf_buf_cstr(&path), "no catalog: accounts have numbers instead of names");
 	else
-		read_names(&s, shelf_buf_cstr(&path));
+		read_catalog(&s, shelf_buf_cstr(&path));
+	if (s.copies.n == 0)
+		blob_copies_hold(NULL, &s.copies);
 	rc = each_partition(&s, shelf_buf_cstr(&kv_dir), &partitions);
 	shelf_buf_free(&kv_dir);
 	shelf_buf_free(&path);
@@ -284,6 +295,7 @@ shelf_salvage(const char *dir, const struct shelf_salvage_sink *sink)
 		rc = SHELF_EMISSING;
 	for (size_t i = 0; i < s.nnames; i++)
 		free(s.name[i].name);
+	blob_copies_give(&s.copies);
 	free(s.name);
 	free(s.seen);
 	return rc;

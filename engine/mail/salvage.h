@@ -21,6 +21,7 @@ struct salvage {
 	const struct shelf_salvage_sink *sink;
 	struct salvage_name *name; /* ascending by account */
 	size_t nnames, names_cap;
+	struct blob_copies copies; /* of dictionaries */
 	/* Of the partition being read: */
 	const char *partition;
 	struct kv_salvage *kv;

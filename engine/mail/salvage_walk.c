@@ -154,13 +154,16 @@ read_body(struct salvage *s, uint64_t blob, uint64_t size, const uint8_t *hash, 
 	struct kv_view *view = kv_salvage_view(s->kv);
 	struct blob_row row;
 	const char *why = NULL;
+	uint64_t where = blob;
 	int rc = read_row(view, blob, &row);
 
+	if (rc == 0 && row.where != 0)
+		where = row.where;
 	if (rc == 0)
 		rc = read_frames(view, blob, &row, out);
 	if (rc != 0 || !is_right(shelf_buf_span(out), size, hash)) {
 		why = rc == 0 ? "the body's checksum differs" : "bytes of the body are lost";
-		if (blob_salvage(view, blob, out) == 0 && is_right(shelf_buf_span(out), size, hash))
+		if (blob_salvage(view, where, out) == 0 && is_right(shelf_buf_span(out), size, hash))
 			why = NULL;
 	}
 	kv_view_end(&view);

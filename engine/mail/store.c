@@ -100,6 +100,8 @@ make_database(const char *dir, const struct kv_params *params)
 		return rc;
 	for (uint32_t shard = 0; shard < kv_shards(kv) && rc == 0; shard++)
 		rc = kv_update_shard(kv, shard, KV_ADDS | KV_QUIET, blob_dict_add_defaults, NULL);
+	if (rc == 0)
+		rc = blob_copies_settle(kv);
 	kv_close(&kv);
 	return rc;
 }

@@ -163,6 +163,7 @@ static const struct damage {
 	{"sums of blobs: waiting", 14, 0, SHARD, KV_META, FLIP, 49, "626c6f6273"},
 	{"sums of blobs: lost", 14, 0, SHARD, KV_META, GONE, 0, "626c6f6273"},
 	{"account: what changed last", 17, 0, JOE, KV_ACCT, FLIP, 128, NULL},
+	{"copy of a dictionary: its bytes", 24, 0, CATALOG, KV_DICTCOPY, FLIP, 1, NULL},
 	{"moved: format", 16, 0, JOE, KV_MOVED, FLIP, 0, NULL},
 	{"moved: where from", 16, 0, JOE, KV_MOVED, ZERO, 1, NULL},
 	{"moved: where to", 16, 0, JOE, KV_MOVED, FLIP, 10, NULL},

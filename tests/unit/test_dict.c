@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/salvage.h>
 
 #include "mail.h"
 #include "store_rig.h"
@@ -369,6 +370,190 @@ START_TEST(damage_is_found_and_said)
 }
 END_TEST
 
+/* ---- A second copy ---------------------------------------------------------------------------------- */
+
+/* Every row of DICT goes (WHOLE), or a byte of each piece changes. */
+struct ruin {
+	enum kv_table table;
+	bool whole;
+};
+
+static int
+ruin(struct kv_txn *txn, void *arg)
+{
+	const struct ruin *how = arg;
+	struct shelf_buf at = {0}, copy = {0};
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	for (;;) {
+		rc = kv_scan_open(kv_txn_view(txn), how->table, shelf_span(NULL, 0), shelf_buf_span(&at), &scan);
+		ck_assert_int_eq(rc, 0);
+		if ((rc = kv_scan_next(&scan, &key, &value)) != 1)
+			break;
+		shelf_buf_clear(&at);
+		shelf_buf_clear(&copy);
+		shelf_buf_add_span(&at, key);
+		shelf_buf_add_span(&copy, value);
+		kv_scan_close(&scan);
+		if (how->whole) {
+			rc = kv_del(txn, how->table, shelf_buf_span(&at));
+		} else {
+			copy.data[copy.len / 2] ^= copy.len > 100;
+			rc = kv_put(txn, how->table, shelf_buf_span(&at), shelf_buf_span(&copy));
+		}
+		ck_assert_int_eq(rc, 0);
+		shelf_buf_add_byte(&at, 0);
+	}
+	kv_scan_close(&scan);
+	shelf_buf_free(&at);
+	shelf_buf_free(&copy);
+	return rc;
+}
+
+static uint64_t
+copies(void)
+{
+	struct kv_view *view = NULL;
+	uint64_t rows = 0;
+
+	ck_assert_int_eq(kv_view_begin(r.store->kv, KV_CATALOG, &view), 0);
+	ck_assert_int_eq(kv_count(view, KV_DICTCOPY, &rows), 0);
+	kv_view_end(&view);
+	return rows;
+}
+
+/* Messages of joe's that can be read. */
+static unsigned
+readable(void)
+{
+	struct shelf_rd *rd = NULL;
+	struct shelf_msg msg;
+	unsigned n = 0;
+
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	for (uint32_t uid = 1; shelf_msg_next(rd, r.inbox, uid, SHELF_MSG_ALL, &msg) == 0; uid = msg.uid + 1) {
+		struct shelf_body *body = NULL;
+		struct shelf_span bytes;
+
+		ck_assert_int_eq(shelf_body_open(r.store, r.joe, msg.blob, &body), 0);
+		n += shelf_body_read(body, 0, 10, &bytes) == 0 && bytes.len == 10;
+		shelf_body_close(&body);
+	}
+	shelf_rd_end(&rd);
+	return n;
+}
+
+struct salvaged {
+	unsigned messages, lost;
+};
+
+static int
+count_saved(void *arg, const struct shelf_salvaged *m, struct shelf_span body)
+{
+	((struct salvaged *)arg)->messages += m->account != 0;
+	return 0;
+}
+
+static void
+count_lost(void *arg, const struct shelf_salvaged *m, const char *why)
+{
+	((struct salvaged *)arg)->lost++;
+}
+
+static void
+ignore(void *arg, const char *file, const char *text)
+{
+}
+
+static struct salvaged
+salvage_all(void)
+{
+	struct salvaged s = {0};
+	const struct shelf_salvage_sink sink = {count_saved, count_lost, ignore, &s};
+
+	shelf_store_close(&r.store);
+	blob_zdict_forget();
+	ck_assert_int_eq(shelf_salvage(r.path, &sink), 0);
+	ck_assert_int_eq(shelf_store_open(r.path, 0, &r.store), 0);
+	return s;
+}
+
+enum { LETTERS = 400 };
+
+/* Mail that nobody can read without a dictionary of its own. */
+static void
+fill_trained(void)
+{
+	struct shelf_dict_pass pass = {0};
+	uint32_t removed;
+	int rc;
+
+	rig_open(&r, &at_once);
+	letters(LETTERS);
+	ck_assert_uint_ne(train(4096).kind[SHELF_DICT_BODY].id, 0);
+	while ((rc = shelf_dict_recompress(r.store, 0, &pass, 1000)) == 1)
+		;
+	ck_assert_int_eq(rc, 0);
+	ck_assert_int_eq(shelf_dict_prune(r.store, 0, &removed), 0);
+	ck_assert_uint_gt(removed, 0);
+	rig_reopen(&r);
+	blob_zdict_forget();
+}
+
+START_TEST(what_is_damaged_in_the_partition_is_read_from_the_copy)
+{
+	struct ruin pieces = {KV_DICT, false}, all = {KV_DICT, true};
+	struct salvaged s;
+
+	fill_trained();
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, ruin, &pieces), 0);
+	blob_zdict_forget();
+	ck_assert_uint_eq(readable(), LETTERS);
+	s = salvage_all();
+	ck_assert_uint_eq(s.messages, LETTERS);
+	ck_assert_uint_eq(s.lost, 0);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, ruin, &all), 0);
+	s = salvage_all();
+	ck_assert_uint_eq(s.messages, LETTERS);
+	ck_assert_uint_eq(s.lost, 0);
+	/* Without the copy, too, nothing is left that reads it. */
+	all.table = KV_DICTCOPY;
+	ck_assert_int_eq(kv_update(r.store->kv, KV_CATALOG, 0, ruin, &all), 0);
+	s = salvage_all();
+	ck_assert_uint_eq(s.messages, 0);
+	ck_assert_uint_eq(s.lost, LETTERS);
+	shelf_store_close(&r.store);
+	support_rmtree(r.dir);
+}
+END_TEST
+
+START_TEST(copies_are_settled)
+{
+	struct ruin pieces = {KV_DICTCOPY, false}, all = {KV_DICTCOPY, true};
+	uint64_t rows;
+
+	fill_trained();
+	rows = copies();
+	ck_assert_uint_gt(rows, 0);
+	ck_assert_int_eq(blob_copies_settle(r.store->kv), 0);
+	ck_assert_uint_eq(copies(), rows);
+	ck_assert_int_eq(kv_update(r.store->kv, KV_CATALOG, 0, ruin, &pieces), 0);
+	ck_assert_uint_gt(rig_findings(&r), 0);
+	ck_assert_int_eq(blob_copies_settle(r.store->kv), 0);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+	ck_assert_uint_eq(copies(), rows);
+	/* As in a store of before. */
+	ck_assert_int_eq(kv_update(r.store->kv, KV_CATALOG, 0, ruin, &all), 0);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+	ck_assert_uint_eq(readable(), LETTERS);
+	ck_assert_int_eq(blob_copies_settle(r.store->kv), 0);
+	ck_assert_uint_eq(copies(), rows);
+	rig_close(&r);
+}
+END_TEST
+
 Suite *suite_dict(void);
 Suite *
 suite_dict(void)
@@ -379,6 +564,8 @@ suite_dict(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, trained_when_it_is_better);
 	tcase_add_test(tc, too_little_to_learn_from);
+	tcase_add_test(tc, what_is_damaged_in_the_partition_is_read_from_the_copy);
+	tcase_add_test(tc, copies_are_settled);
 	tcase_add_test(tc, old_mail_gets_the_new_one);
 	tcase_add_test(tc, an_open_body_is_read_on);
 	tcase_add_loop_test(tc, stopped_anywhere_and_gone_on, 0, 3);
