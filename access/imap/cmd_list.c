@@ -7,19 +7,21 @@
  * listed only for the sake of what is below it and is not listed itself (RFC 5258 3.3, 2B): in a
  * plain LIST and LSUB that is the "%" rule of RFC 3501 6.3.8 and 6.3.9, in an extended one it takes
  * RECURSIVEMATCH.
- * Sources   RFC 3501 6.3.8, 6.3.9; RFC 9051 6.3.9; RFC 5258; RFC 5819 (STATUS); RFC 8440 (MYRIGHTS); RFC 6154;
- *           RFC 3348.
+ * Sources   RFC 3501 6.3.8, 6.3.9; RFC 9051 6.3.9; RFC 5258; RFC 5819 (STATUS); RFC 8440 (MYRIGHTS);
+ *           RFC 9590 (METADATA); RFC 6154; RFC 3348.
  */
 #include <stdlib.h>
 
 #include "imap_address.h"
 #include "imap_command.h"
 #include "imap_list.h"
+#include "imap_metadata.h"
 #include "imap_status.h"
 
 enum {
 	PATTERNS_MAX = 64,
 	STATES_MAX = 8192, /* of all patterns together: bounds the work for one name */
+	METADATA_MAX = 16, /* entries of each mailbox */
 	SLICE_MS = 10,
 	SLICE_NODES = 64,
 };
@@ -32,6 +34,7 @@ struct list {
 	unsigned select, returned, status;
 	struct imap_pattern *patterns[PATTERNS_MAX];
 	size_t npatterns, states;
+	struct imap_entries entries; /* of METADATA */
 	bool others; /* a pattern may match what others share */
 	struct imap_tree_of of;
 	struct shelf_arena *arena; /* the command's */
@@ -102,7 +105,11 @@ parse_returned(struct imap_parser *p, struct list *l)
 			l->returned |= RETURN_SUBSCRIBED;
 		else if (shelf_span_is(name, "MYRIGHTS"))
 			l->returned |= RETURN_MYRIGHTS;
-		else if (shelf_span_is(name, "STATUS")) {
+		else if (shelf_span_is(name, "METADATA")) {
+			l->entries = (struct imap_entries){.max = METADATA_MAX};
+			if (!imap_parse_sp(p) || !imap_metadata_parse_entries(p, true, &l->entries))
+				return false;
+		} else if (shelf_span_is(name, "STATUS")) {
 			if (!imap_parse_sp(p) || !imap_status_parse(p, &l->status))
 				return false;
 		} else if (!shelf_span_is(name, "CHILDREN") && !shelf_span_is(name, "SPECIAL-USE"))
@@ -361,7 +368,7 @@ print(struct imap_cmd *c)
 	for (; l->next < l->tree.count; l->next++) {
 		const struct imap_node *node = &l->tree.nodes[l->next];
 
-		if (++n % SLICE_NODES == 0) {
+		if (++n % SLICE_NODES == 0 || l->entries.n > 0) {
 			if (imap_out_full(s))
 				return IMAP_WANT_OUTPUT;
 			if (n == SLICE_NODES * SLICE_NODES)
@@ -372,6 +379,9 @@ print(struct imap_cmd *c)
 		print_node(s, l, node);
 		if ((l->returned & RETURN_MYRIGHTS) != 0 && node->id != 0 && node->satisfies)
 			rc = print_rights(s, node);
+		if (rc == 0 && l->entries.n > 0 && node->id != 0 && node->satisfies &&
+		    (node->account == s->account || imap_metadata_may_read(node->rights)))
+			rc = imap_metadata_print(s, node->account, node->id, node->name, &l->entries);
 		if (rc == 0 && l->status != 0 && node->id != 0 && may_read(s, node))
 			rc = print_status(s, l, node);
 		if (rc != 0)

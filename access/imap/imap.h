@@ -223,6 +223,7 @@ bool imap_parse_string(struct imap_parser *p, struct shelf_span *out);  /* quote
 bool imap_parse_astring(struct imap_parser *p, struct shelf_span *out); /* "]" allowed in atoms */
 bool imap_parse_nstring(struct imap_parser *p, struct shelf_span *out); /* NIL: data NULL */
 bool imap_parse_list_mailbox(struct imap_parser *p, struct shelf_span *out); /* with % and * */
+bool imap_parse_literal8(struct imap_parser *p, struct shelf_span *out); /* "~{n}": NUL allowed */
 bool imap_parse_number(struct imap_parser *p, uint32_t *out);
 bool imap_parse_nz_number(struct imap_parser *p, uint32_t *out);
 bool imap_parse_number64(struct imap_parser *p, uint64_t *out);         /* up to 2^63-1 */

@@ -190,7 +190,7 @@ parse_quoted(struct imap_parser *p, struct shelf_span *out)
 }
 
 static bool
-parse_literal(struct imap_parser *p, struct shelf_span *out)
+parse_octets(struct imap_parser *p, struct shelf_span *out)
 {
 	uint64_t len = 0;
 	const uint8_t *digits = ++p->at;
@@ -207,9 +207,24 @@ parse_literal(struct imap_parser *p, struct shelf_span *out)
 		return imap_parse_fail(p, "bad literal");
 	*out = shelf_span(p->at, (size_t)len);
 	p->at += len;
-	if (len > 0 && memchr(out->data, 0, out->len) != NULL)
-		return imap_parse_fail(p, "NUL in literal");
 	return true;
+}
+
+static bool
+parse_literal(struct imap_parser *p, struct shelf_span *out)
+{
+	if (!parse_octets(p, out))
+		return false;
+	return out->len == 0 || memchr(out->data, 0, out->len) == NULL ||
+	    imap_parse_fail(p, "NUL in literal");
+}
+
+bool
+imap_parse_literal8(struct imap_parser *p, struct shelf_span *out)
+{
+	if (!imap_parse_byte(p, '~'))
+		return false;
+	return imap_at(p, '{') ? parse_octets(p, out) : imap_parse_fail(p, "literal expected");
 }
 
 bool

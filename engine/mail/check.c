@@ -259,6 +259,8 @@ check_one(struct check *k, uint32_t shard)
 		check_found(k, 10, "the account's rows cannot be read: %s", shelf_err_text(rc));
 	if (rc == 0)
 		rc = check_acl(k, shard);
+	if (rc == 0)
+		rc = check_metadata(k, shard);
 	/* Gone since it was listed. */
 	return rc == SHELF_ENOACCOUNT || check_is_damage(rc) ? 0 : rc;
 }

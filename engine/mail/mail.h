@@ -384,6 +384,18 @@ SHELF_CHECK int mail_name_put(struct mail_change *c, const struct mail_name *n);
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);
 
+/* ---- Annotations (metadata.c) ---------------------------------------------------------------------------- */
+
+struct mail_metadata { /* a row of NOTE */
+	uint32_t mailbox, part;
+	struct shelf_span name;
+	uint32_t size; /* part 0: of the whole value */
+	struct shelf_span bytes;
+};
+SHELF_CHECK int mail_metadata_decode(struct shelf_span key, struct shelf_span value, struct mail_metadata *out);
+/* The entries of mailbox FROM, to TO, which has none. */
+SHELF_CHECK int mail_metadata_copy(struct mail_change *c, uint32_t from, uint32_t to);
+
 /* ---- Access control (acl.c, shared.c) -------------------------------------------------------------------- */
 
 /* The entries of mailbox FROM, given to TO, which has none. */

@@ -10,6 +10,7 @@
  *   check_body.c     bytes of blobs
  *   check_acl.c      access control lists of one account
  *   check_door.c     a moment in which nobody writes
+ *   check_metadata.c annotations of one account
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
  * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
@@ -162,5 +163,7 @@ SHELF_CHECK int check_blob_sums(struct check *k, uint32_t shard);
 
 /* Entries of the account's access control lists, and the index of shares (18, 19). */
 SHELF_CHECK int check_acl(struct check *k, uint32_t shard);
+/* Annotations of the account (25). */
+SHELF_CHECK int check_metadata(struct check *k, uint32_t shard);
 
 #endif

@@ -468,7 +468,8 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 	if (shelf_span_eq(from, inbox_name)) {
 		/* RFC 9051 6.3.6: the messages go, a new empty INBOX stays, inferiors do not move. */
 		if ((rc = mail_create_mailbox(&c, inbox_name, 0, &inbox)) != 0 ||
-		    (rc = mail_acl_copy(&c, id, inbox)) != 0)
+		    (rc = mail_acl_copy(&c, id, inbox)) != 0 ||
+		    (rc = mail_metadata_copy(&c, id, inbox)) != 0)
 			return rc;
 		return mail_change_end(&c);
 	}

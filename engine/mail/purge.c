@@ -98,7 +98,7 @@ clear_messages(struct kv_txn *txn, enum kv_table table, struct shelf_span prefix
 static int
 clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct mail_acct *acct)
 {
-	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH, KV_ACL};
+	static const enum kv_table plain[] = {KV_FPAGE, KV_FSUM, KV_KEYWORD, KV_VANISH, KV_ACL, KV_NOTE};
 	struct mail_key prefix = mail_key1(mailbox);
 	struct mail_mbox m;
 	int rc = mail_mbox_get(kv_txn_view(txn), mailbox, &m);
@@ -301,7 +301,8 @@ static int
 clear_account(struct kv_txn *txn, void *arg)
 {
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
-					      KV_GUARD, KV_MOVED, KV_IMPORT, KV_ACL, KV_MNAME, KV_MBOX, KV_ACCT};
+					      KV_GUARD, KV_MOVED, KV_IMPORT, KV_ACL,
+					      KV_NOTE, KV_MNAME, KV_MBOX, KV_ACCT};
 	struct removal *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;

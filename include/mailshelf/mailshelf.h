@@ -29,6 +29,7 @@
 #include <mailshelf/log.h>
 #include <mailshelf/mailbox.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/metadata.h>
 #include <mailshelf/message.h>
 #include <mailshelf/mime.h>
 #include <mailshelf/news.h>

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <mailshelf/metadata.h>
 #include <mailshelf/restore.h>
 
 #include "mail_check.h"
@@ -64,6 +65,8 @@ fill(void)
 	rig_append(&r, r.joe, old, "deleted", 0);
 	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("old")), 0);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("loose"), true), 0);
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, 2, &(struct shelf_metadata){
+	    shelf_span_str("/shared/comment"), shelf_span_str("note")}, 1), 0);
 	ck_assert_int_eq(shelf_acl_set(r.store, r.joe, 2, shelf_span_str("ann"), SHELF_ACL_SET, 3), 0);
 	shelf_uidset_free(&copied.from_uids);
 	shelf_uidset_free(&copied.to_uids);
@@ -171,6 +174,9 @@ static const struct damage {
 	{"access control: format", 18, ALSO(19), JOE, KV_ACL, FLIP, 0, NULL},
 	{"access control: another name", 18, ALSO(19), JOE, KV_ACL, FLIP, 6, NULL},
 	{"access control: unknown rights", 18, ALSO(19), JOE, KV_ACL, FLIP, 3, NULL},
+	{"annotation: format", 25, 0, JOE, KV_NOTE, FLIP, 0, NULL},
+	{"annotation: size", 25, 0, JOE, KV_NOTE, FLIP, 1, NULL},
+	{"annotation: a part of nothing", 25, 0, JOE, KV_NOTE, MADE, 0, "000000022f736861726564000001"},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
 	{"message row: of an account elsewhere", 21, 0, ELSEWHERE, KV_MSG, MADE, 0, "0000000100000001"},
