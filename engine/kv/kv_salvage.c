@@ -223,28 +223,56 @@ value_of(struct kv_salvage *s, const struct kv_node *node, uint8_t *buf)
 	                                                      : shelf_span(NULL, 0);
 }
 
-static void
-add_loose(struct kv_salvage *s, const struct kv_page *page, unsigned i)
+/* What row I of PAGE looks like; false: it is no row, or cannot be read. */
+static bool
+class_of(struct kv_salvage *s, const struct kv_page *page, unsigned i, struct kv_node *node, struct kv_class *out)
 {
 	uint8_t buf[KV_VALUE_MAX];
 	struct shelf_span value;
+
+	if (!kv_page_node(&s->file, page, i, node) || node->table ||
+	    node->key.len > KV_ACCOUNT_BYTES + KV_KEY_MAX || node->len > KV_VALUE_MAX)
+		return false;
+	value = value_of(s, node, buf);
+	if (value.data == NULL)
+		return false;
+	*out = s->classify(node->key, value, s->catalog);
+	return true;
+}
+
+/* A page has rows of one table: the first one that can only be of one tells. False: none does. */
+static bool
+table_of_page(struct kv_salvage *s, const struct kv_page *page, int *table_out)
+{
+	struct kv_class class;
+	struct kv_node node;
+
+	for (unsigned i = 0; i < page->nodes; i++) {
+		if (!class_of(s, page, i, &node, &class) || class.unsure)
+			continue;
+		*table_out = class.table;
+		return true;
+	}
+	return false;
+}
+
+static void
+add_loose(struct kv_salvage *s, const struct kv_page *page, unsigned i)
+{
+	struct kv_class class;
 	struct kv_node node;
 	struct table *table;
-	uint64_t rank = 0;
 	int t;
 
-	if (!kv_page_node(&s->file, page, i, &node) || node.table ||
-	    node.key.len > KV_ACCOUNT_BYTES + KV_KEY_MAX || node.len > KV_VALUE_MAX)
+	if (!class_of(s, page, i, &node, &class) || class.table < 0 ||
+	    (class.unsure && table_of_page(s, page, &t) && t != class.table))
 		return;
-	value = value_of(s, &node, buf);
-	if (value.data == NULL || (t = s->classify(node.key, value, s->catalog, &rank)) < 0)
-		return;
-	table = &s->table[t];
+	table = &s->table[class.table];
 	if (table->nloose == table->loose_cap) {
 		table->loose_cap = table->loose_cap == 0 ? 64 : table->loose_cap * 2;
 		table->loose = shelf_realloc(table->loose, table->loose_cap * sizeof *table->loose);
 	}
-	table->loose[table->nloose++] = (struct loose){.page = page->number, .rank = rank,
+	table->loose[table->nloose++] = (struct loose){.page = page->number, .rank = class.rank,
 	    .key_at = s->keys.len, .key_len = (uint16_t)node.key.len, .node = (uint16_t)i};
 	shelf_buf_add_span(&s->keys, node.key);
 }

@@ -23,8 +23,14 @@ struct kv_salvage;
 /*
  * Which table has rows of this shape? Asked for rows of pages that no tree leads to; KEY with the account in
  * front, where the table has one. -1: none that matters. RANK: of two rows of one key the higher one is newer.
+ * UNSURE: rows of other tables look like this one; the rows beside it on its page, which are of its table, decide.
  */
-typedef int kv_classify_fn(struct shelf_span key, struct shelf_span value, bool catalog, uint64_t *rank_out);
+struct kv_class {
+	int table;
+	uint64_t rank;
+	bool unsure;
+};
+typedef struct kv_class kv_classify_fn(struct shelf_span key, struct shelf_span value, bool catalog);
 
 struct kv_salvage_report {
 	uint64_t pages;       /* of the file */

@@ -18,70 +18,80 @@
 
 static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 
+static struct kv_class
+class_of(int table)
+{
+	return (struct kv_class){.table = table};
+}
+
 /* Accounts and dictionaries begin with 1, blobs will not need 33 bits of their number. */
-static int
-classify_8(struct shelf_span key, struct shelf_span value, uint64_t *rank)
+static struct kv_class
+classify_8(struct shelf_span key, struct shelf_span value)
 {
 	struct blob_row blob;
 	struct mail_mbox m;
 
 	if (base_get_be32(key.data) == 0)
-		return blob_row_decode(value, &blob) == 0 ? KV_BLOB : -1;
+		return class_of(blob_row_decode(value, &blob) == 0 ? KV_BLOB : -1);
 	if (mail_mbox_decode(value, &m) != 0)
-		return KV_DICT;
-	*rank = m.highestmodseq;
-	return KV_MBOX;
+		return class_of(KV_DICT);
+	return (struct kv_class){.table = KV_MBOX, .rank = m.highestmodseq};
 }
 
-static int
+/* The first row of a body begins with a frame, that of derived data with a byte 0 or 1; the others do not tell. */
+static struct kv_class
+classify_piece(struct shelf_span key, struct shelf_span value)
+{
+	if (base_get_be32(key.data + 8) > 0)
+		return (struct kv_class){.table = KV_CHUNK, .unsure = true};
+	return class_of(value.len > 4 && memcmp(value.data, zstd_magic, 4) == 0 ? KV_CHUNK : -1);
+}
+
+static struct kv_class
 classify_12(struct shelf_span key, struct shelf_span value)
 {
 	struct mail_msg msg;
 	struct mail_gone gone;
 
-	if (base_get_be32(key.data) == 0) {
-		bool first = base_get_be32(key.data + 8) == 0;
-
-		return !first || (value.len > 4 && memcmp(value.data, zstd_magic, 4) == 0) ? KV_CHUNK
-											   : -1;
-	}
+	if (base_get_be32(key.data) == 0)
+		return classify_piece(key, value);
 	if (mail_msg_decode(value, &msg) == 0)
-		return KV_MSG;
+		return class_of(KV_MSG);
 	if (mail_gone_decode(value, &gone) == 0)
-		return KV_GONE;
-	return mail_keyword_valid(value) ? KV_KEYWORD : -1;
+		return class_of(KV_GONE);
+	return class_of(mail_keyword_valid(value) ? KV_KEYWORD : -1);
 }
 
 /* The highest modseq is in the head of a page's first part; the others have to fit it. */
-static int
-classify_page(struct shelf_span key, struct shelf_span value, uint64_t *rank)
+static struct kv_class
+classify_page(struct shelf_span key, struct shelf_span value)
 {
 	enum { MODSEQ_AT = 8 };
+	struct kv_class class = class_of(KV_FPAGE);
 	struct base_reader r;
 
 	if (key.data[12] >= INDEX_PARTS_MAX || value.len < MODSEQ_AT + 8)
-		return -1;
+		return class_of(-1);
 	if (key.data[12] == 0) {
 		r = base_reader(shelf_span(value.data + MODSEQ_AT, 8));
-		*rank = base_get_le(&r, 8);
+		class.rank = base_get_le(&r, 8);
 	}
-	return KV_FPAGE;
+	return class;
 }
 
-static int
-classify(struct shelf_span key, struct shelf_span value, bool catalog, uint64_t *rank)
+static struct kv_class
+classify(struct shelf_span key, struct shelf_span value, bool catalog)
 {
 	/* A hash and a number; the name of an account has an id of 4 bytes. */
 	if (catalog && key.len == 20 && value.len != 4)
 		return KV_DICTCOPY;
 	if (catalog)
-		return key.len > 0 && value.len == 4 && !shelf_span_is(key, "next-account") ? KV_ADDR
-											    : -1;
+		return class_of(key.len > 0 && value.len == 4 && !shelf_span_is(key, "next-account") ? KV_ADDR : -1);
 	if (key.len == 8)
-		return classify_8(key, value, rank);
+		return classify_8(key, value);
 	if (key.len == 12)
 		return classify_12(key, value);
-	return key.len == 13 ? classify_page(key, value, rank) : -1;
+	return key.len == 13 ? classify_page(key, value) : class_of(-1);
 }
 
 /* ---- Names ----------------------------------------------------------------------------------------------- */
