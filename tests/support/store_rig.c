@@ -56,7 +56,7 @@ rig_close(struct rig *r)
 		support_fatal("the check found damage at the end of the test");
 	must(shelf_store_stats(r->store, &stats), "numbers of the store");
 	if (stats.slow_views != 0)
-		support_fatal("%u snapshots lived longer than two seconds", stats.slow_views);
+		support_fatal("%u snapshots lived too long", stats.slow_views);
 	shelf_store_close(&r->store);
 	support_rmtree(r->dir);
 }
