@@ -84,7 +84,7 @@ classify(struct shelf_span key, struct shelf_span value, bool catalog)
 {
 	/* A hash and a number; the name of an account has an id of 4 bytes. */
 	if (catalog && key.len == 20 && value.len != 4)
-		return KV_DICTCOPY;
+		return class_of(KV_DICTCOPY);
 	if (catalog)
 		return class_of(key.len > 0 && value.len == 4 && !shelf_span_is(key, "next-account") ? KV_ADDR : -1);
 	if (key.len == 8)
