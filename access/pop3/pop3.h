@@ -78,6 +78,7 @@ struct pop3_stream {
 	struct shelf_body *body; /* owned */
 	uint64_t offset;
 	struct pop3_stuff stuff;
+	uint32_t uid;            /* of BODY */
 	bool whole;              /* RETR: no top */
 	struct pop3_top top;
 	struct pop3_top ahead;   /* VERIFY: where TOP ends */
@@ -108,6 +109,8 @@ struct pop3_session {
 	uint64_t bytes;           /* of all messages in VIEW */
 	struct shelf_uidset *deleted;
 	uint64_t deleted_bytes;
+	bool to_trash;            /* policy pop3_delete: not removed, moved */
+	struct shelf_uidset *fetched; /* policy pop3_seen: whole, by RETR; NULL: not wanted */
 	unsigned retrieved;
 	struct pop3_stream stream;
 };
@@ -147,8 +150,12 @@ uint64_t pop3_maildrop_bytes(const struct pop3_session *s); /* without the delet
 SHELF_CHECK int pop3_maildrop_msg(struct pop3_session *s, uint32_t seq, struct shelf_msg *out);
 SHELF_CHECK int pop3_maildrop_delete(struct pop3_session *s, uint32_t seq);
 void pop3_maildrop_reset(struct pop3_session *s);
-/* Removes what is marked, on a worker; replies; closes the connection (RFC 1939 6). */
-void pop3_maildrop_update(struct pop3_session *s);
+
+/* ---- QUIT (pop3_update.c) -------------------------------------------------------------------- */
+
+bool pop3_update_needed(const struct pop3_session *s);
+/* Does what QUIT has to do, on a worker; replies; closes the connection (RFC 1939 6). */
+void pop3_update(struct pop3_session *s);
 
 /* ---- Long replies (pop3_stream.c) ------------------------------------------------------------ */
 

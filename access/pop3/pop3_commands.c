@@ -7,6 +7,7 @@
 #include "pop3.h"
 
 #include "auth.h"
+#include "conf.h"
 #include "net.h"
 
 /* The message number in WORD, or false and a reply. */
@@ -140,8 +141,8 @@ pop3_cmd_noop(struct pop3_session *s, const struct pop3_args *args)
 void
 pop3_cmd_quit(struct pop3_session *s, const struct pop3_args *args)
 {
-	if (s->state == POP3_TRANSACTION && shelf_uidset_count(s->deleted) > 0) {
-		pop3_maildrop_update(s);
+	if (s->state == POP3_TRANSACTION && pop3_update_needed(s)) {
+		pop3_update(s);
 		return;
 	}
 	pop3_ok(s, "Bye");
@@ -159,5 +160,7 @@ pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
 	if (s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) &&
 	    !net_conn_is_tls(s->conn))
 		net_conn_printf(s->conn, "STLS\r\n");
-	net_conn_printf(s->conn, "EXPIRE NEVER\r\nIMPLEMENTATION mailshelf\r\n.\r\n");
+	/* Nothing is removed but by DELE, however old it is (RFC 2449 6.7); there is no LOGIN-DELAY. */
+	net_conn_printf(s->conn, "EXPIRE NEVER\r\n%s.\r\n",
+	    s->server->conf->pop3_implementation ? "IMPLEMENTATION mailshelf\r\n" : "");
 }

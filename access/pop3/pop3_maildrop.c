@@ -1,29 +1,28 @@
 /*
- * pop3_maildrop.c - the INBOX as this session sees it, and the update at QUIT
+ * pop3_maildrop.c - the INBOX as this session sees it
  *
  * What must stay true: the view, the sizes and the marks change through these functions only;
- * nothing is removed before QUIT, and QUIT removes all that is marked or nothing, in one
- * transaction. Messages that another session expunges stay readable for the hold time of the store,
+ * nothing is removed before QUIT (pop3_update.c).
+ * Messages that another session expunges stay readable for the hold time of the store,
  * so they stay in the listing: the maildrop is a snapshot without a lock (RFC 1939 4 asks for
  * either).
  */
 #include "pop3.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include <mailshelf/log.h>
-#include <mailshelf/mem.h>
-
-#include "net.h"
+#include <mailshelf/policy.h>
 
 int
 pop3_maildrop_open(struct pop3_session *s, const struct shelf_account *account)
 {
+	struct shelf_policies policy;
 	struct shelf_mailbox inbox;
 	struct shelf_rd *rd = NULL;
-	int rc;
+	int rc = shelf_policy_get(s->server->store, shelf_span_str(account->name), &policy);
 
+	if (rc != 0)
+		return rc;
 	/* One snapshot for all three, so that STAT and the view agree. */
 	rc = shelf_rd_begin(s->server->store, account->id, &rd);
 	if (rc == 0)
@@ -38,6 +37,9 @@ pop3_maildrop_open(struct pop3_session *s, const struct shelf_account *account)
 		s->bytes = inbox.bytes;
 		s->deleted = shelf_uidset_new();
 		s->deleted_bytes = 0;
+		s->to_trash = policy.value[SHELF_POLICY_POP3_DELETE] == 1;
+		if (policy.value[SHELF_POLICY_POP3_SEEN] == 1)
+			s->fetched = shelf_uidset_new();
 	}
 	shelf_rd_end(&rd);
 	return rc;
@@ -48,6 +50,7 @@ pop3_maildrop_close(struct pop3_session *s)
 {
 	shelf_view_close(&s->view);
 	shelf_uidset_free(&s->deleted);
+	shelf_uidset_free(&s->fetched);
 }
 
 uint32_t
@@ -98,55 +101,4 @@ pop3_maildrop_reset(struct pop3_session *s)
 {
 	shelf_uidset_clear(s->deleted);
 	s->deleted_bytes = 0;
-}
-
-struct update {
-	struct shelf_store *store;
-	uint32_t account, mailbox;
-	struct shelf_uidset *uids;
-	int rc;
-};
-
-static void
-run_update(void *arg)
-{
-	struct update *u = arg;
-
-	u->rc = shelf_msg_expunge(u->store, u->account, u->mailbox, u->uids,
-	    SHELF_EXPUNGE_ATOMIC | SHELF_EXPUNGE_POP3, NULL);
-}
-
-static void
-update_done(void *session, void *arg)
-{
-	struct pop3_session *s = session;
-	struct update *u = arg;
-	unsigned count = shelf_uidset_count(u->uids);
-
-	s->wait = POP3_WAIT_COMMAND;
-	if (u->rc == 0)
-		pop3_ok(s, "Bye, %u messages deleted", count);
-	else if (u->rc == SHELF_EUNKNOWN)
-		pop3_fail(s, u->rc, "The messages may or may not be deleted");
-	else
-		pop3_fail(s, u->rc, "No message was deleted");
-	if (u->rc != 0)
-		shelf_log(SHELF_LOG_ERROR, "pop3 update failed", "account", "%s", s->account_name,
-		    "error", "%s", shelf_err_name(u->rc), "messages", "%u", count, NULL);
-	net_conn_close(s->conn, "quit");
-	shelf_uidset_free(&u->uids);
-	free(u);
-}
-
-void
-pop3_maildrop_update(struct pop3_session *s)
-{
-	struct update *u = SHELF_NEW(struct update);
-
-	u->store = s->server->store;
-	u->account = s->account;
-	u->mailbox = s->mailbox;
-	u->uids = shelf_uidset_copy(s->deleted);
-	s->wait = POP3_WAIT_UPDATE;
-	net_conn_work(s->conn, run_update, u, update_done);
 }

@@ -2,7 +2,7 @@
  * pop3_session.c - one connection: greeting, lines, timeouts, the end
  *
  *   AUTHORIZATION -> TRANSACTION   login_done (pop3_login.c)
- *   TRANSACTION   -> UPDATE        pop3_maildrop_update, from QUIT alone
+ *   TRANSACTION   -> UPDATE        pop3_update, from QUIT alone
  *   any           -> closed        close_session: nothing is deleted here (RFC 1939 6)
  *
  * What must stay true: replies come in the order of the commands, so no line is read while a stream

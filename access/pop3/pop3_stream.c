@@ -150,7 +150,7 @@ pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m, const str
 	struct pop3_stream *st = &s->stream;
 	int rc;
 
-	*st = (struct pop3_stream){.kind = POP3_STREAM_VERIFY, .whole = top == NULL};
+	*st = (struct pop3_stream){.kind = POP3_STREAM_VERIFY, .uid = m->uid, .whole = top == NULL};
 	if (top != NULL)
 		st->top = st->ahead = *top;
 	if ((rc = shelf_body_open(s->server->store, s->account, m->blob, &st->body)) != 0)
@@ -201,6 +201,8 @@ step_body(struct pop3_session *s)
 		pop3_stuff_feed(&st->stuff, piece, sink, s);
 	} else {
 		pop3_stuff_end(&st->stuff, sink, s);
+		if (st->whole && s->fetched != NULL)
+			shelf_uidset_add(s->fetched, st->uid);
 		pop3_stream_end(s);
 		s->retrieved++;
 	}
