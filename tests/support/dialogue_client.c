@@ -190,6 +190,18 @@ let_server_read(struct dialogue_client *c)
 	c->behind = queued != 0;
 }
 
+/* How many bytes go out together. Byte by byte, but within a long run of one byte no border is another case
+ * than the one before it. */
+static size_t
+together(const struct dialogue_client *c, struct shelf_span bytes)
+{
+	enum { RUN = 8192, PIECE = 4093 };
+
+	if (!c->bytewise)
+		return bytes.len;
+	return bytes.len > RUN && memcmp(bytes.data, bytes.data + 1, RUN) == 0 ? PIECE : 1;
+}
+
 static bool
 send_plain(struct dialogue_client *c, struct shelf_span bytes)
 {
@@ -198,7 +210,7 @@ send_plain(struct dialogue_client *c, struct shelf_span bytes)
 	ssize_t n;
 
 	while (done < bytes.len && !c->gone) {
-		n = send_some(c, bytes.data + done, c->bytewise ? 1 : bytes.len - done);
+		n = send_some(c, bytes.data + done, together(c, shelf_span(bytes.data + done, bytes.len - done)));
 		if (n < 0)
 			c->gone = true;
 		if (n == 0) {
