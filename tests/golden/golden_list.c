@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <openssl/evp.h>
 
+#include <mailshelf/acl.h>
 #include <mailshelf/import.h>
+#include <mailshelf/metadata.h>
 #include <mailshelf/mime.h>
 #include <mailshelf/restore.h>
 
@@ -95,6 +97,10 @@ list_derived(struct listing *l, uint64_t blob)
 		shelf_buf_add_json(l->out, root->subtype);
 		shelf_buf_add_str(l->out, " subject ");
 		shelf_buf_add_json(l->out, root->envelope->subject);
+		if (root->preview.data != NULL) {
+			shelf_buf_add_str(l->out, " preview ");
+			shelf_buf_add_json(l->out, root->preview);
+		}
 	}
 	shelf_arena_free(&arena);
 	return rc;
@@ -137,6 +143,31 @@ take_mailbox(void *arg, const struct shelf_mailbox *m)
 	return 0;
 }
 
+/* The owner's entry comes first, as "", and is there without a row, too: then it has every right. */
+static int
+list_acl(void *arg, struct shelf_span who, unsigned rights)
+{
+	struct listing *l = arg;
+
+	if (who.len > 0 || rights != SHELF_RIGHTS_ALL) {
+		shelf_buf_printf(l->out, "   rights %x of ", rights);
+		shelf_buf_add_json(l->out, who);
+		shelf_buf_add_byte(l->out, '\n');
+	}
+	return 0;
+}
+
+static int
+list_metadata(void *arg, struct shelf_span name, uint32_t size)
+{
+	struct listing *l = arg;
+
+	shelf_buf_printf(l->out, "   metadata of %" PRIu32 " bytes ", size);
+	shelf_buf_add_json(l->out, name);
+	shelf_buf_add_byte(l->out, '\n');
+	return 0;
+}
+
 static int
 list_mailbox(struct listing *l, uint32_t id)
 {
@@ -167,6 +198,8 @@ list_mailbox(struct listing *l, uint32_t id)
 		shelf_buf_add_byte(l->out, '\n');
 	}
 	free(words);
+	if ((rc = shelf_acl_each(l->rd, id, "", list_acl, l)) == 0)
+		rc = shelf_metadata_each(l->rd, id, list_metadata, l);
 	for (uint32_t uid = 1; rc == 0; uid = msg.uid + 1) {
 		rc = shelf_msg_next(l->rd, id, uid, SHELF_MSG_ALL, &msg);
 		if (rc == 0)

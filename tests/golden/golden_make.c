@@ -310,6 +310,23 @@ make_mailboxes(uint32_t trash)
 	append_letter(JOE, trash, 34, 4);
 }
 
+/* Who may see what, and notes beside mailboxes; Stacks with all below it was called Archive. */
+static void
+make_shared(uint32_t trash)
+{
+	const struct shelf_metadata notes[] = {
+	    {shelf_span_str("/private/comment"), shelf_span_str("letters of the \xc3\xbc" "ber-uncle")},
+	    {shelf_span_str("/shared/vendor/example/colour"), shelf_span("\0\xff", 2)}};
+	const struct shelf_span ann = shelf_span_str("ann@example.org"), bob = shelf_span_str("-bob");
+
+	must(shelf_acl_set(store, JOE, 1, ann, SHELF_ACL_SET, SHELF_RIGHT_LOOKUP | SHELF_RIGHT_READ), "rights");
+	must(shelf_acl_set(store, JOE, trash, shelf_span_str("anyone"), SHELF_ACL_SET, SHELF_RIGHTS_ALL), "rights");
+	must(shelf_acl_set(store, JOE, trash, bob, SHELF_ACL_SET, SHELF_RIGHT_EXPUNGE), "rights");
+	must(shelf_metadata_set(store, JOE, 1, notes, 2), "metadata");
+	must(shelf_metadata_set(store, JOE, 0, notes, 1), "metadata");
+	copy(JOE, 1, trash, 601, 603, true); /* notes of where they went */
+}
+
 static int
 raise_uidnext(struct kv_txn *txn, void *arg)
 {
@@ -444,6 +461,7 @@ make(const char *dir)
 	make_inbox();
 	make_mailboxes(trash);
 	make_high_uids();
+	make_shared(trash);
 	make_bodies();
 	make_dictionary();
 	make_work_left();
