@@ -97,10 +97,6 @@ list_derived(struct listing *l, uint64_t blob)
 		shelf_buf_add_json(l->out, root->subtype);
 		shelf_buf_add_str(l->out, " subject ");
 		shelf_buf_add_json(l->out, root->envelope->subject);
-		if (root->preview.data != NULL) {
-			shelf_buf_add_str(l->out, " preview ");
-			shelf_buf_add_json(l->out, root->preview);
-		}
 	}
 	shelf_arena_free(&arena);
 	return rc;

@@ -213,6 +213,7 @@ rig_furnish(struct rig *r)
 	struct shelf_draft *draft = rig_draft(r, "to both", 700000);
 	struct shelf_delivery to[] = {{.account = r->joe}, {.account = r->ann}};
 	struct shelf_append_result results[2];
+	const struct shelf_metadata note = {shelf_span_str("/private/comment"), shelf_span_str("a note")};
 	uint32_t work, from, until;
 
 	rig_fill(r, r->joe, r->inbox, 700);
@@ -233,4 +234,7 @@ rig_furnish(struct rig *r)
 	must(shelf_quota_set(r->store, r->ann, 1 << 30, 5000, 0), "furnish");
 	must(shelf_account_set_password(r->store, r->ann, shelf_span_str("secret")), "furnish");
 	must(shelf_mailbox_claim_recent(r->store, r->ann, r->inbox, &from, &until), "furnish");
+	must(shelf_acl_set(r->store, r->joe, r->inbox, shelf_span_str("ann"), SHELF_ACL_SET, SHELF_RIGHT_LOOKUP),
+	     "furnish");
+	must(shelf_metadata_set(r->store, r->joe, r->inbox, &note, 1), "furnish");
 }

@@ -168,7 +168,9 @@ START_TEST(killed_anywhere)
 }
 END_TEST
 
-/* What a release of the first format wrote is saved and comes back. */
+/* What releases of the format wrote is saved and comes back. */
+static const char *const goldens[] = {"tests/golden/format-1.tar.gz", "tests/golden/format-1-2026-12-01.tar.gz"};
+
 START_TEST(a_golden_store)
 {
 	pid_t pid;
@@ -179,7 +181,7 @@ START_TEST(a_golden_store)
 	pid = fork();
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
-		execlp("tar", "tar", "-xzf", "tests/golden/format-1.tar.gz", "-C", r.dir, (char *)NULL);
+		execlp("tar", "tar", "-xzf", goldens[_i], "-C", r.dir, (char *)NULL);
 		_exit(127);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -202,6 +204,31 @@ restore_account(const char *account, const char *as, shelf_restore_progress_fn *
 
 	shelf_backup_close(&b);
 	return rc;
+}
+
+/* ann sees the INBOX of OWNER, and its note is there. */
+static void
+must_share(uint32_t owner)
+{
+	struct shelf_buf note = {0};
+	struct shelf_rd *rd;
+	uint32_t *owners;
+	size_t count;
+	unsigned rights;
+	bool listed = false;
+
+	ck_assert_int_eq(shelf_sharers(r.store, "ann", &owners, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		listed |= owners[i] == owner;
+	free(owners);
+	ck_assert(listed);
+	ck_assert_int_eq(shelf_rd_begin(r.store, owner, &rd), 0);
+	ck_assert_int_eq(shelf_acl_rights(rd, r.inbox, "ann", false, &rights), 0);
+	ck_assert_uint_eq(rights, SHELF_RIGHT_LOOKUP);
+	ck_assert_int_eq(shelf_metadata_get(rd, r.inbox, "/private/comment", &note), 0);
+	ck_assert(shelf_span_is(shelf_buf_span(&note), "a note"));
+	shelf_buf_free(&note);
+	shelf_rd_end(&rd);
 }
 
 START_TEST(an_account_comes_back)
@@ -227,6 +254,7 @@ START_TEST(an_account_comes_back)
 	ck_assert(inbox.id == again.id && inbox.uidvalidity == again.uidvalidity && inbox.uidnext == again.uidnext);
 	ck_assert(inbox.highestmodseq == again.highestmodseq && inbox.exists == again.exists);
 	ck_assert_int_eq(rig_msg(&r, a.id, r.inbox, 260, &is), 0);
+	must_share(a.id);
 	is.blob = was.blob;
 	ck_assert_mem_eq(&was, &is, sizeof was);
 	/* The old one is deleted, and comes back under its name. */
@@ -533,7 +561,7 @@ suite_backup_restore(void)
 	tcase_add_test(t, a_store_comes_back);
 	tcase_add_test(t, stopped_anywhere);
 	tcase_add_test(t, killed_anywhere);
-	tcase_add_test(t, a_golden_store);
+	tcase_add_loop_test(t, a_golden_store, 0, sizeof goldens / sizeof *goldens);
 	tcase_add_test(t, an_account_comes_back);
 	tcase_add_test(t, half_an_account_goes);
 	tcase_add_test(t, damaged_messages);
