@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "imap_address.h"
 #include "imap_metadata.h"
+#include "imap_notify.h"
 
 enum { ENTRIES_MAX = 128 }; /* of a command */
 
@@ -365,6 +366,7 @@ imap_metadata_print(struct imap_session *s, uint32_t account, uint32_t mailbox, 
 struct set {
 	struct shelf_store *store;
 	uint32_t account, mailbox;
+	uint64_t modseq; /* out */
 	struct shelf_metadata list[ENTRIES_MAX];
 	size_t n;
 	int rc;
@@ -375,7 +377,8 @@ work(void *arg)
 {
 	struct set *w = arg;
 
-	w->rc = shelf_metadata_set(w->store, w->account, w->mailbox, w->list, w->n);
+	w->rc = shelf_metadata_set(w->store, w->account, w->mailbox, w->list, w->n,
+	    &w->modseq);
 }
 
 static enum imap_step
@@ -389,7 +392,10 @@ worked(struct imap_cmd *c)
 		    "A value is too large");
 	if (w->rc == SHELF_ELIMIT)
 		return imap_no(c, "METADATA TOOMANY", "There are too many entries");
-	return w->rc != 0 ? imap_err(c, w->rc) : imap_completed(c);
+	if (w->rc != 0)
+		return imap_err(c, w->rc);
+	imap_watch_own_metadata(c->s, w->account, w->mailbox, w->modseq, w->list, w->n);
+	return imap_completed(c);
 }
 
 /* "(/private/comment "x" /shared/comment NIL)" */

@@ -84,7 +84,7 @@ imap_cmd_notify(struct imap_cmd *c)
 		return imap_parse_failed(c);
 	if (set->request.unsupported)
 		return imap_no(c, "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName "
-		    "SubscriptionChange)", "There are no other events here");
+		    "SubscriptionChange MailboxMetadataChange ServerMetadataChange)", "There are no other events here");
 	if (set->request.names > IMAP_NOTIFY_NAMES_MAX)
 		return imap_no(c, "NOTIFICATIONOVERFLOW", "Too many names to watch");
 	return install(c);

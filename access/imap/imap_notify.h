@@ -11,6 +11,8 @@
 #ifndef ACCESS_IMAP_NOTIFY_H
 #define ACCESS_IMAP_NOTIFY_H
 
+#include <mailshelf/metadata.h>
+
 #include "imap_fetch.h"
 
 enum imap_event { /* bits */
@@ -20,6 +22,9 @@ enum imap_event { /* bits */
 	IMAP_EVENT_MESSAGES = 7, /* those above */
 	IMAP_EVENT_NAME = 8,
 	IMAP_EVENT_SUBSCRIPTION = 16,
+	IMAP_EVENT_METADATA = 32,
+	IMAP_EVENT_SERVER_METADATA = 64,
+	IMAP_EVENT_ALL_METADATA = 96, /* those two */
 };
 
 enum imap_filter {
@@ -113,9 +118,11 @@ enum imap_step imap_watch_status(struct imap_session *s, size_t *next);
 
 /*
  * What this session does itself is not news (RFC 5465 5): a change of messages, alone since the last look
- * up to MODSEQ; a name that is there, or subscribed, now; or is not.
+ * up to MODSEQ; a name that is there, or subscribed, now, or is not; annotations set at MODSEQ, or removed.
  */
 void imap_watch_own(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq);
 void imap_watch_own_name(struct imap_session *s, struct shelf_span name, enum imap_event event, bool there);
+void imap_watch_own_metadata(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq,
+    const struct shelf_metadata *list, size_t n);
 
 #endif

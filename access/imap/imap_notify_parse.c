@@ -91,6 +91,8 @@ parse_event(struct imap_parser *p, struct imap_notify_request *r, struct imap_no
 		{"FlagChange", IMAP_EVENT_FLAGS},
 		{"MailboxName", IMAP_EVENT_NAME},
 		{"SubscriptionChange", IMAP_EVENT_SUBSCRIPTION},
+		{"MailboxMetadataChange", IMAP_EVENT_METADATA},
+		{"ServerMetadataChange", IMAP_EVENT_SERVER_METADATA},
 	};
 	struct imap_parser look;
 	struct shelf_span name = {0};

@@ -46,8 +46,8 @@ box_of(const struct shelf_mailbox *m)
 	return b;
 }
 
-static int
-compare_names(struct shelf_span a, struct shelf_span b)
+int
+imap_watch_compare_names(struct shelf_span a, struct shelf_span b)
 {
 	int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
 
@@ -61,7 +61,7 @@ compare_boxes(const void *x, const void *y)
 
 	if (a->id != b->id)
 		return a->id < b->id ? -1 : 1;
-	return a->id != 0 ? 0 : compare_names(a->name, b->name);
+	return a->id != 0 ? 0 : imap_watch_compare_names(a->name, b->name);
 }
 
 static size_t
@@ -78,6 +78,15 @@ place_of(const struct imap_watch *w, const struct imap_box *b)
 			high = mid;
 	}
 	return low;
+}
+
+const struct imap_box *
+imap_watch_find(const struct imap_watch *w, uint32_t id)
+{
+	struct imap_box key = {.id = id};
+	size_t at = place_of(w, &key);
+
+	return at < w->n && w->box[at].id == id ? &w->box[at] : NULL;
 }
 
 static int
@@ -112,6 +121,7 @@ forget_differences(struct imap_watch *w)
 		free_box(&w->diff[i].new);
 	}
 	w->ndiff = w->next = 0;
+	imap_notes_free(&w->told);
 }
 
 void
@@ -124,6 +134,7 @@ imap_watch_free(struct imap_watch **watch)
 		return;
 	clear(w);
 	forget_differences(w);
+	imap_notes_free(&w->notes);
 	free(w->diff);
 	free(w);
 }
@@ -149,8 +160,10 @@ imap_watch_begin(struct imap_session *s, const struct imap_notify *notify, struc
 
 	w->notify = notify;
 	w->bytes_max = (size_t)s->server->conf->imap_notify_max_bytes;
-	if (rc == 0)
-		rc = read_all(w, rd);
+	for (size_t i = 0; i < notify->ngroup; i++)
+		w->wanted |= notify->group[i].events;
+	if (rc == 0 && (rc = read_all(w, rd)) == 0)
+		rc = imap_watch_read_notes(w, rd);
 	shelf_rd_end(&rd);
 	if (rc != 0)
 		imap_watch_free(&w);
@@ -322,6 +335,8 @@ imap_watch_look(struct imap_session *s)
 	}
 	if (rc == 0 && all)
 		rc = look_at_all(w, rd);
+	if (rc == 0)
+		rc = imap_watch_look_at_notes(w, rd, ids, n, all);
 	/* Others may have changed it before: then it is told, too. */
 	if (w->own_modseq != w->modseq + 1)
 		w->own_mailbox = 0;
@@ -343,8 +358,8 @@ imap_watch_own(struct imap_session *s, uint32_t account, uint32_t mailbox, uint6
 	s->notify->watch->own_modseq = modseq;
 }
 
-static uint64_t
-hash_of(struct shelf_span name)
+uint64_t
+imap_watch_hash(struct shelf_span name)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
 
@@ -359,13 +374,13 @@ imap_watch_own_name(struct imap_session *s, struct shelf_span name, enum imap_ev
 	struct imap_watch *w = s->notify == NULL ? NULL : s->notify->watch;
 
 	if (w != NULL && w->nown < IMAP_OWN_MAX)
-		w->own[w->nown++] = (struct imap_own_name){hash_of(name), event, there};
+		w->own[w->nown++] = (struct imap_own_name){imap_watch_hash(name), event, there};
 }
 
 bool
 imap_watch_is_own(const struct imap_watch *w, struct shelf_span name, enum imap_event event, bool there)
 {
-	uint64_t hash = hash_of(name);
+	uint64_t hash = imap_watch_hash(name);
 
 	for (unsigned i = 0; i < w->nown; i++)
 		if (w->own[i].name == hash && w->own[i].event == event && w->own[i].there == there)
@@ -379,5 +394,6 @@ imap_watch_printed(struct imap_watch *w)
 	forget_differences(w);
 	w->pass = 0;
 	w->nown = 0;
+	w->nown_removed = 0;
 	w->own_mailbox = 0;
 }

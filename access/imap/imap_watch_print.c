@@ -1,7 +1,7 @@
 /*
- * imap_watch_print.c - what a session that watches mailboxes is told: LIST of names, STATUS of messages
+ * imap_watch_print.c - what a session that watches mailboxes is told: LIST of names, STATUS of messages, METADATA
  *
- *   renames --> names that came and went --> subscriptions --> messages
+ *   renames --> names that came and went --> subscriptions --> messages --> annotations
  *
  * What must stay true: a client that does what each response says, in the order in which they come, ends with
  * the names and numbers there are, whatever happened between two looks.
@@ -347,6 +347,11 @@ imap_watch_print(struct imap_session *s)
 				return step;
 			passes[w->pass](s, &w->diff[w->next]);
 		}
+	}
+	for (; w->next < w->told.n; w->next++) {
+		if ((step = pause_before(s, w->next, start_ms)) != IMAP_DONE)
+			return step;
+		imap_watch_print_note(s, &w->told.note[w->next]);
 	}
 	imap_watch_printed(w);
 	return IMAP_DONE;

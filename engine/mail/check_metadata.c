@@ -7,6 +7,7 @@ struct note_walk {
 	struct check *k;
 	struct kv_view *view;
 	uint32_t mailbox;
+	uint64_t modseq; /* of the account */
 	struct mail_key of; /* mailbox and name of the entry at hand */
 	uint32_t next;	    /* part */
 	uint64_t size, seen;
@@ -56,6 +57,8 @@ check_note(struct note_walk *w, struct shelf_span key, struct shelf_span value)
 			    w->next);
 		return 0;
 	}
+	if (m.part == 0 && m.modseq > w->modseq)
+		check_found(w->k, 25, "an annotation of mailbox %u is of a modseq that was never given", m.mailbox);
 	if (m.part == 0) {
 		w->of.len = key.len - 2;
 		memcpy(w->of.bytes, key.data, w->of.len);
@@ -72,12 +75,15 @@ check_metadata(struct check *k, uint32_t shard)
 {
 	struct note_walk w = {.k = k};
 	struct shelf_span key, value;
+	struct mail_acct acct;
 	struct kv_scan scan;
 	int rc = kv_view_begin_shard(k->store->kv, shard, &w.view);
 
 	if (rc != 0)
 		return rc;
 	kv_view_account(w.view, k->account);
+	/* Where the account's row is damaged, that is told elsewhere. */
+	w.modseq = mail_acct_get(w.view, &acct) == 0 ? acct.modseq : UINT64_MAX;
 	rc = kv_scan_open(w.view, KV_NOTE, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
 	while (rc == 0 && (rc = kv_scan_next(&scan, &key, &value)) == 1)
 		rc = check_note(&w, key, value);

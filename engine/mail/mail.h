@@ -389,7 +389,8 @@ SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span nam
 struct mail_metadata { /* a row of NOTE */
 	uint32_t mailbox, part;
 	struct shelf_span name;
-	uint32_t size; /* part 0: of the whole value */
+	uint32_t size;	 /* part 0: of the whole value */
+	uint64_t modseq; /* part 0: of the change that set it; 0 in format 1 */
 	struct shelf_span bytes;
 };
 SHELF_CHECK int mail_metadata_decode(struct shelf_span key, struct shelf_span value, struct mail_metadata *out);

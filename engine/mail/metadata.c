@@ -2,14 +2,15 @@
  * metadata.c - annotations of mailboxes and of the account
  *
  * key      mailbox u32 (0: the account) | name | 0 | part u16
- * value    part 0: 1 | bytes of the whole value 4 | the first of them; others: what follows, PART_BYTES each
+ * value    part 0: 2 | bytes of the whole value 4 | modseq 8 | the first of them; others: what follows, PART_BYTES
+ *          each. Format 1 has no modseq.
  */
 #include <mailshelf/mem.h>
 #include <mailshelf/metadata.h>
 
 #include "mail.h"
 
-enum { FORMAT = 1, HEAD_BYTES = 5, PART_BYTES = 4000 };
+enum { FORMAT = 2, PART_BYTES = 4000, LONG_BYTES = 4 * PART_BYTES };
 
 static struct mail_key
 key_of(uint32_t mailbox, struct shelf_span name, uint32_t part)
@@ -82,9 +83,13 @@ mail_metadata_decode(struct shelf_span key, struct shelf_span value, struct mail
 	if (memchr(out->name.data, 0, out->name.len) != NULL)
 		return SHELF_ECORRUPT;
 	if (out->part == 0) {
-		if (base_get_le(&r, 1) != FORMAT)
+		uint64_t format = base_get_le(&r, 1);
+
+		if (format == 0 || format > FORMAT)
 			return r.bad ? SHELF_ECORRUPT : SHELF_EVERSION;
 		out->size = (uint32_t)base_get_le(&r, 4);
+		if (format > 1)
+			out->modseq = base_get_le(&r, 8);
 	}
 	out->bytes = base_get_bytes(&r, base_left(&r));
 	return r.bad ? SHELF_ECORRUPT : 0;
@@ -105,6 +110,33 @@ shelf_metadata_each(struct shelf_rd *rd, uint32_t mailbox, shelf_metadata_fn *fn
 		if ((rc = mail_metadata_decode(key, value, &m)) != 0 ||
 		    (m.part == 0 && (rc = fn(arg, m.name, m.size)) != 0))
 			break;
+	kv_scan_close(&scan);
+	return rc;
+}
+
+int
+shelf_metadata_versions(struct shelf_rd *rd, uint32_t mailbox, shelf_metadata_version_fn *fn, void *arg)
+{
+	struct mail_key prefix = mail_key1(mailbox), from = {0};
+	struct shelf_span within = mailbox == SHELF_METADATA_ALL ? shelf_span(NULL, 0) : mail_key_span(&prefix);
+	struct shelf_span key, value;
+	struct mail_metadata m;
+	struct kv_scan scan;
+	int rc = kv_scan_open(rd->view, KV_NOTE, within, shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
+		if ((rc = mail_metadata_decode(key, value, &m)) != 0 ||
+		    (m.part == 0 && (rc = fn(arg, m.mailbox, m.name, m.modseq)) != 0))
+			break;
+		if (m.part > 0 || m.size <= LONG_BYTES)
+			continue;
+		from = key_of(m.mailbox, m.name, UINT16_MAX); /* behind its last part */
+		kv_scan_close(&scan);
+		if ((rc = kv_scan_open(rd->view, KV_NOTE, within, mail_key_span(&from), &scan)) != 0)
+			return rc;
+	}
 	kv_scan_close(&scan);
 	return rc;
 }
@@ -146,6 +178,7 @@ struct setting {
 	uint32_t mailbox;
 	const struct shelf_metadata *list; /* names are folded */
 	size_t n;
+	uint64_t modseq; /* out */
 };
 
 static int
@@ -164,7 +197,7 @@ remove_value(struct kv_txn *txn, uint32_t mailbox, struct shelf_span name, bool 
 }
 
 static int
-put_value(struct kv_txn *txn, uint32_t mailbox, struct shelf_span name, struct shelf_span bytes)
+put_value(struct mail_change *c, uint32_t mailbox, struct shelf_span name, struct shelf_span bytes)
 {
 	struct shelf_buf value = {0};
 	size_t at = 0;
@@ -178,10 +211,11 @@ put_value(struct kv_txn *txn, uint32_t mailbox, struct shelf_span name, struct s
 		if (part == 0) {
 			base_add_le(&value, FORMAT, 1);
 			base_add_le(&value, bytes.len, 4);
+			base_add_le(&value, mail_change_modseq(c), 8);
 		}
 		shelf_buf_add(&value, bytes.data + at, n);
 		at += n;
-		rc = kv_put(txn, KV_NOTE, mail_key_span(&key), shelf_buf_span(&value));
+		rc = kv_put(c->txn, KV_NOTE, mail_key_span(&key), shelf_buf_span(&value));
 	}
 	shelf_buf_free(&value);
 	return rc;
@@ -206,7 +240,7 @@ count_entries(struct kv_view *view, uint32_t mailbox, uint64_t *out)
 }
 
 static int
-set_all(struct kv_txn *txn, struct setting *s)
+set_all(struct mail_change *c, struct setting *s)
 {
 	bool adds = false;
 	uint64_t entries;
@@ -216,12 +250,12 @@ set_all(struct kv_txn *txn, struct setting *s)
 		const struct shelf_metadata *m = &s->list[i];
 		bool was;
 
-		if ((rc = remove_value(txn, s->mailbox, m->name, &was)) == 0 && m->value.data != NULL) {
+		if ((rc = remove_value(c->txn, s->mailbox, m->name, &was)) == 0 && m->value.data != NULL) {
 			adds = adds || !was;
-			rc = put_value(txn, s->mailbox, m->name, m->value);
+			rc = put_value(c, s->mailbox, m->name, m->value);
 		}
 	}
-	if (rc != 0 || !adds || (rc = count_entries(kv_txn_view(txn), s->mailbox, &entries)) != 0)
+	if (rc != 0 || !adds || (rc = count_entries(kv_txn_view(c->txn), s->mailbox, &entries)) != 0)
 		return rc;
 	return entries > shelf_setting_get(s->store, SHELF_SETTING_METADATA_ENTRIES) ? SHELF_ELIMIT : 0;
 }
@@ -239,18 +273,23 @@ set(struct kv_txn *txn, void *arg)
 		return rc;
 	if ((m.flags & MAIL_MBOX_DELETED) != 0)
 		return SHELF_ENOMAILBOX;
-	rc = set_all(txn, s);
-	return rc != 0 ? rc : mail_change_end(&c);
+	if ((rc = set_all(&c, s)) != 0)
+		return rc;
+	if (s->mailbox != 0 && kv_txn_writes(txn) > 0)
+		mail_changed_note(&c, s->mailbox);
+	rc = mail_change_end(&c);
+	s->modseq = c.modseq;
+	return rc;
 }
 
 int
 shelf_metadata_set(struct shelf_store *store, uint32_t account, uint32_t mailbox,
-		   const struct shelf_metadata *list, size_t n)
+		   const struct shelf_metadata *list, size_t n, uint64_t *modseq_out)
 {
 	char name[SHELF_METADATA_NAME_MAX + 1];
 	struct shelf_arena arena = {0};
 	struct shelf_metadata *folded = SHELF_ARENA_ARRAY(&arena, struct shelf_metadata, n == 0 ? 1 : n);
-	struct setting s = {store, mailbox, folded, n};
+	struct setting s = {store, mailbox, folded, n, 0};
 	uint64_t max = shelf_setting_get(store, SHELF_SETTING_METADATA_BYTES);
 	bool adds = false;
 	int rc = mail_disk_admit(store, account, SHELF_DISK_READONLY);
@@ -268,6 +307,8 @@ shelf_metadata_set(struct shelf_store *store, uint32_t account, uint32_t mailbox
 	if (rc == 0)
 		rc = kv_update(store->kv, account, adds ? KV_ADDS : 0, set, &s);
 	shelf_arena_free(&arena);
+	if (modseq_out != NULL)
+		*modseq_out = s.modseq;
 	return rc;
 }
 

@@ -322,8 +322,8 @@ make_shared(uint32_t trash)
 	must(shelf_acl_set(store, JOE, 1, ann, SHELF_ACL_SET, SHELF_RIGHT_LOOKUP | SHELF_RIGHT_READ), "rights");
 	must(shelf_acl_set(store, JOE, trash, shelf_span_str("anyone"), SHELF_ACL_SET, SHELF_RIGHTS_ALL), "rights");
 	must(shelf_acl_set(store, JOE, trash, bob, SHELF_ACL_SET, SHELF_RIGHT_EXPUNGE), "rights");
-	must(shelf_metadata_set(store, JOE, 1, notes, 2), "metadata");
-	must(shelf_metadata_set(store, JOE, 0, notes, 1), "metadata");
+	must(shelf_metadata_set(store, JOE, 1, notes, 2, NULL), "metadata");
+	must(shelf_metadata_set(store, JOE, 0, notes, 1, NULL), "metadata");
 	copy(JOE, 1, trash, 601, 603, true); /* notes of where they went */
 }
 

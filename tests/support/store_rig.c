@@ -236,5 +236,5 @@ rig_furnish(struct rig *r)
 	must(shelf_mailbox_claim_recent(r->store, r->ann, r->inbox, &from, &until), "furnish");
 	must(shelf_acl_set(r->store, r->joe, r->inbox, shelf_span_str("ann"), SHELF_ACL_SET, SHELF_RIGHT_LOOKUP),
 	     "furnish");
-	must(shelf_metadata_set(r->store, r->joe, r->inbox, &note, 1), "furnish");
+	must(shelf_metadata_set(r->store, r->joe, r->inbox, &note, 1, NULL), "furnish");
 }

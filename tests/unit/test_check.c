@@ -66,7 +66,7 @@ fill(void)
 	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("old")), 0);
 	ck_assert_int_eq(shelf_mailbox_subscribe(r.store, r.joe, shelf_span_str("loose"), true), 0);
 	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, 2, &(struct shelf_metadata){
-	    shelf_span_str("/shared/comment"), shelf_span_str("note")}, 1), 0);
+	    shelf_span_str("/shared/comment"), shelf_span_str("note")}, 1, NULL), 0);
 	ck_assert_int_eq(shelf_acl_set(r.store, r.joe, 2, shelf_span_str("ann"), SHELF_ACL_SET, 3), 0);
 	shelf_uidset_free(&copied.from_uids);
 	shelf_uidset_free(&copied.to_uids);
@@ -119,7 +119,7 @@ static const struct damage {
 	{"mailbox: UIDNEXT", 5, 0, JOE, KV_MBOX, FLIP, 10, NULL},
 	{"account: last UIDVALIDITY", 5, 0, JOE, KV_ACCT, ZERO, 13, NULL},
 	{"account: next mailbox", 5, 0, JOE, KV_ACCT, ZERO, 9, NULL},
-	{"account: modseq", 5, ALSO(16) | ALSO(17), JOE, KV_ACCT, ZERO, 1, NULL},
+	{"account: modseq", 5, ALSO(16) | ALSO(17) | ALSO(25), JOE, KV_ACCT, ZERO, 1, NULL},
 	{"page: highest modseq", 5, ALSO(1), JOE, KV_FPAGE, FLIP, 14, NULL},
 	{"chunk: a byte", 6, 0, SHARD, KV_CHUNK, FLIP, 20, NULL},
 	{"chunk: lost", 6, 0, SHARD, KV_CHUNK, GONE, 0, NULL},
@@ -165,7 +165,7 @@ static const struct damage {
 	{"sums of blobs: bytes", 14, 0, SHARD, KV_META, FLIP, 17, "626c6f6273"},
 	{"sums of blobs: waiting", 14, 0, SHARD, KV_META, FLIP, 49, "626c6f6273"},
 	{"sums of blobs: lost", 14, 0, SHARD, KV_META, GONE, 0, "626c6f6273"},
-	{"account: what changed last", 17, 0, JOE, KV_ACCT, FLIP, 128, NULL},
+	{"account: what changed last", 17, 0, JOE, KV_ACCT, FLIP, 130, NULL},
 	{"copy of a dictionary: its bytes", 24, 0, CATALOG, KV_DICTCOPY, FLIP, 1, NULL},
 	{"moved: format", 16, 0, JOE, KV_MOVED, FLIP, 0, NULL},
 	{"moved: where from", 16, 0, JOE, KV_MOVED, ZERO, 1, NULL},
@@ -176,6 +176,7 @@ static const struct damage {
 	{"access control: unknown rights", 18, ALSO(19), JOE, KV_ACL, FLIP, 3, NULL},
 	{"annotation: format", 25, 0, JOE, KV_NOTE, FLIP, 0, NULL},
 	{"annotation: size", 25, 0, JOE, KV_NOTE, FLIP, 1, NULL},
+	{"annotation: modseq", 25, 0, JOE, KV_NOTE, FLIP, 12, NULL},
 	{"annotation: a part of nothing", 25, 0, JOE, KV_NOTE, MADE, 0, "000000022f736861726564000001"},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},

@@ -26,7 +26,7 @@ set(uint32_t mailbox, const char *name, const void *data, size_t len)
 {
 	struct shelf_metadata one = {shelf_span_str(name), shelf_span(data, len)};
 
-	return shelf_metadata_set(r.store, r.joe, mailbox, &one, 1);
+	return shelf_metadata_set(r.store, r.joe, mailbox, &one, 1, NULL);
 }
 
 /* Its length; -1: there is none. */
@@ -130,7 +130,7 @@ START_TEST(all_or_none_and_limits)
 	    {shelf_span_str("/shared/bad*"), shelf_span_str("2")}};
 	char name[32];
 
-	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2), SHELF_ENAME);
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2, NULL), SHELF_ENAME);
 	ck_assert_str_eq(names(r.inbox), "");
 	ck_assert_int_eq(shelf_setting_set(r.store, SHELF_SETTING_METADATA_ENTRIES, 10), 0);
 	for (unsigned i = 0; i < 10; i++) {
@@ -138,13 +138,13 @@ START_TEST(all_or_none_and_limits)
 		ck_assert_int_eq(set(r.inbox, name, "x", 1), 0);
 	}
 	list[1].name = shelf_span_str("/shared/e0");
-	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2), SHELF_ELIMIT);
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2, NULL), SHELF_ELIMIT);
 	ck_assert_int_eq(set(r.inbox, "/shared/e0", "other", 5), 0);
 	/* Each mailbox has its own, and the account. */
 	ck_assert_int_eq(set(0, "/private/vendor/x/y", "x", 1), 0);
 	/* One goes, one comes. */
 	list[1].value = shelf_span(NULL, 0);
-	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2), 0);
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, list, 2, NULL), 0);
 	ck_assert_ptr_nonnull(strstr(names(r.inbox), "/shared/a=1 "));
 	ck_assert_ptr_null(strstr(names(r.inbox), "/shared/e0"));
 }
@@ -180,6 +180,86 @@ START_TEST(they_follow_their_mailbox)
 }
 END_TEST
 
+struct versions {
+	uint64_t modseq[8];
+	struct shelf_buf text;
+	size_t n;
+};
+
+static int
+list_version(void *arg, uint32_t mailbox, struct shelf_span name, uint64_t modseq)
+{
+	struct versions *v = arg;
+
+	ck_assert_uint_lt(v->n, 8);
+	v->modseq[v->n++] = modseq;
+	shelf_buf_printf(&v->text, "%u%.*s ", mailbox, (int)name.len, (const char *)name.data);
+	return 0;
+}
+
+/* Those of MAILBOX; returns the account's version. */
+static uint64_t
+versions(uint32_t mailbox, struct versions *v)
+{
+	struct shelf_rd *rd;
+	uint64_t modseq;
+
+	v->n = 0;
+	shelf_buf_clear(&v->text);
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	ck_assert_int_eq(shelf_metadata_versions(rd, mailbox, list_version, v), 0);
+	modseq = shelf_rd_modseq(rd);
+	shelf_rd_end(&rd);
+	return modseq;
+}
+
+START_TEST(each_has_a_version_and_its_mailbox_changes)
+{
+	static const uint8_t bytes[30000] = {1, 2, 3};
+	struct shelf_metadata one = {shelf_span_str("/shared/b"), shelf_span(bytes, sizeof bytes)};
+	uint32_t box = rig_create(&r, r.joe, "a"), ids[SHELF_CHANGED_MAX];
+	struct versions v = {0}, w = {0};
+	struct shelf_rd *rd;
+	uint64_t before, now;
+	unsigned n;
+
+	ck_assert_int_eq(set(r.inbox, "/shared/b", bytes, sizeof bytes), 0); /* in many rows, which are passed over */
+	ck_assert_int_eq(set(r.inbox, "/shared/b/c", "x", 1), 0);
+	ck_assert_int_eq(set(r.inbox, "/shared/a", bytes, 5000), 0);
+	ck_assert_int_eq(set(box, "/shared/b", bytes, sizeof bytes), 0);
+	ck_assert_int_eq(set(0, "/private/z", "x", 1), 0);
+	before = versions(SHELF_METADATA_ALL, &v);
+	ck_assert_str_eq(shelf_buf_cstr(&v.text), "0/private/z 1/shared/a 1/shared/b 1/shared/b/c 2/shared/b ");
+	ck_assert_uint_eq(v.modseq[0], before);
+	ck_assert_uint_gt(v.modseq[4], v.modseq[1]);
+	ck_assert_uint_gt(v.modseq[1], v.modseq[3]);
+	ck_assert_uint_gt(v.modseq[3], v.modseq[2]);
+	ck_assert_uint_gt(v.modseq[2], 0);
+
+	/* The same value again is a change, of this one only. */
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, &one, 1, &now), 0);
+	ck_assert_uint_eq(now, before + 1);
+	ck_assert_uint_eq(versions(r.inbox, &w), now);
+	ck_assert_str_eq(shelf_buf_cstr(&w.text), "1/shared/a 1/shared/b 1/shared/b/c ");
+	ck_assert_uint_eq(w.modseq[0], v.modseq[1]);
+	ck_assert_uint_eq(w.modseq[1], now);
+	ck_assert_uint_eq(w.modseq[2], v.modseq[3]);
+	ck_assert_int_eq(shelf_rd_begin(r.store, r.joe, &rd), 0);
+	ck_assert_int_eq(shelf_mailbox_changed(rd, before, ids, &n), 0);
+	shelf_rd_end(&rd);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_uint_eq(ids[0], r.inbox);
+
+	/* What was not there is not removed, and nothing has changed. */
+	one = (struct shelf_metadata){shelf_span_str("/shared/none"), shelf_span(NULL, 0)};
+	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, r.inbox, &one, 1, &now), 0);
+	ck_assert_uint_eq(now, 0);
+	ck_assert_uint_eq(versions(r.inbox, &w), before + 1);
+	shelf_buf_free(&v.text);
+	shelf_buf_free(&w.text);
+}
+END_TEST
+
 Suite *suite_metadata(void);
 Suite *
 suite_metadata(void)
@@ -192,6 +272,7 @@ suite_metadata(void)
 	tcase_add_test(tc, values_of_any_length_and_bytes);
 	tcase_add_test(tc, all_or_none_and_limits);
 	tcase_add_test(tc, they_follow_their_mailbox);
+	tcase_add_test(tc, each_has_a_version_and_its_mailbox_changes);
 	suite_add_tcase(s, tc);
 	return s;
 }
