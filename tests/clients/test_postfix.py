@@ -4,6 +4,7 @@ import pwd
 import shutil
 import smtplib
 import subprocess
+import tempfile
 import time
 
 from daemon import Daemon, Failed, Skipped, expect, free_port, message, need, run
@@ -126,11 +127,12 @@ class Postfix:
         need("postfix")
         if os.geteuid() != 0:
             raise Skipped("Postfix needs root")
-        self.dir, self.port = os.path.join(d.dir, "postfix"), free_port()
+        # Postfix works as a user of its own, who may not get into the directory of the tests.
+        self.dir, self.port = tempfile.mkdtemp(prefix="mailshelf-postfix-", dir="/tmp"), free_port()
         self.conf = os.path.join(self.dir, "conf")
         owner = pwd.getpwnam("postfix").pw_uid
-        os.chmod(d.dir, 0o755)
-        for name in ("", "conf", "queue", "data"):
+        os.chmod(self.dir, 0o755)
+        for name in ("conf", "queue", "data"):
             os.mkdir(os.path.join(self.dir, name))
         os.chown(os.path.join(self.dir, "data"), owner, -1)
         values = {"dir": self.dir, "port": self.port}
@@ -140,7 +142,11 @@ class Postfix:
             f.write(MASTER % values)
 
     def __enter__(self):
-        run(["postfix", "-c", self.conf, "start"])
+        try:
+            run(["postfix", "-c", self.conf, "start"])
+        except Failed:
+            shutil.rmtree(self.dir)
+            raise
         return self
 
     def __exit__(self, *_):
