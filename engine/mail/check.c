@@ -2,7 +2,7 @@
  * check.c - proves the numbered invariants of docs/storage-format.md
  *
  * The catalog, then each shard: its accounts, its references, its bodies. Everything in slices
- * (mail_check.h). What is found is told, never mended here.
+ * (mail_check.h). What is found is told; counters are put right for who asks for it (check_repair.c), nothing else.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,21 +48,39 @@ remember(struct check *k, uint64_t hash)
 	return false;
 }
 
-void
-check_found(struct check *k, unsigned invariant, const char *fmt, ...)
+static void __attribute__((format(printf, 4, 0)))
+tell(struct check *k, unsigned invariant, bool counter, const char *fmt, va_list ap)
 {
 	char text[512];
-	va_list ap;
 
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	/* What is read in a second slice is not found a second time. */
 	if (remember(k, hash_of(text, 0xcbf29ce484222325u + ((uint64_t)k->account << 8) + invariant)))
 		return;
 	k->findings++;
+	k->counters += counter;
 	if (k->found != NULL)
 		k->found(k->arg, invariant, k->account, text);
+}
+
+void
+check_found(struct check *k, unsigned invariant, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(k, invariant, false, fmt, ap);
+	va_end(ap);
+}
+
+void
+check_counter(struct check *k, unsigned invariant, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(k, invariant, true, fmt, ap);
+	va_end(ap);
 }
 
 bool
@@ -334,21 +352,39 @@ check_shard(struct check *k, uint32_t shard)
 	return rc != 0 ? rc : check_bodies(k, shard);
 }
 
+static int
+check_store(struct check *k)
+{
+	int rc = check_catalog(k);
+
+	if (rc == 0)
+		rc = check_copies(k);
+	if (rc == 0)
+		rc = check_rows(k);
+	for (uint32_t shard = 0; shard < kv_shards(k->store->kv) && rc == 0; shard++)
+		rc = check_shard(k, shard);
+	if (rc == 0 && k->progress != NULL)
+		k->progress(k->arg, k->done, k->done);
+	check_free(k);
+	return rc;
+}
+
 int
 shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress, shelf_finding_fn *found,
 		  void *arg)
 {
 	struct check k = {.store = store, .progress = progress, .found = found, .arg = arg};
-	int rc = check_catalog(&k);
 
-	if (rc == 0)
-		rc = check_copies(&k);
-	if (rc == 0)
-		rc = check_rows(&k);
-	for (uint32_t shard = 0; shard < kv_shards(store->kv) && rc == 0; shard++)
-		rc = check_shard(&k, shard);
-	if (rc == 0 && progress != NULL)
-		progress(arg, k.done, k.done);
-	check_free(&k);
+	return check_store(&k);
+}
+
+int
+shelf_store_repair(struct shelf_store *store, shelf_progress_fn *progress, shelf_finding_fn *found,
+		   shelf_repaired_fn *repaired, void *arg, uint64_t *left_out)
+{
+	struct check k = {.store = store, .progress = progress, .found = found, .arg = arg, .repaired = repaired};
+	int rc = check_store(&k);
+
+	*left_out = k.findings - k.mended;
 	return rc;
 }

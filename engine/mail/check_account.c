@@ -170,20 +170,33 @@ add_sums(struct check_sums *to, const struct check_sums *s)
 	to->max_modseq = s->max_modseq > to->max_modseq ? s->max_modseq : to->max_modseq;
 }
 
-/* The mailbox's own row against the sums of its ranges (1, 3, 5). */
+static void
+add_wrong(struct check_walk *w, const struct mail_mbox *m, const struct check_sums *s)
+{
+	if (w->wrongs == w->wrong_cap) {
+		w->wrong_cap = w->wrong_cap == 0 ? 4 : w->wrong_cap * 2;
+		w->wrong = shelf_realloc(w->wrong, w->wrong_cap * sizeof(*w->wrong));
+	}
+	w->wrong[w->wrongs++] = (struct check_wrong){*m, *s};
+}
+
+/* The mailbox's own row against the sums of its ranges (1, 3, 5, 12). */
 static void
 compare(struct check_walk *w, const struct mail_mbox *m, const struct check_sums *s)
 {
 	struct check *k = w->k;
+	bool wrong = m->exists != s->exists || m->unseen != s->unseen || m->deleted != s->deleted ||
+		     m->bytes != s->bytes || m->deleted_bytes != s->deleted_bytes;
 
-	if (m->exists != s->exists || m->unseen != s->unseen || m->deleted != s->deleted ||
-	    m->bytes != s->bytes || m->deleted_bytes != s->deleted_bytes)
-		check_found(k, 1,
+	if (wrong)
+		check_counter(k, 1,
 			    "mailbox %u: counters %u/%u/%u/%llu/%llu, counted %u/%u/%u/%llu/%llu "
 			    "(exists, unseen, deleted, bytes, deleted bytes)",
 			    m->id, m->exists, m->unseen, m->deleted, (unsigned long long)m->bytes,
 			    (unsigned long long)m->deleted_bytes, s->exists, s->unseen, s->deleted,
 			    (unsigned long long)s->bytes, (unsigned long long)s->deleted_bytes);
+	if (!check_mailbox_sums(k, m, &s->noted_sums) || wrong)
+		add_wrong(w, m, s);
 	if (s->missing != 0 || s->stray != 0)
 		check_found(k, 3, "mailbox %u: %u messages without a row, %u rows without a message",
 			    m->id, s->missing, s->stray);
@@ -229,7 +242,6 @@ check_mailbox(struct check_walk *w, const struct mail_mbox *m)
 	if (w->going || w->sums_only || (deleted && sums.rows < m->exists))
 		return 0;
 	compare(w, m, &sums);
-	check_mailbox_sums(w->k, m, &sums.noted_sums);
 	if (!deleted && (mail_name_get(w->view, m->name, &n) != 0 || n.id != m->id))
 		check_found(w->k, 9, "mailbox %u: its name does not lead to it", m->id);
 	return 0;
@@ -329,8 +341,10 @@ check_names(struct check_walk *w)
 				    n.id);
 	}
 	kv_scan_close(&scan);
+	w->counted.mailboxes = count;
+	w->counted.loose = loose;
 	if (rc == 0 && (count != w->acct.mailboxes || loose != w->acct.loose))
-		check_found(w->k, 9,
+		check_counter(w->k, 9,
 			    "%u mailboxes and %u subscriptions without one kept, %u and %u counted",
 			    w->acct.mailboxes, w->acct.loose, count, loose);
 	return rc;
@@ -342,7 +356,7 @@ check_quota(struct check_walk *w)
 	const struct shelf_quota *q = &w->acct.quota, *c = &w->counted.quota;
 
 	if (memcmp(c, q, sizeof(*c)) != 0)
-		check_found(w->k, 2,
+		check_counter(w->k, 2,
 			    "usage %llu bytes %llu messages, held %llu/%llu; counted %llu/%llu, "
 			    "held %llu/%llu",
 			    (unsigned long long)q->used_bytes, (unsigned long long)q->used_messages,
@@ -378,6 +392,7 @@ slice(struct check_walk *w)
 
 	kv_view_account(w->view, w->k->account);
 	w->counted = (struct mail_acct){0};
+	w->wrongs = 0;
 	if ((rc = mail_acct_get(w->view, &w->acct)) != 0 || (rc = is_going(w->k, &w->going)) != 0 ||
 	    (rc = mail_carry_is_in(w->view, w->k->account, &coming, NULL)) != 0)
 		return rc;
@@ -396,34 +411,45 @@ slice(struct check_walk *w)
 }
 
 int
+check_prove(struct check_walk *w, uint32_t shard)
+{
+	struct check *k = w->k;
+	int rc = 1;
+
+	while (rc == 1) {
+		unsigned patience = check_impatient ? 0 : AGAIN_MAX + 4 * (unsigned)w->n;
+
+		if (w->again >= patience + AGAIN_DOOR + 8 * w->n)
+			return SHELF_EBUSY; /* it changes faster than it can be read, with the door closed */
+		if (w->again >= patience && !k->door.used && (rc = check_door_close(k, shard)) != 0)
+			break;
+		w->moved = false;
+		w->until_ms = shelf_mono_ms() + check_slice_ms;
+		if ((rc = kv_view_begin_shard(k->store->kv, shard, &w->view)) != 0)
+			break;
+		rc = slice(w);
+		kv_view_end(&w->view);
+	}
+	return rc;
+}
+
+int
 check_account(struct check *k, uint32_t shard, bool sums_only, struct shelf_quota *kept,
 	      struct shelf_quota *counted)
 {
 	struct check_walk w = {.k = k, .sums_only = sums_only};
-	int rc = 1;
+	uint64_t findings = k->findings, counters = k->counters;
+	int rc = check_prove(&w, shard);
 
-	while (rc == 1) {
-		unsigned patience = check_impatient ? 0 : AGAIN_MAX + 4 * (unsigned)w.n;
-
-		if (w.again >= patience + AGAIN_DOOR + 8 * w.n) {
-			rc = SHELF_EBUSY; /* it changes faster than it can be read, with the door closed */
-			break;
-		}
-		if (w.again >= patience && !k->door.used && (rc = check_door_close(k, shard)) != 0)
-			break;
-		w.moved = false;
-		w.until_ms = shelf_mono_ms() + check_slice_ms;
-		if ((rc = kv_view_begin_shard(k->store->kv, shard, &w.view)) != 0)
-			break;
-		rc = slice(&w);
-		kv_view_end(&w.view);
-	}
+	if (rc == 0 && k->repaired != NULL)
+		rc = check_repair_account(&w, shard, findings, counters);
 	check_door_open(k);
 	if (kept != NULL)
 		*kept = w.acct.quota;
 	if (counted != NULL)
 		*counted = w.counted.quota;
 	free(w.range);
+	free(w.wrong);
 	free(w.held.key);
 	free(w.held.dated);
 	return rc;

@@ -30,8 +30,9 @@ hold(struct kv_txn *txn, void *arg)
 	pthread_cond_broadcast(&d->moved);
 	while (!d->open && pthread_cond_clockwait(&d->moved, &d->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		;
+	d->wrote = d->open && d->last != NULL;
 	pthread_mutex_unlock(&d->lock);
-	return 0;
+	return d->wrote ? d->last(txn, d->last_arg) : 0;
 }
 
 static void *
@@ -70,14 +71,15 @@ check_door_close(struct check *k, uint32_t shard)
 	return rc;
 }
 
-void
-check_door_open(struct check *k)
+/* Returns what its update returned. */
+static int
+open_door(struct check *k, kv_update_fn *last, void *arg)
 {
 	struct check_door *d = &k->door;
 
-	if (!d->used)
-		return;
 	pthread_mutex_lock(&d->lock);
+	d->last = last;
+	d->last_arg = arg;
 	d->open = true;
 	pthread_cond_broadcast(&d->moved);
 	pthread_mutex_unlock(&d->lock);
@@ -85,4 +87,20 @@ check_door_open(struct check *k)
 	pthread_mutex_destroy(&d->lock);
 	pthread_cond_destroy(&d->moved);
 	d->used = false;
+	return d->rc;
+}
+
+void
+check_door_open(struct check *k)
+{
+	if (k->door.used)
+		open_door(k, NULL, NULL);
+}
+
+int
+check_door_write(struct check *k, kv_update_fn *fn, void *arg)
+{
+	int rc = open_door(k, fn, arg);
+
+	return rc == 0 && !k->door.wrote ? SHELF_EBUSY : rc;
 }

@@ -3,24 +3,26 @@
  *
  * Numbers are compared modulo 2^64 as they are kept, so one that fell below zero is found like any other.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
 
 #include "mail_check.h"
 
-enum { TRIES = 3 };
+enum { TRIES = 8 };
 
 /* ---- Accounts: called by the walk over an account's rows --------------------------------------------- */
 
-void
+bool
 check_mailbox_sums(struct check *k, const struct mail_mbox *m, const struct mail_sums *counted)
 {
-	if (m->sums.stored != counted->stored || m->sums.shared != counted->shared)
-		check_found(k, 12, "mailbox %u: %llu bytes stored, %llu shared; counted %llu, %llu",
-			    m->id, (unsigned long long)m->sums.stored,
-			    (unsigned long long)m->sums.shared, (unsigned long long)counted->stored,
-			    (unsigned long long)counted->shared);
+	if (m->sums.stored == counted->stored && m->sums.shared == counted->shared)
+		return true;
+	check_counter(k, 12, "mailbox %u: %llu bytes stored, %llu shared; counted %llu, %llu", m->id,
+		      (unsigned long long)m->sums.stored, (unsigned long long)m->sums.shared,
+		      (unsigned long long)counted->stored, (unsigned long long)counted->shared);
+	return false;
 }
 
 void
@@ -39,16 +41,16 @@ check_account_sums(struct check *k, const struct mail_acct *kept, const struct m
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		if (rows[i].kept != rows[i].counted)
-			check_found(k, 12, "%s: %llu kept, %llu counted", rows[i].what,
-				    (unsigned long long)rows[i].kept,
-				    (unsigned long long)rows[i].counted);
+			check_counter(k, 12, "%s: %llu kept, %llu counted", rows[i].what,
+				      (unsigned long long)rows[i].kept,
+				      (unsigned long long)rows[i].counted);
 }
 
 /* ---- Domains and partition ---------------------------------------------------------------------------- */
 
 struct domain {
 	char *name; /* NULL: the partition */
-	struct shelf_totals totals;
+	struct shelf_totals totals, kept;
 };
 
 struct domains {
@@ -63,7 +65,7 @@ add_domain(struct domains *d, const char *name, const struct shelf_totals *t)
 		d->cap = d->cap == 0 ? 64 : d->cap * 2;
 		d->list = shelf_realloc(d->list, d->cap * sizeof(*d->list));
 	}
-	d->list[d->n++] = (struct domain){shelf_strdup(name), *t};
+	d->list[d->n++] = (struct domain){.name = name == NULL ? NULL : shelf_strdup(name), .totals = *t};
 }
 
 static int
@@ -93,20 +95,28 @@ join(struct domains *d)
 	d->n = n;
 }
 
-static void
-compare(struct check *k, struct kv_view *view, const char *domain, const struct shelf_totals *counted)
+static const char *
+label(const struct domain *d)
 {
-	const char *of = domain == NULL ? "the partition" : domain[0] == '\0' ? "no domain" : domain;
-	struct shelf_totals kept;
+	return d->name == NULL ? "the partition" : d->name[0] == '\0' ? "no domain" : d->name;
+}
 
-	if (mail_totals_get(view, domain, &kept) != 0) {
-		check_found(k, 13, "totals of %s cannot be read", of);
+/* An account too many or too few is more than a wrong number: which one is it? */
+static void
+compare(struct check *k, struct kv_view *view, struct domain *d)
+{
+	if (mail_totals_get(view, d->name, &d->kept) != 0) {
+		check_found(k, 13, "totals of %s cannot be read", label(d));
 		return;
 	}
+	if (d->kept.accounts != d->totals.accounts)
+		check_found(k, 13, "totals of %s: accounts: %llu kept, %llu counted", label(d),
+			    (unsigned long long)d->kept.accounts, (unsigned long long)d->totals.accounts);
+	d->kept.accounts = d->totals.accounts;
 #define SHELF_TOTAL(name, bytes, text)                                                            \
-	if (kept.name != counted->name)                                                           \
-		check_found(k, 13, "totals of %s: %s: %llu kept, %llu counted", of, #name,        \
-			    (unsigned long long)kept.name, (unsigned long long)counted->name);
+	if (d->kept.name != d->totals.name)                                                       \
+		check_counter(k, 13, "totals of %s: %s: %llu kept, %llu counted", label(d), #name, \
+			      (unsigned long long)d->kept.name, (unsigned long long)d->totals.name);
 #include <mailshelf/totals.def>
 #undef SHELF_TOTAL
 }
@@ -159,9 +169,61 @@ forget(struct domains *d)
 	*d = (struct domains){0};
 }
 
-/* In slices, of one state of the shard as long as no commit comes in between. 1: one came. */
+/* What the update that is to repair sees must be what was compared; a row that cannot be read ends it. */
 static int
-compare_totals(struct check *k, uint32_t shard)
+write_totals(struct kv_txn *txn, void *arg)
+{
+	const struct domains *d = arg;
+	struct shelf_totals now;
+	int rc = 0;
+
+	for (size_t i = 0; i < d->n && rc == 0; i++)
+		if ((rc = mail_totals_get(kv_txn_view(txn), d->list[i].name, &now)) == 0 &&
+		    memcmp(&now, &d->list[i].kept, sizeof(now)) != 0)
+			rc = SHELF_EBUSY;
+	for (size_t i = 0; i < d->n && rc == 0; i++)
+		if (memcmp(&d->list[i].kept, &d->list[i].totals, sizeof(now)) != 0)
+			rc = mail_totals_move(txn, d->list[i].name, &d->list[i].kept, &d->list[i].totals);
+	return rc;
+}
+
+static void
+tell_repaired(struct check *k, const struct domain *d)
+{
+	char text[SHELF_ACCOUNT_NAME_MAX + 128];
+
+#define SHELF_TOTAL(name, bytes, what)                                                                   \
+	if (d->kept.name != d->totals.name) {                                                            \
+		snprintf(text, sizeof(text), "totals of %s: %s %llu -> %llu", label(d), #name,           \
+			 (unsigned long long)d->kept.name, (unsigned long long)d->totals.name);          \
+		k->repaired(k->arg, 0, text);                                                            \
+	}
+#include <mailshelf/totals.def>
+#undef SHELF_TOTAL
+}
+
+/* Numbers that were found wrong are written, when the door is closed and nothing else is wrong. 1: another try. */
+static int
+repair(struct check *k, struct domains *d, uint64_t findings, uint64_t counters)
+{
+	int rc;
+
+	if (k->repaired == NULL || k->counters == counters || k->findings - findings != k->counters - counters)
+		return 0;
+	if (!k->door.used)
+		return 1;
+	if ((rc = check_door_write(k, write_totals, d)) != 0)
+		return rc == SHELF_EBUSY ? 1 : rc;
+	k->mended += k->findings - findings;
+	for (size_t i = 0; i < d->n; i++)
+		tell_repaired(k, &d->list[i]);
+	return 0;
+}
+
+/* In slices, of one state of the shard as long as no commit comes in between. 1: one came. FINDINGS and COUNTERS: of k,
+ * when the first try began. */
+static int
+compare_totals(struct check *k, uint32_t shard, uint64_t findings, uint64_t counters)
 {
 	uint64_t commits = kv_commits_seen(k->store->kv, shard);
 	struct kv_view *view = NULL;
@@ -181,12 +243,15 @@ compare_totals(struct check *k, uint32_t shard)
 	if (rc != 0)
 		goto out;
 	join(&d);
-	compare(k, view, NULL, &all);
-	for (size_t i = 0; i < d.n; i++)
-		compare(k, view, d.list[i].name, &d.list[i].totals);
 	expected = d.n + (d.n > 0);
 	if ((rc = count_domain_rows(view, &rows)) == 0 && rows != expected)
 		check_found(k, 13, "%zu rows of totals, %zu domains with accounts", rows, d.n);
+	add_domain(&d, NULL, &all);
+	for (size_t i = 0; i < d.n; i++)
+		compare(k, view, &d.list[i]);
+	kv_view_end(&view);
+	if (rc == 0)
+		rc = repair(k, &d, findings, counters);
 out:
 	kv_view_end(&view);
 	forget(&d);
@@ -197,13 +262,16 @@ out:
 int
 check_totals(struct check *k, uint32_t shard)
 {
-	int rc = compare_totals(k, shard);
+	uint64_t findings = k->findings, counters = k->counters;
+	int rc = compare_totals(k, shard, findings, counters);
 
 	for (unsigned tries = 0; rc == 1 && tries < TRIES; tries++) {
 		if ((rc = check_door_close(k, shard)) == 0)
-			rc = compare_totals(k, shard);
+			rc = compare_totals(k, shard, findings, counters);
 		check_door_open(k);
 	}
+	if (rc == 1 && k->counters != counters)
+		return 0; /* compared, but not repaired */
 	return rc == 1 ? SHELF_EBUSY : rc;
 }
 

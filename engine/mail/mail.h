@@ -200,6 +200,9 @@ void mail_totals_of(const struct mail_acct *a, struct shelf_totals *out);
 /* Moves the domain's and the partition's totals by what IS differs from WAS. */
 SHELF_CHECK int mail_totals_change(struct kv_txn *txn, const char *domain,
 				   const struct shelf_totals *was, const struct shelf_totals *is);
+/* The same of one row: DOMAIN, NULL: the partition. */
+SHELF_CHECK int mail_totals_move(struct kv_txn *txn, const char *domain, const struct shelf_totals *was,
+				 const struct shelf_totals *is);
 /* The account of TXN enters the totals: from then on every change keeps them. Its row is there; 0 when it
  * is in them already. NAME: the account's. */
 SHELF_CHECK int mail_totals_enter(struct kv_txn *txn, struct shelf_span name);

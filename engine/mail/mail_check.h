@@ -10,6 +10,7 @@
  *   check_body.c     bytes of blobs
  *   check_acl.c      access control lists of one account
  *   check_door.c     a moment in which nobody writes
+ *   check_repair.c   counters of accounts and totals that are put right
  *   check_metadata.c annotations of one account
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
@@ -36,6 +37,9 @@ struct check_door {
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t moved;
 	bool closed, open, over;
+	kv_update_fn *last; /* what is written when it opens, or NULL */
+	void *last_arg;
+	bool wrote;
 	int rc;
 };
 
@@ -44,8 +48,10 @@ struct check {
 	shelf_progress_fn *progress; /* NULL: none */
 	shelf_finding_fn *found;     /* NULL: findings are only counted */
 	void *arg;
+	shelf_repaired_fn *repaired; /* NULL: nothing is repaired */
 	uint32_t account;     /* being walked, for findings */
 	uint64_t findings;
+	uint64_t counters, mended; /* of these: a number and not what was counted; put right */
 	uint64_t blobs, done; /* for progress */
 	uint64_t *told;	      /* hashes of what was told: open addressing, 0 is empty */
 	size_t told_cap, told_used;
@@ -57,12 +63,18 @@ struct check {
  * check_door_open, which does nothing when the door is not closed. */
 SHELF_CHECK int check_door_close(struct check *k, uint32_t shard);
 void check_door_open(struct check *k);
+/* Opens it behind one last update, in which FN sees what snapshots have shown and what was queued before the door.
+ * SHELF_EBUSY: it had opened by itself, and FN was not called. */
+SHELF_CHECK int check_door_write(struct check *k, kv_update_fn *fn, void *arg);
 /* For tests: so far; and is it closed without waiting for writers to rest? */
 extern unsigned check_doors_closed;
 extern bool check_impatient;
 
 /* Tells a finding, once. */
 void check_found(struct check *k, unsigned invariant, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same of a number that is not what was counted, and can be put right when nothing else is found. */
+void check_counter(struct check *k, unsigned invariant, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* An error that says that rows are damaged; others end the check. */
 bool check_is_damage(int rc);
@@ -104,6 +116,12 @@ struct check_held {
 	size_t cap;
 };
 
+/* A mailbox whose counters are not what was counted. */
+struct check_wrong {
+	struct mail_mbox kept; /* its name is gone with the snapshot */
+	struct check_sums counted;
+};
+
 struct check_walk {
 	struct check *k;
 	struct kv_view *view;
@@ -112,13 +130,19 @@ struct check_walk {
 	int64_t until_ms;
 	bool moved; /* this slice has read something: it may end */
 	struct mail_acct acct;
-	struct mail_acct counted; /* quota, sums, noted */
+	struct mail_acct counted; /* quota, sums, noted, mailboxes, loose */
+	struct check_wrong *wrong; /* of this slice */
+	size_t wrongs, wrong_cap;
 	struct check_range *range; /* by mailbox, range */
 	size_t n, cap;
 	struct check_held held;
 	unsigned again; /* parts that had to be read again because they had changed */
 };
 
+/* Slices until one proves the account. */
+SHELF_CHECK int check_prove(struct check_walk *w, uint32_t shard);
+/* Counters of a proved account are put right, if all that was found since k had FINDINGS, COUNTERS are such. */
+SHELF_CHECK int check_repair_account(struct check_walk *w, uint32_t shard, uint64_t findings, uint64_t counters);
 /* Is the slice over? Never before it has read something. */
 bool check_time_is_up(const struct check_walk *w);
 /* Reads a range into R->sums; R has its names. */
@@ -153,7 +177,7 @@ extern uint64_t check_refs_window;
 /* ---- Sums ---------------------------------------------------------------------------------------------- */
 
 /* What is kept against what was counted (12). */
-void check_mailbox_sums(struct check *k, const struct mail_mbox *m, const struct mail_sums *counted);
+bool check_mailbox_sums(struct check *k, const struct mail_mbox *m, const struct mail_sums *counted);
 void check_account_sums(struct check *k, const struct mail_acct *kept,
 			const struct mail_acct *counted);
 /* Domains and the partition (13). */

@@ -98,9 +98,9 @@ mail_totals_row(const struct mail_acct *a, struct shelf_totals *out)
 	};
 }
 
-static int
-change_row(struct kv_txn *txn, const char *domain, const struct shelf_totals *was,
-	   const struct shelf_totals *is)
+int
+mail_totals_move(struct kv_txn *txn, const char *domain, const struct shelf_totals *was,
+		 const struct shelf_totals *is)
 {
 	struct mail_key key = key_of(domain);
 	struct shelf_buf value = {0};
@@ -134,8 +134,8 @@ mail_totals_change(struct kv_txn *txn, const char *domain, const struct shelf_to
 
 	if (memcmp(was, is, sizeof(*was)) == 0)
 		return 0;
-	rc = change_row(txn, NULL, was, is);
-	return rc != 0 ? rc : change_row(txn, domain, was, is);
+	rc = mail_totals_move(txn, NULL, was, is);
+	return rc != 0 ? rc : mail_totals_move(txn, domain, was, is);
 }
 
 /* ---- In and out -------------------------------------------------------------------------------------- */

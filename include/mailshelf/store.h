@@ -86,6 +86,18 @@ typedef void shelf_progress_fn(void *arg, uint64_t done, uint64_t total);
  */
 SHELF_CHECK int shelf_store_check(struct shelf_store *store, shelf_progress_fn *progress,
     shelf_finding_fn *found, void *arg);
+/* One number that was put right: "used_bytes 12 -> 10". account 0: a total. Called when it is on disk. */
+typedef void shelf_repaired_fn(void *arg, uint32_t account, const char *text);
+/*
+ * shelf_store_repair(store, progress, found, repaired, arg, left_out)
+ *   shelf_store_check that puts counters right: those of an account and of its mailboxes where nothing else of the
+ *   account's rows is damaged, then the totals of domains and partitions over the accounts. All else is told as by
+ *   the check and stays as it is. An account, or the totals of a partition, are counted and changed in one update
+ *   while nobody writes to its partition, 5 s at most; who is kept from that by writers stays as it is.
+ *   left_out  findings that were not put right; also when an error ends it
+ */
+SHELF_CHECK int shelf_store_repair(struct shelf_store *store, shelf_progress_fn *progress,
+    shelf_finding_fn *found, shelf_repaired_fn *repaired, void *arg, uint64_t *left_out);
 
 struct shelf_store_stats {
 	uint32_t partitions;

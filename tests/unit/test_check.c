@@ -325,7 +325,7 @@ END_TEST
 /* ---- Writers that never rest ------------------------------------------------------------------------------ */
 
 static atomic_bool stop;
-static atomic_uint writes;
+static atomic_uint writes, delivered;
 
 /* Flags, copies and deliveries: nothing stays as a slice has read it. */
 static void *
@@ -345,6 +345,7 @@ write_all_the_time(void *arg)
 		if (rc == 0 && n % 8 == 0) {
 			shelf_deliver(r.store, draft, to, 2, result);
 			rc = result[0].rc != 0 ? result[0].rc : result[1].rc;
+			atomic_fetch_add(&delivered, 1);
 		}
 		if (rc != 0)
 			abort();
@@ -389,6 +390,148 @@ START_TEST(writers_that_never_rest_are_kept_out_for_a_moment)
 }
 END_TEST
 
+/* ---- Repair ---------------------------------------------------------------------------------------------- */
+
+struct repairs {
+	unsigned findings, repairs;
+};
+
+static void
+count_finding(void *arg, unsigned invariant, uint32_t account, const char *text)
+{
+	((struct repairs *)arg)->findings++;
+}
+
+static void
+count_repair(void *arg, uint32_t account, const char *text)
+{
+	printf("repaired: account %u: %s\n", account, text);
+	((struct repairs *)arg)->repairs++;
+}
+
+static bool
+is_counter(const struct damage *d)
+{
+	static const struct {
+		enum kv_table table;
+		size_t first, last;
+	} counters[] = {{KV_MBOX, 21, 48}, {KV_MBOX, 75, 90}, {KV_ACCT, 17, 17}, {KV_ACCT, 37, 112},
+	    {KV_DOMAIN, 9, 80}};
+
+	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+		if (d->how == FLIP && d->table == counters[i].table && d->at >= counters[i].first &&
+		    d->at <= counters[i].last)
+			return true;
+	return false;
+}
+
+static int
+compare_row(struct kv_txn *txn, void *arg)
+{
+	struct row *row = arg;
+	struct shelf_span value;
+	int rc;
+
+	if (row->d->owner == ELSEWHERE)
+		kv_txn_set_account(txn, r.joe);
+	rc = kv_get(kv_txn_view(txn), row->d->table, mail_key_span(&row->key), &value);
+	row->spoil = rc != 0 || !shelf_span_eq(value, shelf_buf_span(&row->value));
+	return 0;
+}
+
+/* Is the row another than it was before it was changed? */
+static bool
+still_differs(struct row *row)
+{
+	uint32_t shard;
+
+	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
+	if (row->d->owner == SHARD)
+		ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, compare_row, row), 0);
+	else if (row->d->owner == ELSEWHERE)
+		ck_assert_int_eq(kv_update_shard(r.store->kv, 1 - shard, 0, compare_row, row), 0);
+	else
+		ck_assert_int_eq(kv_update(r.store->kv, row->d->owner == JOE ? r.joe : KV_CATALOG, 0, compare_row,
+		    row), 0);
+	return row->spoil;
+}
+
+/* A counter becomes what it was, byte by byte. Costs of a row are what the sums follow. All else stays. */
+START_TEST(counters_are_put_right_and_nothing_else)
+{
+	const struct damage *d = &damages[_i];
+	bool costs = (d->table == KV_MSG && d->at == 51) || (d->table == KV_GONE && d->at == 103);
+	struct row row = {.d = d};
+	struct repairs n = {0};
+	uint64_t left;
+
+	rig_open(&r, NULL);
+	fill();
+	check_slice_ms = _i % 2 == 0 ? 500 : 0;
+	ck_assert_int_eq(shelf_store_repair(r.store, NULL, count_finding, count_repair, &n, &left), 0);
+	ck_assert_uint_eq(n.findings + n.repairs + left, 0);
+	change(&row, true);
+	printf("%s\n", d->what);
+	ck_assert_int_eq(shelf_store_repair(r.store, NULL, count_finding, count_repair, &n, &left), 0);
+	ck_assert_uint_gt(n.findings, 0);
+	if (is_counter(d) || costs) {
+		ck_assert_uint_eq(left, 0);
+		ck_assert_uint_gt(n.repairs, 0);
+		ck_assert_uint_eq(findings(), 0);
+		ck_assert(still_differs(&row) == costs);
+	} else {
+		ck_assert_uint_gt(left, 0);
+		ck_assert_uint_ne(findings(), 0);
+		if (d->how != MADE)
+			ck_assert(still_differs(&row));
+		/* Of numbers only those were changed that follow from nothing damaged: as it was, all is right. */
+		change(&row, false);
+		ck_assert_uint_eq(findings(), 0);
+	}
+	check_slice_ms = 500;
+	shelf_buf_free(&row.value);
+	rig_close(&r);
+}
+END_TEST
+
+START_TEST(repair_beside_a_writer_loses_nothing)
+{
+	static const struct damage wrong[] = {
+	    {"used bytes", 2, 0, JOE, KV_ACCT, FLIP, 37, NULL}, {"messages", 1, 0, JOE, KV_MBOX, FLIP, 22, NULL},
+	    {"totals", 13, 0, SHARD, KV_DOMAIN, FLIP, 12, "2a"}};
+	struct shelf_quota before, kept, counted;
+	pthread_t writer;
+
+	rig_open(&r, NULL);
+	fill();
+	check_slice_ms = 0;
+	atomic_store(&stop, false);
+	atomic_store(&delivered, 0);
+	ck_assert_int_eq(shelf_quota_check(r.store, r.joe, &before, &counted), 0);
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_all_the_time, NULL), 0);
+	for (unsigned i = 0; i < 9; i++) {
+		struct row row = {.d = &wrong[i % 3]};
+		struct repairs n = {0};
+		uint64_t left = 1;
+
+		change(&row, true);
+		for (unsigned tries = 0; left > 0 && tries < 20; tries++)
+			ck_assert_int_eq(shelf_store_repair(r.store, NULL, count_finding, count_repair, &n, &left), 0);
+		ck_assert_uint_eq(left, 0);
+		ck_assert_uint_gt(n.repairs, 0);
+		shelf_buf_free(&row.value);
+	}
+	atomic_store(&stop, true);
+	pthread_join(writer, NULL);
+	ck_assert_uint_eq(findings(), 0);
+	ck_assert_int_eq(shelf_quota_check(r.store, r.joe, &kept, &counted), 0);
+	ck_assert_uint_gt(atomic_load(&delivered), 0);
+	ck_assert_uint_eq(kept.used_messages, before.used_messages + atomic_load(&delivered));
+	check_slice_ms = 500;
+	rig_close(&r);
+}
+END_TEST
+
 Suite *suite_check(void);
 Suite *
 suite_check(void)
@@ -399,6 +542,8 @@ suite_check(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, a_broken_invariant_is_found, 0, sizeof damages / sizeof *damages);
 	tcase_add_test(tc, writers_that_never_rest_are_kept_out_for_a_moment);
+	tcase_add_loop_test(tc, counters_are_put_right_and_nothing_else, 0, sizeof damages / sizeof *damages);
+	tcase_add_test(tc, repair_beside_a_writer_loses_nothing);
 	suite_add_tcase(s, tc);
 	return s;
 }
