@@ -2,8 +2,8 @@
  * check_repair.c - counters of an account that are put right
  *
  * The door is closed, the account proved once more (what has not changed is not read again), and the update that
- * The door is closed, the account proved once more (what has not changed is not read again), and the update that kept
- * the door closed writes what was counted. Updates that were queued before the door are in the same transaction and
+ * kept it closed writes what was counted. Updates that were queued before the door are in the same transaction and
+ * in no snapshot: where one of them has changed the account, its row ACCT is another, and all begins again.
  */
 #include <stdio.h>
 
