@@ -93,14 +93,13 @@ write_counted(struct kv_txn *txn, void *arg)
 	const struct check_walk *w = arg;
 	struct shelf_totals was, is;
 	struct mail_acct a;
-	bool left;
 	int rc;
 
+	/* Who has moved away has left no ACCT here. */
 	kv_txn_set_account(txn, w->k->account);
-	if ((rc = kv_has_left(kv_txn_view(txn), w->k->account, &left)) != 0 ||
-	    (rc = mail_acct_get(kv_txn_view(txn), &a)) != 0)
+	if ((rc = mail_acct_get(kv_txn_view(txn), &a)) != 0)
 		return rc;
-	if (left || memcmp(&a, &w->acct, sizeof(a)) != 0)
+	if (memcmp(&a, &w->acct, sizeof(a)) != 0)
 		return SHELF_EBUSY;
 	mail_totals_of(&a, &was);
 	a.quota = w->counted.quota;
