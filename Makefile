@@ -87,7 +87,7 @@ $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 # LMDB and zstd from their archives, so that their allocations, too, come to tests/crash/disk_memory.c.
 $B/crash: $(call objs,$(call srcs,tests/crash/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
-	$(link) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ZSTD_createCDict \
+	$(link) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ZSTD_createCDict,--wrap=ZSTD_createCDict_advanced \
 	  $(patsubst %,-l:lib%.a,lmdb zstd) $(filter-out -llmdb -lzstd,$(LIBS_engine))
 $B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
