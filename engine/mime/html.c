@@ -11,7 +11,13 @@
  *
  * Not a parser of documents: no tree, no error, no more state than what is below. Elements that begin a
  * line give a line end, cells and images a blank, all other markup nothing. Line ends of the source are
- * blanks. What must stay true: whatever comes in, at most MIME_HTML_OUT code points come out at a time.
+ * blanks.
+ *
+ * To be searched (struct mime_html.searched) text is taken more generously: the title is text, every element that
+ * does more than dress words parts them, references count in any case and without their semicolon, and
+ * numbers of no character are what they look like.
+ *
+ * What must stay true: whatever comes in, at most MIME_HTML_OUT code points come out at a time.
  * Sources   HTML Living Standard 13.2.5 (tokenization), what of it mail needs.
  */
 #include "mime_internal.h"
@@ -24,6 +30,10 @@ static const char *const line_elements[] = {"address", "article", "aside", "bloc
 	"h3", "h4", "h5", "h6", "header", "hr", "html", "li", "main", "nav", "ol", "p", "pre", "section",
 	"table", "tr", "ul"};
 static const char *const blank_elements[] = {"td", "th", "img", "option"};
+/* A word in which one of these stands is still one. */
+static const char *const dress_elements[] = {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "code", "del",
+	"em", "font", "i", "ins", "kbd", "mark", "nobr", "q", "s", "small", "span", "strike", "strong",
+	"sub", "sup", "tt", "u", "var", "wbr"};
 
 static bool
 is_one_of(const char *name, const char *const *names, size_t count)
@@ -71,6 +81,19 @@ give_back(struct mime_html *h, uint32_t *out)
 	return n;
 }
 
+/* Case does not matter to a search: a letter with a capital is found as its twin without. */
+static uint32_t
+entity_searched(const struct mime_html *h)
+{
+	char name[MIME_HTML_NAME_MAX + 1];
+	uint32_t c;
+
+	for (unsigned i = 0; i <= h->nname; i++)
+		name[i] = (char)lower((uint8_t)h->name[i]);
+	c = strcmp(name, "apos") == 0 ? '\'' : strcmp(name, "zcaron") == 0 ? 0x17e : mime_entity(name);
+	return c == 0xfffd ? 0 : c;
+}
+
 static unsigned
 end_entity(struct mime_html *h, bool semicolon, uint32_t *out)
 {
@@ -79,7 +102,9 @@ end_entity(struct mime_html *h, bool semicolon, uint32_t *out)
 	h->name[h->nname] = '\0';
 	/* Without its semicolon "&copy" could be the beginning of another word: only numbers count, and the
 	 * few that everybody forgets it behind. */
-	if (semicolon || h->name[0] == '#' || strcmp(h->name, "nbsp") == 0 ||
+	if (h->searched)
+		c = entity_searched(h);
+	else if (semicolon || h->name[0] == '#' || strcmp(h->name, "nbsp") == 0 ||
 	    strcmp(h->name, "amp") == 0 || strcmp(h->name, "lt") == 0 || strcmp(h->name, "gt") == 0 ||
 	    strcmp(h->name, "quot") == 0)
 		c = mime_entity(h->name);
@@ -94,13 +119,25 @@ end_entity(struct mime_html *h, bool semicolon, uint32_t *out)
 	return c;
 }
 
+static bool
+is_raw(const struct mime_html *h)
+{
+	return IS_ONE_OF(h->name, raw_elements) && !(h->searched && strcmp(h->name, "title") == 0);
+}
+
+static bool
+parts_words(const struct mime_html *h)
+{
+	return h->searched ? !IS_ONE_OF(h->name, dress_elements) : IS_ONE_OF(h->name, blank_elements);
+}
+
 /* ">" has come. */
 static unsigned
 end_tag(struct mime_html *h, uint32_t *out)
 {
 	h->name[h->nname] = '\0';
 	h->state = TEXT;
-	if (!h->closing && IS_ONE_OF(h->name, raw_elements)) {
+	if (!h->closing && is_raw(h)) {
 		h->state = RAW;
 		h->matched = 0;
 		return 0;
@@ -112,7 +149,7 @@ end_tag(struct mime_html *h, uint32_t *out)
 			h->quotes--;
 	}
 	out[0] = IS_ONE_OF(h->name, line_elements) ? '\n' : ' ';
-	return out[0] == '\n' || IS_ONE_OF(h->name, blank_elements) ? 1 : 0;
+	return out[0] == '\n' || parts_words(h) ? 1 : 0;
 }
 
 /* Behind "<". */

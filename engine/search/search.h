@@ -40,25 +40,13 @@ struct search_match {
 bool search_match_init(struct search_match *m, struct shelf_span text, struct shelf_arena *arena);
 void search_match_feed(struct search_match *m, const uint32_t *folded, size_t n);
 
-/* ---- Code points (fold.c, html.c) ----------------------------------------------------------------- */
+/* ---- Code points (fold.c) ------------------------------------------------------------------------- */
 
 enum { SEARCH_FOLD_MAX = 40 };
 /* Before the first search_fold() of a process; any thread, any number of times. */
 void search_fold_begin(void);
 /* What is compared instead of CODE_POINT: how many. */
 size_t search_fold(uint32_t code_point, uint32_t out[SEARCH_FOLD_MAX]);
-
-enum { SEARCH_HTML_NAME = 10, SEARCH_HTML_MAX = SEARCH_HTML_NAME + 4 };
-struct search_html {
-	unsigned state;
-	char name[SEARCH_HTML_NAME]; /* of a tag or reference, small letters */
-	size_t len;                  /* of it; of a comment: dashes that were last */
-	size_t at;                   /* how far the end of a script, or the begin of a comment, has come */
-	uint32_t quote;
-	bool closing, equals;
-};
-/* The text that ends with the code point C, in OUT: how much. Begins with zeros. */
-size_t search_html_text(struct search_html *h, uint32_t c, uint32_t out[SEARCH_HTML_MAX]);
 
 /* ---- Text of a charset to matchers (text.c) --------------------------------------------------- */
 
@@ -70,7 +58,7 @@ struct search_text {
 	unsigned nheld;
 	uint32_t lead;                /* first half of a surrogate pair, or 0 */
 	bool is_html;
-	struct search_html html;
+	struct mime_html html;
 	bool blank;                   /* the last one told was a blank */
 	struct search_match **match;  /* whom to tell */
 	size_t nmatch;

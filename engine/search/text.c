@@ -48,14 +48,14 @@ put_text(struct search_text *t, uint32_t code_point)
 static void
 put(struct search_text *t, uint32_t code_point)
 {
-	uint32_t text[SEARCH_HTML_MAX];
+	uint32_t text[MIME_HTML_OUT];
 	size_t n;
 
 	if (!t->is_html) {
 		put_text(t, code_point);
 		return;
 	}
-	n = search_html_text(&t->html, code_point, text);
+	n = mime_html_next(&t->html, code_point, text);
 	for (size_t i = 0; i < n; i++)
 		put_text(t, text[i]);
 }
@@ -217,7 +217,8 @@ void
 search_text_html(struct search_text *t)
 {
 	t->is_html = true;
-	t->html = (struct search_html){0};
+	mime_html_init(&t->html);
+	t->html.searched = true;
 }
 
 void

@@ -159,6 +159,7 @@ struct mime_html {
 	unsigned quotes; /* <blockquote> elements open now */
 	unsigned nname, matched, dashes;
 	bool closing, equals;
+	bool searched; /* set after init: for a search, not to be shown; more counts as text (html.c) */
 	uint8_t quote;
 	char name[MIME_HTML_NAME_MAX + 1];
 };
