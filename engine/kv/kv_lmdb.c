@@ -24,7 +24,7 @@ enum {
 	MAX_READERS = 4096, /* fixed by whoever opens lock.mdb first: the same everywhere */
 	LOCK_FILE_BYTES = (MAX_READERS + 64) * 64, /* a slot is a cache line; the head is a few */
 	PATH_BYTES = 4096,
-	MAX_TABLES = 24,
+	MAX_TABLES = 40,
 	OPEN_TRIES = 50,
 	OPEN_PAUSE_US = 10000,
 	/* Of LMDB's pages of 4,096 bytes: what rows can use, what a row has in front, how long one in

@@ -8,6 +8,7 @@
  *     the mailbox row: the counters are sums by construction.
  *   - Bytes, quota and sums move in mail_insert and mail_remove, with the message row; in what follows
  *     them below (sums) when a mailbox goes as a whole or a held row for good.
+ *   - What POP3 keeps of a message (pop3.c, uidl.c) leaves with it in mail_remove.
  *   - Domain and partition move in mail_change_end, by what the account's row differs from mail_change_begin.
  *   - Every change that writes a row of the account changes its ACCT row, too: it takes one modseq, the account's
  *     next, or other numbers there move (limits, sums). Who copies an account in slices knows by it that
@@ -93,6 +94,8 @@ mail_close(struct mail_open *o)
 	shelf_buf_free(&o->name);
 	free(o->page);
 	o->page = NULL;
+	free(o->pop3);
+	o->pop3 = NULL;
 }
 
 static int
@@ -188,7 +191,7 @@ mail_open_flush(struct mail_change *c, struct mail_open *o)
 {
 	int rc;
 
-	if ((rc = write_page(c, o)) != 0 || (rc = write_summary(c, o)) != 0)
+	if ((rc = write_page(c, o)) != 0 || (rc = write_summary(c, o)) != 0 || (rc = mail_pop3_flush(c, o)) != 0)
 		return rc;
 	if (o->dirty && c->modseq != 0)
 		mail_changed_note(c, o->row.id);
@@ -359,11 +362,16 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned h
 {
 	unsigned n = uid % INDEX_PAGE_UIDS;
 	struct mail_key key = mail_key2(o->row.id, uid);
+	bool held = how != 0 && !c->let_go && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX;
+	struct mail_pop3_mark mark;
 	struct mail_msg msg;
 	int rc;
 
 	if ((rc = mail_msg_get(kv_txn_view(c->txn), o->row.id, uid, &msg)) != 0)
 		return rc == SHELF_ENOMESSAGE ? SHELF_ECORRUPT : rc;
+	if ((rc = mail_pop3_take(c, o, uid, msg.size, &mark)) != 0 ||
+	    (!held && (rc = mail_uidl_drop(c->txn, o->row.id, uid)) != 0))
+		return rc;
 	mail_open_touch(c, o);
 	o->row.bytes -= msg.size;
 	if (index_page_has(o->page, INDEX_FLAG_DELETED, n))
@@ -376,9 +384,7 @@ mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned h
 		return rc;
 	if (how != 0 && (rc = mail_guard_count(c, 1, msg.size, how)) != 0)
 		return rc;
-	rc = how != 0 && !c->let_go && shelf_setting_get(c->store, SHELF_SETTING_HOLD) != UINT32_MAX
-		 ? hold(c, o, uid, &msg)
-		 : blob_unref(c->txn, msg.blob);
+	rc = held ? hold(c, o, uid, &msg) : blob_unref(c->txn, msg.blob);
 	index_page_remove(o->page, n);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/pop3.h>
 
 #include "mail.h"
 
@@ -79,6 +80,8 @@ static int
 copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, struct copying *cp,
     uint32_t uid)
 {
+	char uidl[SHELF_UIDL_MAX + 1] = "";
+	struct mail_pop3_mark mark = {0};
 	struct carried flags;
 	struct blob_cost cost;
 	struct mail_msg msg;
@@ -93,8 +96,11 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 		return rc;
 	/* The new reference first, so that the count never touches zero. What was moved is elsewhere:
 	 * nothing to hold. */
-	if ((rc = blob_ref(c->txn, msg.blob, &cost)) != 0 ||
-	    (cp->move && (rc = mail_remove(c, from, uid, 0)) != 0))
+	if ((rc = blob_ref(c->txn, msg.blob, &cost)) != 0)
+		return rc;
+	if (cp->move && ((rc = mail_pop3_take(c, from, uid, msg.size, &mark)) != 0 ||
+			    (rc = mail_uidl_take(c->txn, cp->from, uid, uidl)) != 0 ||
+			    (rc = mail_remove(c, from, uid, 0)) != 0))
 		return rc;
 	/* What was moved is the same reference and keeps what it noted. */
 	if (!cp->move) {
@@ -108,7 +114,9 @@ copy_one(struct mail_change *c, struct mail_open *from, struct mail_open *to, st
 		to->row.deleted_bytes += msg.size;
 	shelf_uidset_add(cp->result->from_uids, uid);
 	shelf_uidset_add(cp->result->to_uids, new_uid);
-	if (cp->move && (rc = mail_moved_add(c, &cp->moved, uid, new_uid)) != 0)
+	if (cp->move && ((rc = mail_moved_add(c, &cp->moved, uid, new_uid)) != 0 ||
+			    (rc = mail_pop3_give(c, to, new_uid, msg.size, &mark)) != 0 ||
+			    (rc = mail_uidl_give(c->txn, cp->to, new_uid, uidl)) != 0))
 		return rc;
 	return put_down_flags(c, to, cp, new_uid, &flags);
 }

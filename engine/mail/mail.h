@@ -25,6 +25,7 @@
 
 struct news;
 struct login_cache;
+struct mail_pop3;
 struct shelf_uidset;
 
 struct mail_key {
@@ -264,6 +265,7 @@ struct mail_open {
 	bool page_dirty;
 	struct index_range range;   /* of the page last stored */
 	bool range_loaded, range_dirty;
+	struct mail_pop3 *pop3; /* last touched (pop3.c); NULL: none */
 };
 
 struct mail_change {
@@ -386,6 +388,44 @@ SHELF_CHECK int mail_name_put(struct mail_change *c, const struct mail_name *n);
 /* A new mailbox row and name. NAME is canonical. */
 SHELF_CHECK int mail_create_mailbox(struct mail_change *c, struct shelf_span name,
 				    uint32_t special_use, uint32_t *id_out);
+
+/* ---- POP3 (pop3.c, uidl.c) --------------------------------------------------------------------------------- */
+
+struct mail_pop3 { /* a row of POP3: what is kept of 256 uids */
+	uint32_t page;
+	bool was, dirty; /* stored; changed since */
+	uint64_t hidden_bytes;
+	struct index_bits hidden, fetched;
+	uint32_t when[INDEX_PAGE_UIDS]; /* where fetched, seconds */
+};
+SHELF_CHECK int mail_pop3_decode(struct shelf_span key, struct shelf_span value, struct mail_pop3 *out);
+SHELF_CHECK int mail_pop3_flush(struct mail_change *c, struct mail_open *o);
+/* What POP3 knows of a message of SIZE bytes that leaves, or comes. */
+struct mail_pop3_mark {
+	uint32_t when; /* 0: not fetched */
+	bool hidden;
+};
+SHELF_CHECK int mail_pop3_take(struct mail_change *c, struct mail_open *o, uint32_t uid, uint64_t size,
+			       struct mail_pop3_mark *out);
+SHELF_CHECK int mail_pop3_give(struct mail_change *c, struct mail_open *o, uint32_t uid, uint64_t size,
+			       const struct mail_pop3_mark *mark);
+
+struct mail_uidl { /* a row of UIDL */
+	uint32_t mailbox, uid;
+	struct shelf_span text;
+	bool by; /* the row that finds the message */
+};
+SHELF_CHECK int mail_uidl_decode(struct shelf_span key, struct shelf_span value, struct mail_uidl *out);
+/* The row of WHICH: by its text, or of its message. SHELF_EMISSING. */
+SHELF_CHECK int mail_uidl_get(struct kv_view *view, const struct mail_uidl *which, struct mail_uidl *out);
+/* Out of the store into TEXT (SHELF_UIDL_MAX + 1; empty: it has none), and in again. */
+SHELF_CHECK int mail_uidl_take(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, char *text);
+SHELF_CHECK int mail_uidl_give(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const char *text);
+SHELF_CHECK int mail_uidl_drop(struct kv_txn *txn, uint32_t mailbox, uint32_t uid);
+/* Of a mailbox that goes (0: of all), while *LEFT rows last: 1 there are more. */
+SHELF_CHECK int mail_uidl_clear(struct kv_txn *txn, uint32_t mailbox, unsigned *left);
+/* As shelf_uidl_set, of a message that is there. */
+SHELF_CHECK int mail_uidl_set(struct mail_change *c, uint32_t mailbox, uint32_t uid, struct shelf_span uidl);
 
 /* ---- Annotations (metadata.c) ---------------------------------------------------------------------------- */
 

@@ -110,7 +110,10 @@ clear_mailbox(struct kv_txn *txn, uint32_t mailbox, unsigned *left, struct mail_
 	/* Restored meanwhile: not ours any more. */
 	if ((m.flags & MAIL_MBOX_DELETED) == 0)
 		return 0;
-	if ((rc = clear_messages(txn, KV_MSG, mail_key_span(&prefix), left, acct)) != 0)
+	/* What is kept of messages before they go, so that it never is of nothing. */
+	if ((rc = clear(txn, KV_POP3, mail_key_span(&prefix), left)) != 0 ||
+	    (rc = mail_uidl_clear(txn, mailbox, left)) != 0 ||
+	    (rc = clear_messages(txn, KV_MSG, mail_key_span(&prefix), left, acct)) != 0)
 		return rc;
 	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
 		if ((rc = clear(txn, plain[i], mail_key_span(&prefix), left)) != 0)
@@ -131,7 +134,8 @@ drop_held(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, struct mail_acct *
 
 	if (rc != 0)
 		return rc == SHELF_ENOMESSAGE ? 0 : rc;
-	if ((rc = kv_del(txn, KV_GONE, mail_key_span(&key))) != 0)
+	if ((rc = kv_del(txn, KV_GONE, mail_key_span(&key))) != 0 ||
+	    (rc = mail_uidl_drop(txn, mailbox, uid)) != 0)
 		return rc;
 	mail_drop_held(acct, &g.msg);
 	return blob_unref(txn, g.msg.blob);
@@ -317,6 +321,9 @@ clear_account(struct kv_txn *txn, void *arg)
 	rc = mail_totals_leave(txn);
 	if (rc != 0 && rc != SHELF_ENOACCOUNT && shelf_err_class_of(rc) != SHELF_CLASS_CORRUPT)
 		return rc;
+	if ((rc = clear(txn, KV_POP3, shelf_span(NULL, 0), &left)) != 0 ||
+	    (rc = mail_uidl_clear(txn, 0, &left)) != 0)
+		return rc < 0 ? rc : 0;
 	if ((rc = clear_messages(txn, KV_MSG, shelf_span(NULL, 0), &left, &ignored)) != 0 ||
 	    (rc = clear_messages(txn, KV_GONE, shelf_span(NULL, 0), &left, &ignored)) != 0)
 		return rc < 0 ? rc : 0;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/pop3.h>
 #include <mailshelf/restore.h>
 
 #include "mail.h"
@@ -225,6 +226,7 @@ static int
 put_back(struct mail_change *c, struct mail_open *to, struct restoring *rs, struct picked *p)
 {
 	struct mail_key gone = mail_key2(p->due->mailbox, p->due->uid);
+	char uidl[SHELF_UIDL_MAX + 1];
 	uint32_t uid;
 	int rc;
 
@@ -233,7 +235,9 @@ put_back(struct mail_change *c, struct mail_open *to, struct restoring *rs, stru
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 	mail_drop_held(&c->acct, &p->gone.msg);
 	p->gone.msg.savedate_s = c->now_s;
-	if ((rc = mail_insert(c, to, &p->gone.msg, &uid)) != 0)
+	if ((rc = mail_uidl_take(c->txn, p->due->mailbox, p->due->uid, uidl)) != 0 ||
+	    (rc = mail_insert(c, to, &p->gone.msg, &uid)) != 0 ||
+	    (rc = mail_uidl_give(c->txn, to->row.id, uid, uidl)) != 0)
 		return rc;
 	if (rs->first_uid == 0)
 		rs->first_uid = uid;

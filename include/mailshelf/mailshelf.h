@@ -8,6 +8,7 @@
  *   mailbox    mailbox.h create, rename, status
  *   message    message.h draft, append, deliver, flags, expunge, copy, body
  *              import.h  append once, from a source read again
+ *              pop3.h    what POP3 has fetched and hides, unique-ids of other servers
  *              restore.h what was removed and is still held
  *              guard.h   mass deletions that were noticed
  *              partition.h where partitions lie, compaction
@@ -35,6 +36,7 @@
 #include <mailshelf/news.h>
 #include <mailshelf/partition.h>
 #include <mailshelf/policy.h>
+#include <mailshelf/pop3.h>
 #include <mailshelf/query.h>
 #include <mailshelf/restore.h>
 #include <mailshelf/settings.h>

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/pop3.h>
 #include <mailshelf/restore.h>
 
 #include "single.h"
@@ -58,14 +59,32 @@ add_mailbox(void *arg, const struct shelf_mailbox *m)
 }
 
 static int
+add_pop3(struct walk *w, uint32_t mailbox, uint32_t uid)
+{
+	struct shelf_pop3_state state;
+	char uidl[SHELF_UIDL_MAX + 1];
+	uint32_t of;
+	int rc = shelf_pop3_get(w->rd, mailbox, uid, &state);
+
+	if (rc == 0 && (state.hidden || state.fetched_s != 0))
+		shelf_buf_printf(w->out, "pop3 %s %u %u hidden %d fetched %" PRId64 "\n", w->account->name, mailbox,
+		    uid, state.hidden, state.fetched_s);
+	if (rc == 0 && (rc = shelf_uidl_next(w->rd, mailbox, uid, &of, uidl)) == 1 && of == uid)
+		shelf_buf_printf(w->out, "pop3 %s %u %u uidl %s\n", w->account->name, mailbox, uid, uidl);
+	return rc < 0 ? rc : 0;
+}
+
+static int
 add_messages(struct walk *w, uint32_t mailbox)
 {
 	struct shelf_msg m = {0};
 	int rc = 0;
 
 	for (uint32_t uid = 1; rc == 0; uid = m.uid + 1)
-		if ((rc = shelf_msg_next(w->rd, mailbox, uid, SHELF_MSG_ALL, &m)) == 0)
+		if ((rc = shelf_msg_next(w->rd, mailbox, uid, SHELF_MSG_ALL, &m)) == 0) {
 			add_mail(w, &m, "there", mailbox);
+			rc = add_pop3(w, mailbox, m.uid);
+		}
 	return rc == SHELF_ENOMESSAGE ? 0 : rc;
 }
 

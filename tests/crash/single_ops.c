@@ -4,6 +4,7 @@
 
 #include <mailshelf/import.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/pop3.h>
 #include <mailshelf/restore.h>
 
 #include "single.h"
@@ -139,6 +140,21 @@ flag(struct single *s, uint32_t first, uint32_t last, const char *keyword)
 	return rc;
 }
 
+/* What POP3 keeps: FIRST..LAST fetched, and hidden or shown. */
+static int
+note(struct single *s, uint32_t mailbox, uint32_t first, uint32_t last, bool hide)
+{
+	struct shelf_uidset *uids = shelf_uidset_new();
+	const struct shelf_pop3_note note = {.fetched = uids, .fetched_s = 1234567,
+	    .hide = hide ? uids : NULL, .show = hide ? NULL : uids};
+	int rc;
+
+	shelf_uidset_add_range(uids, first, last);
+	rc = shelf_pop3_note(s->store, s->joe, mailbox, &note);
+	shelf_uidset_free(&uids);
+	return rc;
+}
+
 static int
 create(struct single *s, const char *name, uint32_t *id)
 {
@@ -187,6 +203,10 @@ single_fill(struct single *s)
 	    (rc = append(s, s->joe, s->box, BOXED, false, 9000)) != 0 ||
 	    (rc = append(s, s->archive, SINGLE_INBOX, ARCHIVED, false, 300)) != 0 ||
 	    (rc = deliver(s, both, 2, "to both", 5000)) != 0 || (rc = single_deliver(s, s->last, "first")) != 0)
+		return rc;
+	if ((rc = note(s, SINGLE_INBOX, 6, 300, true)) != 0 || (rc = note(s, s->box, 1, 9, true)) != 0 ||
+	    (rc = shelf_uidl_set(s->store, s->joe, SINGLE_INBOX, 6, shelf_span_str("of-six"))) != 0 ||
+	    (rc = shelf_uidl_set(s->store, s->joe, s->box, 3, shelf_span_str("of-three"))) != 0)
 		return rc;
 	/* Some is held, one mailbox is deleted, a name is subscribed that is none. */
 	if ((rc = expunge(s, s->box, 2, 4, 0)) != 0 || (rc = create(s, "old", &id)) != 0 ||
@@ -267,6 +287,24 @@ static int
 run_quit(struct single *s)
 {
 	return expunge(s, SINGLE_INBOX, 1, 40, SHELF_EXPUNGE_ATOMIC | SHELF_EXPUNGE_POP3);
+}
+
+static int
+run_hide(struct single *s)
+{
+	return note(s, SINGLE_INBOX, 200, UINT32_MAX, true);
+}
+
+static int
+run_show(struct single *s)
+{
+	return note(s, SINGLE_INBOX, 1, UINT32_MAX, false);
+}
+
+static int
+run_uidl(struct single *s)
+{
+	return shelf_uidl_set(s->store, s->joe, SINGLE_INBOX, 9, shelf_span_str("of-three"));
 }
 
 static int
@@ -630,6 +668,9 @@ const struct single_op single_ops[] = {
 	{"expunge", SINGLE_REMOVE, NULL, run_expunge, NULL, false},
 	{"expunge of all", SINGLE_REMOVE, NULL, run_expunge_all, NULL, false},
 	{"QUIT of POP3", SINGLE_REMOVE, NULL, run_quit, NULL, false},
+	{"hide from POP3", SINGLE_WHOLE, NULL, run_hide, NULL, false},
+	{"show to POP3", SINGLE_WHOLE, NULL, run_show, NULL, false},
+	{"unique-id", SINGLE_WHOLE, NULL, run_uidl, NULL, false},
 	{"copy", SINGLE_WHOLE, NULL, run_copy, NULL, false},
 	{"move of all", SINGLE_PARTS, NULL, run_move, NULL, false},
 	{"undelete", SINGLE_PARTS, NULL, run_undelete, NULL, false},

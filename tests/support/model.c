@@ -252,8 +252,8 @@ choose_flags(struct model *m, struct model_op *op)
 static enum model_kind
 choose_kind(struct model *m)
 {
-	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6, 8};
-	uint32_t r = model_random(m, 113), kind = 0;
+	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6, 8, 6, 5, 5};
+	uint32_t r = model_random(m, 129), kind = 0;
 
 	while (r >= weights[kind])
 		r -= weights[kind++];
@@ -328,6 +328,19 @@ model_choose(struct model *m, struct model_op *op)
 		choose_box(m, op->to);
 		choose_contents(m, op, 1);
 		choose_flags(m, op);
+		break;
+	case MODEL_FETCHED:
+		choose_uids(m, box, op);
+		op->number = 1 + model_random(m, 1000);
+		break;
+	case MODEL_HIDE:
+		choose_uids(m, box, op);
+		op->number = model_random(m, 3);
+		break;
+	case MODEL_UIDL:
+		op->uid[op->nuids++] = box->count > 0 ? box->msg[model_random(m, (uint32_t)box->count)].uid : 1;
+		/* Seldom one that another message has. */
+		op->number = 1 + model_random(m, 4000);
 		break;
 	}
 }
@@ -417,6 +430,8 @@ hold(struct model_box *box, struct model_msg msg)
 {
 	size_t i = box->nheld++;
 
+	msg.fetched = 0;
+	msg.hidden = false;
 	box->held = shelf_realloc(box->held, box->nheld * sizeof *box->held);
 	for (; i > 0 && box->held[i - 1].uid > msg.uid; i--)
 		box->held[i] = box->held[i - 1];
@@ -500,9 +515,18 @@ apply_copy(struct model *m, const struct model_op *op)
 		}
 	if (op->kind == MODEL_COPY && n > 0 && over_quota(m, bytes, n))
 		return SHELF_EQUOTA;
-	for (size_t i = 0; i < count; i++)
-		if (chosen(op, from->msg[i].uid))
-			add_msg(to, from->msg[i]);
+	for (size_t i = 0; i < count; i++) {
+		struct model_msg msg = from->msg[i];
+
+		if (!chosen(op, msg.uid))
+			continue;
+		/* A copy is a new message to POP3. */
+		if (op->kind == MODEL_COPY) {
+			msg.fetched = msg.uidl = 0;
+			msg.hidden = false;
+		}
+		add_msg(to, msg);
+	}
 	if (op->kind == MODEL_COPY)
 		return 0;
 	for (size_t i = 0; i < from->count; i++)
@@ -550,6 +574,45 @@ apply_rename(struct model *m, const struct model_op *op)
 	return 0;
 }
 
+static int
+apply_pop3(struct model_box *box, const struct model_op *op)
+{
+	for (size_t i = 0; i < box->count; i++) {
+		struct model_msg *msg = &box->msg[i];
+
+		if (!chosen(op, msg->uid))
+			continue;
+		if (op->kind == MODEL_HIDE)
+			msg->hidden = op->number != 0;
+		else if (op->number > msg->fetched)
+			msg->fetched = op->number;
+	}
+	return 0;
+}
+
+/* A held message gives its unique-id up. */
+static int
+apply_uidl(struct model *m, struct model_box *box, const struct model_op *op)
+{
+	struct model_msg *of = NULL;
+
+	for (size_t i = 0; i < box->count; i++)
+		if (box->msg[i].uid == op->uid[0])
+			of = &box->msg[i];
+	if (of == NULL)
+		return SHELF_ENOMESSAGE;
+	for (size_t b = 0; b < m->count; b++)
+		for (size_t i = 0; i < m->box[b].count; i++)
+			if (m->box[b].msg[i].uidl == op->number && &m->box[b].msg[i] != of)
+				return SHELF_EEXISTS;
+	for (size_t b = 0; b < m->count; b++)
+		for (size_t i = 0; i < m->box[b].nheld; i++)
+			if (m->box[b].held[i].uidl == op->number)
+				m->box[b].held[i].uidl = 0;
+	of->uidl = op->number;
+	return 0;
+}
+
 int
 model_apply(struct model *m, const struct model_op *op)
 {
@@ -580,6 +643,11 @@ model_apply(struct model *m, const struct model_op *op)
 		return apply_restore(m, box, op);
 	case MODEL_REPLACE:
 		return apply_replace(m, box, op);
+	case MODEL_FETCHED:
+	case MODEL_HIDE:
+		return apply_pop3(box, op);
+	case MODEL_UIDL:
+		return apply_uidl(m, box, op);
 	}
 	return SHELF_EINVALID;
 }
@@ -588,7 +656,7 @@ void
 model_describe(const struct model_op *op, struct shelf_buf *out)
 {
 	static const char *const kinds[] = {"append", "deliver", "flags", "expunge", "copy", "move",
-	    "create", "delete", "rename", "restore", "replace"};
+	    "create", "delete", "rename", "restore", "replace", "fetched", "hide", "uidl"};
 
 	shelf_buf_printf(out, "%s %s", kinds[op->kind], op->box);
 	if (op->to[0] != '\0')
@@ -602,6 +670,8 @@ model_describe(const struct model_op *op, struct shelf_buf *out)
 	if (op->kind == MODEL_FLAGS || op->kind == MODEL_APPEND)
 		shelf_buf_printf(out, " how %d flags %x keywords %x", (int)op->how, op->flags,
 		    op->keywords);
+	if (op->kind >= MODEL_FETCHED)
+		shelf_buf_printf(out, " number %u", op->number);
 	if (op->kind == MODEL_EXPUNGE)
 		shelf_buf_printf(out, "%s%s", op->all ? " all" : "", op->deleted_only ? " deleted" : "");
 }

@@ -19,6 +19,9 @@ struct model_msg {
 	uint32_t content;
 	uint32_t flags;
 	uint32_t keywords; /* bit n: "word-n" */
+	uint32_t fetched;  /* by POP3, when; 0: not */
+	bool hidden;	   /* from POP3 */
+	uint32_t uidl;	   /* "uidl-N"; 0: of the store */
 };
 
 struct model_box {
@@ -52,6 +55,9 @@ enum model_kind {
 	MODEL_RENAME,
 	MODEL_RESTORE,
 	MODEL_REPLACE, /* of the first uid, by a message in TO */
+	MODEL_FETCHED, /* by POP3, at NUMBER */
+	MODEL_HIDE,    /* from POP3; NUMBER 0: not any more */
+	MODEL_UIDL,    /* of the first uid: "uidl-NUMBER" */
 };
 
 struct model_op {
@@ -65,6 +71,7 @@ struct model_op {
 	uint32_t flags, keywords;
 	uint32_t content[MODEL_ITEMS_MAX];
 	size_t ncontents;
+	uint32_t number;
 };
 
 struct model *model_new(uint64_t seed, uint64_t limit_bytes, uint64_t limit_messages);

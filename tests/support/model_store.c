@@ -1,6 +1,7 @@
 /*
  * model_store.c - the model's operations done to a real store, and the two compared
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <mailshelf/mailshelf.h>
@@ -167,6 +168,32 @@ run_restore(const struct model_op *op, struct shelf_store *store, uint32_t accou
 	return rc;
 }
 
+static int
+run_pop3(const struct model_op *op, struct shelf_store *store, uint32_t account)
+{
+	struct shelf_uidset *uids = shelf_uidset_new();
+	struct shelf_pop3_note note = {.fetched_s = op->number};
+	char uidl[SHELF_UIDL_MAX + 1];
+	uint32_t box = 0;
+	int rc = box_id(store, account, op->box, &box);
+
+	for (size_t i = 0; i < op->nuids; i++)
+		shelf_uidset_add(uids, op->uid[i]);
+	if (op->kind == MODEL_FETCHED)
+		note.fetched = uids;
+	else if (op->number != 0)
+		note.hide = uids;
+	else
+		note.show = uids;
+	snprintf(uidl, sizeof uidl, "uidl-%u", op->number);
+	if (rc == 0)
+		rc = op->kind == MODEL_UIDL ?
+		    shelf_uidl_set(store, account, box, op->uid[0], shelf_span_str(uidl)) :
+		    shelf_pop3_note(store, account, box, &note);
+	shelf_uidset_free(&uids);
+	return rc;
+}
+
 int
 model_run(const struct model *m, const struct model_op *op, struct shelf_store *store, uint32_t account)
 {
@@ -193,6 +220,10 @@ model_run(const struct model *m, const struct model_op *op, struct shelf_store *
 		return run_restore(op, store, account);
 	case MODEL_REPLACE:
 		return run_replace(m, op, store, account);
+	case MODEL_FETCHED:
+	case MODEL_HIDE:
+	case MODEL_UIDL:
+		return run_pop3(op, store, account);
 	}
 	return SHELF_EINVALID;
 }
@@ -264,6 +295,23 @@ compare_msg(struct compare *c, const struct model_box *box, const struct model_m
 }
 
 static bool
+compare_pop3(struct compare *c, const struct model_box *box, const struct model_msg *want, uint32_t mailbox)
+{
+	char uidl[SHELF_UIDL_MAX + 1] = "uidl-0";
+	struct shelf_pop3_state got;
+	uint32_t uid = 0;
+	int rc = shelf_pop3_get(c->rd, mailbox, want->uid, &got);
+
+	if (rc == 0)
+		rc = shelf_uidl_next(c->rd, mailbox, want->uid, &uid, uidl);
+	if (rc < 0)
+		return differ(c, "%s: uid %u: POP3: %s", box->name, want->uid, shelf_err_name(rc));
+	return compare_number(c, box, "fetched", (uint64_t)got.fetched_s, want->fetched) &&
+	       compare_number(c, box, "hidden", got.hidden, want->hidden) &&
+	       compare_number(c, box, "unique-id", uid == want->uid ? strtoul(uidl + 5, NULL, 10) : 0, want->uidl);
+}
+
+static bool
 compare_box(struct compare *c, const struct model_box *box, const struct shelf_mailbox *row)
 {
 	uint64_t bytes = 0, unseen = 0, deleted = 0, deleted_bytes = 0;
@@ -279,6 +327,7 @@ compare_box(struct compare *c, const struct model_box *box, const struct shelf_m
 
 		same = rc == 0 ? compare_msg(c, box, want, &msg, keyword_bits(names, &msg))
 		               : differ(c, "%s: uid %u: %s", box->name, want->uid, shelf_err_name(rc));
+		same = same && compare_pop3(c, box, want, row->id);
 		from = msg.uid + 1;
 		bytes += size;
 		unseen += (want->flags & SHELF_SEEN) == 0;

@@ -237,4 +237,9 @@ rig_furnish(struct rig *r)
 	must(shelf_acl_set(r->store, r->joe, r->inbox, shelf_span_str("ann"), SHELF_ACL_SET, SHELF_RIGHT_LOOKUP),
 	     "furnish");
 	must(shelf_metadata_set(r->store, r->joe, r->inbox, &note, 1, NULL), "furnish");
+	set = rig_set(250, 270);
+	must(shelf_pop3_note(r->store, r->joe, r->inbox, &(struct shelf_pop3_note){.fetched = set,
+	    .fetched_s = 1700000000, .hide = set}), "furnish");
+	must(shelf_uidl_set(r->store, r->joe, r->inbox, 255, shelf_span_str("UID-of-another.server")), "furnish");
+	shelf_uidset_free(&set);
 }

@@ -43,7 +43,8 @@ fill(void)
 	struct shelf_copy_result copied = {.from_uids = shelf_uidset_new(),
 	    .to_uids = shelf_uidset_new()};
 	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
-	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8), *nine = rig_set(9, 9);
+	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8), *nine = rig_set(9, 9),
+			   *last = rig_set(270, 280);
 	uint32_t old, shard;
 
 	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
@@ -68,6 +69,10 @@ fill(void)
 	ck_assert_int_eq(shelf_metadata_set(r.store, r.joe, 2, &(struct shelf_metadata){
 	    shelf_span_str("/shared/comment"), shelf_span_str("note")}, 1, NULL), 0);
 	ck_assert_int_eq(shelf_acl_set(r.store, r.joe, 2, shelf_span_str("ann"), SHELF_ACL_SET, 3), 0);
+	ck_assert_int_eq(shelf_pop3_note(r.store, r.joe, r.inbox, &(struct shelf_pop3_note){.fetched = last,
+	    .fetched_s = 1700000000, .hide = last}), 0);
+	ck_assert_int_eq(shelf_uidl_set(r.store, r.joe, r.inbox, 270, shelf_span_str("other")), 0);
+	shelf_uidset_free(&last);
 	shelf_uidset_free(&copied.from_uids);
 	shelf_uidset_free(&copied.to_uids);
 	shelf_uidset_free(&three);
@@ -178,6 +183,15 @@ static const struct damage {
 	{"annotation: size", 25, 0, JOE, KV_NOTE, FLIP, 1, NULL},
 	{"annotation: modseq", 25, 0, JOE, KV_NOTE, FLIP, 12, NULL},
 	{"annotation: a part of nothing", 25, 0, JOE, KV_NOTE, MADE, 0, "000000022f736861726564000001"},
+	{"pop3: format", 26, 0, JOE, KV_POP3, FLIP, 0, NULL},
+	{"pop3: bytes", 26, 0, JOE, KV_POP3, FLIP, 1, NULL},
+	{"pop3: hides what is not there", 26, 0, JOE, KV_POP3, FLIP, 40, NULL},
+	{"pop3: hides no more", 26, 0, JOE, KV_POP3, ZERO, 9, NULL},
+	{"pop3: of no mailbox", 26, 0, JOE, KV_POP3, MADE, 0, "0000471100000000"},
+	{"unique-id: of the message lost", 27, 0, JOE, KV_UIDL, GONE, 0, "00000000010000010e"},
+	{"unique-id: of the text lost", 27, 0, JOE, KV_UIDL, GONE, 0, "016f74686572"},
+	{"unique-id: another one", 27, 0, JOE, KV_UIDL, FLIP, 4, "00000000010000010e"},
+	{"unique-id: of another message", 27, 0, JOE, KV_UIDL, FLIP, 7, "016f74686572"},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
 	{"message row: of an account elsewhere", 21, 0, ELSEWHERE, KV_MSG, MADE, 0, "0000000100000001"},
