@@ -32,10 +32,11 @@ SEES_engine/backup := engine/base engine/kv engine/blob engine/index engine/mime
 SEES_engine/search := engine/base engine/index engine/mime engine/mail
 SEES_access/net    :=
 SEES_access/conf   :=
-SEES_access/auth   := access/net access/conf
-SEES_access/imap   := access/net access/conf access/auth
-SEES_access/pop3   := access/net access/conf access/auth
-SEES_access/lmtp   := access/net access/conf access/route
+SEES_access/metrics := access/net
+SEES_access/auth   := access/net access/conf access/metrics
+SEES_access/imap   := access/net access/conf access/auth access/metrics
+SEES_access/pop3   := access/net access/conf access/auth access/metrics
+SEES_access/lmtp   := access/net access/conf access/route access/metrics
 SEES_access/route  := access/conf
 SEES_access/mta    := access/net access/conf access/route
 SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
@@ -50,7 +51,7 @@ SEES_tests/dialogue := tests/support
 SEES_tests/fuzz    := $(SEES_tests/unit)
 
 LIBS_engine := -llmdb -lzstd -lcrypto -lcrypt -lroaring -licuuc -licui18n -licudata -lpthread -lm
-LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl -lz
+LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl -lz -lmicrohttpd
 LIBS_tests  := $(shell pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt)
 
 # The sources are whatever lies in the rooms: no list to forget.

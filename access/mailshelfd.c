@@ -25,6 +25,7 @@
 #include "conf_args.h"
 #include "net.h"
 #include "protocols.h"
+#include "scrape.h"
 
 enum { LOOPS_MAX = 256, LINE_EXTRA_BYTES = 4096, INPUT_MIN_BYTES = 64 * 1024 };
 
@@ -71,6 +72,8 @@ struct daemon {
 	pthread_t threads[LOOPS_MAX];
 	unsigned nloops, nthreads;
 	struct net_listener *listeners[DOORS];
+	struct scrape scrape;
+	struct metrics_server *metrics;
 	char *pid_file; /* that was written */
 };
 
@@ -258,20 +261,26 @@ listener_params(const struct daemon *d, enum door_id id)
 	};
 }
 
+/* What cannot be listened on: a status of sysexits and a line. */
+static int
+cannot_listen(const char *setting, const char *error)
+{
+	int code = errno == EINVAL ? EX_CONFIG : errno == EACCES || errno == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
+	char text[600];
+
+	snprintf(text, sizeof(text), "%s: %s", setting, error);
+	return complain(code, text);
+}
+
 static int
 listen_at(struct daemon *d, enum door_id id, const char *addr)
 {
 	struct net_listener_params params = listener_params(d, id);
-	char error[512], text[600];
+	char error[512];
 
 	d->listeners[id] = net_listener_new(d->loops, d->nloops, addr, &params, error, sizeof(error));
-	if (d->listeners[id] == NULL) {
-		int code = errno == EINVAL ? EX_CONFIG : errno == EACCES || errno == EPERM ? EX_NOPERM :
-		    EX_UNAVAILABLE;
-
-		snprintf(text, sizeof(text), "%s: %s", doors[id].setting, error);
-		return complain(code, text);
-	}
+	if (d->listeners[id] == NULL)
+		return cannot_listen(doors[id].setting, error);
 	shelf_log(SHELF_LOG_INFO, "listening", "service", "%s", doors[id].setting, "address", "%s", addr,
 	    "port", "%d", net_listener_port(d->listeners[id]), NULL);
 	return 0;
@@ -293,6 +302,28 @@ start_loops(struct daemon *d)
 		if (rc != 0)
 			return complain(EX_OSERR, "cannot start a thread for each loop");
 	}
+	return 0;
+}
+
+static int
+start_metrics(struct daemon *d)
+{
+	struct metrics_source source = {scrape_fill, scrape_health, &d->scrape};
+	char error[512];
+
+	d->scrape = (struct scrape){.store = d->store, .loops = d->loops, .nloops = d->nloops,
+	    .start_s = shelf_now_s()};
+	for (int i = 0; i < DOORS; i++) {
+		if (d->listeners[i] == NULL)
+			continue;
+		d->scrape.doors[d->scrape.ndoors].service = doors[i].setting;
+		d->scrape.doors[d->scrape.ndoors++].listener = d->listeners[i];
+	}
+	d->metrics = metrics_server_new(d->conf->metrics, &source, error, sizeof(error));
+	if (d->metrics == NULL)
+		return cannot_listen("metrics", error);
+	shelf_log(SHELF_LOG_INFO, "listening", "service", "%s", "metrics", "address", "%s", d->conf->metrics,
+	    "port", "%d", metrics_server_port(d->metrics), NULL);
 	return 0;
 }
 
@@ -335,6 +366,8 @@ start(struct daemon *d)
 		if (door_address(d->conf, i) != NULL)
 			rc = listen_at(d, i, door_address(d->conf, i));
 	}
+	if (rc == 0 && d->conf->metrics != NULL)
+		rc = start_metrics(d);
 	if (rc == 0)
 		rc = write_pid_file(d);
 	if (rc == 0)
@@ -348,8 +381,8 @@ start(struct daemon *d)
 static bool
 needs_restart(const char *name)
 {
-	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "pid_file",
-		"loops", "workers"};
+	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "metrics",
+		"pid_file", "loops", "workers"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)
@@ -454,6 +487,7 @@ serve(struct daemon *d, const sigset_t *signals)
 static void
 stop(struct daemon *d)
 {
+	metrics_server_free(&d->metrics);
 	for (int i = 0; i < DOORS; i++)
 		net_listener_free(&d->listeners[i]);
 	for (unsigned i = 0; i < d->nloops; i++)

@@ -15,6 +15,7 @@
 
 #include "auth.h"
 #include "auth_counts.h"
+#include "auth_metrics.h"
 #include "conf.h"
 #include "net.h"
 
@@ -77,7 +78,7 @@ service_name(enum shelf_service service)
 }
 
 static void
-log_login(const struct login *login)
+tell_login(const struct login *login)
 {
 	const struct net_conn *conn = login->conn;
 	enum shelf_log_level level = SHELF_LOG_INFO;
@@ -85,6 +86,7 @@ log_login(const struct login *login)
 	/* System errors are logged where they happen; here they are worth a warning. */
 	if (login->rc != 0 && shelf_err_class_of(login->rc) != SHELF_CLASS_REFUSED)
 		level = SHELF_LOG_WARN;
+	auth_metrics_login(login->service, login->rc);
 	shelf_log(level, "login", "service", "%s",
 	    service_name(login->service), "account", "%s", login->name, "peer", "%s",
 	    net_conn_peer(conn), "tls", "%s", net_conn_is_tls(conn) ? net_conn_tls_text(conn) : "no",
@@ -136,7 +138,7 @@ checked(void *session, void *arg)
 		/* Nobody to answer, but a wrong guess is counted and told all the same. */
 		if (login->rc == SHELF_EAUTH) {
 			auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
-			log_login(login);
+			tell_login(login);
 		}
 		end_login(login);
 		return;
@@ -144,7 +146,7 @@ checked(void *session, void *arg)
 	if (login->rc == 0 && !auth_counts_enter(auth->counts, login->account.id, login->service,
 	    atomic_load(&auth->conf)->conns_per_account_max))
 		login->rc = SHELF_ELIMIT;
-	log_login(login);
+	tell_login(login);
 	if (login->rc != SHELF_EAUTH) {
 		answer(session, login);
 		return;

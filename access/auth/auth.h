@@ -13,6 +13,7 @@
 
 struct auth;
 struct conf;
+struct metrics_text;
 struct net_conn;
 
 enum { AUTH_INPUT_MAX_EARLY_BYTES = 16 * 1024 }; /* net_conn_input_max() before login */
@@ -44,6 +45,8 @@ void auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service ser
  */
 bool auth_still(struct auth *auth, uint32_t account, enum shelf_service service, uint64_t *seen);
 void auth_logout(struct auth *auth, uint32_t account, enum shelf_service service);
+/* How logins ended since the process began. */
+void auth_metrics(struct metrics_text *t);
 
 /* ---- SASL, server side ----------------------------------------------------------------------- */
 

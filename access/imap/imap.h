@@ -40,6 +40,8 @@ extern const struct net_protocol imap_protocol;
 struct imap_server *imap_server_new(struct shelf_store *store, const struct conf *conf,
     struct auth *auth);
 void imap_server_free(struct imap_server **server);
+struct metrics_text;
+void imap_metrics(struct metrics_text *t);
 
 enum imap_state { /* bits, RFC 9051 3 */
 	IMAP_NOT_AUTH = 1,

@@ -17,6 +17,7 @@
 #include "conf.h"
 #include "imap_command.h"
 #include "imap_input.h"
+#include "imap_metrics.h"
 #include "imap_notify.h"
 #include "imap_sync.h"
 #include "net.h"
@@ -30,6 +31,7 @@ enum waiting { WAIT_NOT, WAIT_INPUT, WAIT_OUTPUT, WAIT_WAKE, WAIT_TURN };
 
 struct imap_dispatch {
 	struct imap_cmd cmd; /* storage of s->cmd */
+	int64_t begun_us;
 	enum waiting waiting;
 	bool discarding;
 	bool news;           /* for NOTIFY, since the last notice */
@@ -130,6 +132,7 @@ begin(struct imap_session *s)
 
 	*c = (struct imap_cmd){.s = s, .arena = arena, .name = "command"};
 	s->cmd = c;
+	d->begun_us = shelf_mono_us();
 	c->p = (struct imap_parser){.at = s->input->text.data,
 	    .end = s->input->text.data + s->input->text.len, .arena = &c->arena, .utf8 = s->utf8};
 	if (!parse_tag(&c->p, &tag)) {
@@ -299,12 +302,22 @@ imap_account_still(struct imap_session *s)
 }
 
 static void
+count(const struct imap_dispatch *d, const struct imap_cmd *c)
+{
+	bool ours = !c->wants_news && (c->row == NULL || (c->row->flags & IMAP_STREAMS) == 0);
+
+	imap_metrics_command(c->row == NULL ? SIZE_MAX : (size_t)(c->row - rows), c->condition,
+	    (uint64_t)(shelf_mono_us() - d->begun_us), ours);
+}
+
+static void
 end_command(struct imap_session *s)
 {
 	struct imap_cmd *c = s->cmd;
 	void (*after)(struct imap_session *) = c->after;
 
 	s->bad_count = c->condition == IMAP_BAD ? s->bad_count + 1 : 0;
+	count(s->dispatch, c);
 	if (c->cleanup != NULL)
 		c->cleanup(c);
 	if (c->arena.used_bytes > ARENA_KEPT_BYTES)

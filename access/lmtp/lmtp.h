@@ -95,6 +95,8 @@ struct lmtp_server {
 extern const struct net_protocol lmtp_protocol;
 struct lmtp_server *lmtp_server_new(struct shelf_store *store, const struct conf *conf);
 void lmtp_server_free(struct lmtp_server **server);
+struct metrics_text;
+void lmtp_metrics(struct metrics_text *t);
 
 enum lmtp_state { /* bits: what has been said */
 	LMTP_NEW = 1,  /* no LHLO yet */
@@ -219,5 +221,10 @@ void lmtp_reply(struct lmtp_session *s, const char *status, const char *fmt, ...
 void lmtp_reply_closing(struct lmtp_session *s, const char *status, const char *reason);
 /* What became of one recipient: status and text. DEFER: of a full box, for now. */
 const char *lmtp_reply_text(int rc, bool defer);
+
+/* lmtp_metrics.c: what is counted; REPLY: a line of lmtp_reply_text(). Any thread. */
+void lmtp_metrics_rcpt(const char *reply);
+void lmtp_metrics_delivery(const char *reply);
+void lmtp_metrics_message(uint64_t received_bytes);
 
 #endif

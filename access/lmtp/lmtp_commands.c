@@ -204,19 +204,22 @@ add_recipient(struct lmtp_session *s, const struct lmtp_path *path, struct lmtp_
 	s->naccounts += rcpt->n;
 	*rcpt = (struct lmtp_rcpt){.n = 0};
 	s->state = LMTP_RCPT;
+	lmtp_metrics_rcpt("250");
 	lmtp_reply(s, "250 2.1.5", "Recipient taken");
 }
 
 static void
 refuse_recipient(struct lmtp_session *s, const struct lmtp_path *path, int rc, bool defer)
 {
+	const char *reply = lmtp_reply_text(rc, defer);
 	struct shelf_buf text = {0};
 
 	lmtp_path_print(path, &text);
 	shelf_log(SHELF_LOG_INFO, "lmtp recipient refused", "to", "%s", shelf_buf_cstr(&text),
 	    "peer", "%s", net_conn_peer(s->conn), "error", "%s", shelf_err_name(rc), NULL);
 	shelf_buf_free(&text);
-	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(rc, defer));
+	lmtp_metrics_rcpt(reply);
+	net_conn_printf(s->conn, "%s\r\n", reply);
 }
 
 void

@@ -202,6 +202,7 @@ note(struct lmtp_session *s, const char *account, const char *sender, int rc)
 static void
 tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, const struct job *job)
 {
+	const char *reply;
 	int answer = s->data_rc;
 	bool stored = false, defer = false;
 
@@ -214,7 +215,9 @@ tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, c
 		answer = stored ? 0 : rc;
 		defer = defer || a->rules.defer;
 	}
-	net_conn_printf(s->conn, "%s\r\n", lmtp_reply_text(answer, defer));
+	reply = lmtp_reply_text(answer, defer);
+	lmtp_metrics_delivery(reply);
+	net_conn_printf(s->conn, "%s\r\n", reply);
 }
 
 /* Replies for all recipients; the transaction is over. JOB is NULL when the message was not
@@ -224,6 +227,7 @@ tell_all(struct lmtp_session *s, const struct job *job)
 {
 	struct shelf_buf sender = {0};
 
+	lmtp_metrics_message(s->received);
 	lmtp_path_print(&s->sender, &sender);
 	for (size_t i = 0; i < s->nrcpts; i++)
 		tell(s, &s->rcpts[i], shelf_buf_cstr(&sender), job);

@@ -12,6 +12,7 @@
 #define ACCESS_NET_H
 
 #include <mailshelf/buf.h>
+#include <mailshelf/durations.h>
 
 struct net_loop;
 struct net_pool;
@@ -60,18 +61,20 @@ void net_loop_every(struct net_loop *loop, unsigned interval_ms, void (*fn)(void
 unsigned net_loop_conns(const struct net_loop *loop);
 
 /*
- * What the connections of a loop kept it busy with, since it was last asked. A turn is what runs for one connection
- * between two returns to the loop: no other connection is served meanwhile.
+ * What the connections of a loop kept it busy with. A turn is what runs for one connection between two returns to the
+ * loop: no other connection is served meanwhile.
  */
-enum { NET_TURN_BUCKETS = 26, NET_TURN_SLOW_US = 20000 };
+enum { NET_TURN_SLOW_US = 20000 };
 struct net_turns {
 	unsigned long long count;
 	unsigned long long slow, slow_cpu;  /* longer than NET_TURN_SLOW_US, by the clock and by the CPU time */
-	unsigned long long slowest_us, slowest_cpu_us;
+	unsigned long long slowest_us, slowest_cpu_us; /* since net_loop_take_turns() */
 	unsigned long long p99_us;          /* 99 of 100 took less; a power of two */
-	unsigned long long bucket[NET_TURN_BUCKETS]; /* n: less than 2^n us and not in an earlier one */
+	struct shelf_durations by_clock;
 };
-struct net_turns net_loop_take_turns(struct net_loop *loop); /* any thread */
+struct net_turns net_loop_turns(const struct net_loop *loop); /* since the loop was made; any thread */
+/* Since this was last called; one thread at a time. */
+struct net_turns net_loop_take_turns(struct net_loop *loop);
 
 struct net_pool *net_pool_new(unsigned threads);
 void net_pool_free(struct net_pool **pool);              /* waits for all work */
@@ -179,6 +182,11 @@ struct net_listener_params {
 struct net_listener *net_listener_new(struct net_loop **loops, unsigned nloops, const char *addr,
     const struct net_listener_params *params, char *error, size_t error_len);
 int net_listener_port(const struct net_listener *listener);
+struct net_listener_counts {
+	unsigned open;                        /* connections now */
+	unsigned long long accepted, refused; /* since it was made; refused: there were too many */
+};
+struct net_listener_counts net_listener_counts(struct net_listener *listener); /* any thread */
 /* Certificate (the listener takes its own reference), server and limits for connections from now on; protocol
  * and `busy` stay as they are. Any thread. */
 void net_listener_set(struct net_listener *listener, const struct net_listener_params *params);

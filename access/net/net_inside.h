@@ -50,7 +50,8 @@ struct net_every {
 /* net_turn.c: struct net_turns while it is counted. */
 struct net_turn_counters {
 	_Atomic uint64_t slow, slow_cpu, slowest_us, slowest_cpu_us;
-	_Atomic uint64_t bucket[NET_TURN_BUCKETS];
+	struct shelf_durations_live by_clock;
+	struct net_turns taken; /* what net_loop_take_turns() saw last */
 };
 
 TAILQ_HEAD(net_conn_list, net_conn);

@@ -38,6 +38,7 @@ struct net_listener {
 	pthread_cond_t closed_cond;
 	bool closed;
 	unsigned refs, nconns;
+	unsigned long long accepted, refused;
 	struct count **counts;             /* hash table of addresses */
 	size_t ncounts, slots;             /* slots: a power of two */
 	uint64_t seed;
@@ -138,7 +139,10 @@ admit(struct net_listener *listener, const struct net_peer *peer, bool loopback)
 	if (refused == NULL) {
 		listener->nconns++;
 		listener->refs++;
+		listener->accepted++;
 		count_peer(listener, peer);
+	} else {
+		listener->refused++;
 	}
 	pthread_mutex_unlock(&listener->lock);
 	return refused;
@@ -312,6 +316,17 @@ int
 net_listener_port(const struct net_listener *listener)
 {
 	return listener->port;
+}
+
+struct net_listener_counts
+net_listener_counts(struct net_listener *listener)
+{
+	struct net_listener_counts counts;
+
+	pthread_mutex_lock(&listener->lock);
+	counts = (struct net_listener_counts){listener->nconns, listener->accepted, listener->refused};
+	pthread_mutex_unlock(&listener->lock);
+	return counts;
 }
 
 void

@@ -3,7 +3,7 @@
  *
  * A turn is what runs between two returns to the loop for one connection: its callbacks and the sending behind them.
  * Wall time says what the others waited, the thread's CPU time what the work was, however busy the machine.
- * What must stay true: only the loop's thread adds; any thread may take what has been counted.
+ * What must stay true: only the loop's thread adds, and counts only grow; any thread may read them.
  */
 #include <time.h>
 
@@ -18,15 +18,6 @@ now_us(clockid_t clock)
 
 	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-/* The lowest n with us < 2^n; what is longer than the last bucket is in it. */
-static unsigned
-bucket_of(uint64_t us)
-{
-	unsigned n = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
-
-	return n < NET_TURN_BUCKETS ? n : NET_TURN_BUCKETS - 1;
 }
 
 static void
@@ -56,7 +47,7 @@ net_turn_end(const struct net_turn *turn)
 	uint64_t wall = now_us(CLOCK_MONOTONIC) - turn->wall_us;
 	uint64_t cpu = now_us(CLOCK_THREAD_CPUTIME_ID) - turn->cpu_us;
 
-	add(&c->bucket[bucket_of(wall)]);
+	shelf_durations_add(&c->by_clock, wall);
 	raise_to(&c->slowest_us, wall);
 	raise_to(&c->slowest_cpu_us, cpu);
 	if (wall > NET_TURN_SLOW_US)
@@ -68,28 +59,50 @@ net_turn_end(const struct net_turn *turn)
 	}
 }
 
-static unsigned long long
-take(_Atomic uint64_t *counter)
+static void
+sum_up(struct net_turns *t)
 {
-	return atomic_exchange_explicit(counter, 0, memory_order_relaxed);
+	unsigned long long below = 0;
+
+	for (unsigned n = 0; n < SHELF_DURATIONS_BUCKETS; n++)
+		t->count += t->by_clock.bucket[n];
+	for (unsigned n = 0; n < SHELF_DURATIONS_BUCKETS && t->p99_us == 0; n++) {
+		below += t->by_clock.bucket[n];
+		if (t->count > 0 && below * 100 >= t->count * 99)
+			t->p99_us = 1ULL << n;
+	}
+}
+
+struct net_turns
+net_loop_turns(const struct net_loop *loop)
+{
+	const struct net_turn_counters *c = &loop->turns;
+	struct net_turns t = {
+	    .slow = atomic_load_explicit(&c->slow, memory_order_relaxed),
+	    .slow_cpu = atomic_load_explicit(&c->slow_cpu, memory_order_relaxed),
+	    .slowest_us = atomic_load_explicit(&c->slowest_us, memory_order_relaxed),
+	    .slowest_cpu_us = atomic_load_explicit(&c->slowest_cpu_us, memory_order_relaxed),
+	};
+
+	shelf_durations_read(&c->by_clock, &t.by_clock);
+	sum_up(&t);
+	return t;
 }
 
 struct net_turns
 net_loop_take_turns(struct net_loop *loop)
 {
 	struct net_turn_counters *c = &loop->turns;
-	struct net_turns t = {.slow = take(&c->slow), .slow_cpu = take(&c->slow_cpu),
-	    .slowest_us = take(&c->slowest_us), .slowest_cpu_us = take(&c->slowest_cpu_us)};
-	unsigned long long below = 0;
+	struct net_turns now = net_loop_turns(loop), t = {
+	    .slow = now.slow - c->taken.slow, .slow_cpu = now.slow_cpu - c->taken.slow_cpu,
+	    .slowest_us = atomic_exchange_explicit(&c->slowest_us, 0, memory_order_relaxed),
+	    .slowest_cpu_us = atomic_exchange_explicit(&c->slowest_cpu_us, 0, memory_order_relaxed),
+	};
 
-	for (unsigned n = 0; n < NET_TURN_BUCKETS; n++) {
-		t.bucket[n] = take(&c->bucket[n]);
-		t.count += t.bucket[n];
-	}
-	for (unsigned n = 0; n < NET_TURN_BUCKETS && t.p99_us == 0; n++) {
-		below += t.bucket[n];
-		if (t.count > 0 && below * 100 >= t.count * 99)
-			t.p99_us = 1ULL << n;
-	}
+	for (unsigned n = 0; n < SHELF_DURATIONS_BUCKETS; n++)
+		t.by_clock.bucket[n] = now.by_clock.bucket[n] - c->taken.by_clock.bucket[n];
+	t.by_clock.total_us = now.by_clock.total_us - c->taken.by_clock.total_us;
+	sum_up(&t);
+	c->taken = now;
 	return t;
 }

@@ -42,6 +42,8 @@ extern const struct net_protocol pop3_protocol;
 struct pop3_server *pop3_server_new(struct shelf_store *store, const struct conf *conf,
     struct auth *auth);
 void pop3_server_free(struct pop3_server **server);
+struct metrics_text;
+void pop3_metrics(struct metrics_text *t);
 
 enum pop3_state { /* bits, RFC 1939 3; UPDATE is POP3_WAIT_UPDATE */
 	POP3_AUTHORIZATION = 1,

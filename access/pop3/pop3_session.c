@@ -20,6 +20,7 @@
 #include "conf.h"
 #include "lineproto.h"
 #include "net.h"
+#include "pop3_metrics.h"
 
 enum { SLICE_MS = 20 };
 
@@ -95,6 +96,7 @@ run_line(struct pop3_session *s, struct shelf_span line)
 	const struct row *row = find_row(name);
 	struct pop3_args args;
 
+	pop3_metrics_command(row == NULL ? SIZE_MAX : (size_t)(row - rows));
 	if (row == NULL)
 		pop3_err(s, "Unknown command");
 	else if ((row->states & s->state) == 0)

@@ -19,12 +19,18 @@ shelf_now_s(void)
 }
 
 int64_t
-shelf_mono_ms(void)
+shelf_mono_us(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t
+shelf_mono_ms(void)
+{
+	return shelf_mono_us() / 1000;
 }
 
 /* The year is taken to begin in March, so that a leap day is its last day; 400 years are an era. */

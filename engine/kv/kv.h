@@ -19,6 +19,7 @@
 #define ENGINE_KV_H
 
 #include <mailshelf/buf.h>
+#include <mailshelf/durations.h>
 #include <mailshelf/err.h>
 #include <mailshelf/span.h>
 
@@ -225,6 +226,7 @@ struct kv_stats {
 	uint64_t reserve_bytes; /* of the map: what updates with KV_ADDS must leave */
 	uint64_t disk_bytes, disk_free_bytes; /* of the file system */
 	uint64_t commits, updates;
+	struct shelf_durations commit_durations; /* writing and syncing; of this process */
 	uint32_t readers, stale_readers_cleared;
 	uint32_t slow_views; /* of this process, ended after more than KV_VIEW_MAX_MS */
 };

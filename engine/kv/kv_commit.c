@@ -103,8 +103,11 @@ begin(struct kv_env *env, struct kv_txn *txn)
 static int
 end_committing(struct kv_txn *txn)
 {
+	int64_t begun_us = shelf_mono_us();
 	int rc = kv_lmdb_commit(txn->view.file, txn->view.mdb);
 
+	if (rc == 0)
+		shelf_durations_add(&txn->env->commit_durations, (uint64_t)(shelf_mono_us() - begun_us));
 	txn->view.mdb = NULL;
 	end(txn);
 	return rc;

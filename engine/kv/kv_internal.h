@@ -83,6 +83,7 @@ struct kv_env {
 
 	atomic_ullong seen;   /* highest number kv_commits_seen() has returned */
 	atomic_ullong commits, updates;
+	struct shelf_durations_live commit_durations;
 	atomic_uint stale_cleared, slow_views;
 	atomic_int views;     /* handed out */
 	atomic_bool full;     /* the last update with KV_ADDS was refused */

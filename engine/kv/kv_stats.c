@@ -67,6 +67,7 @@ kv_stats(struct kv_db *db, uint32_t shard, struct kv_stats *out)
 		out->disk_free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 		out->commits = atomic_load(&env->commits);
 		out->updates = atomic_load(&env->updates);
+		shelf_durations_read(&env->commit_durations, &out->commit_durations);
 		out->readers = info.readers;
 		out->stale_readers_cleared = atomic_load(&env->stale_cleared);
 		out->slow_views = atomic_load(&env->slow_views);

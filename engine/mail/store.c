@@ -254,6 +254,9 @@ shelf_store_stats(struct shelf_store *store, struct shelf_store_stats *out)
 		out->commits += one.commits;
 		out->updates += one.updates;
 		out->slow_views += one.slow_views;
+		out->commit_durations.total_us += one.commit_durations.total_us;
+		for (unsigned n = 0; n < SHELF_DURATIONS_BUCKETS; n++)
+			out->commit_durations.bucket[n] += one.commit_durations.bucket[n];
 	}
 	return 0;
 }

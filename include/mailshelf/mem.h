@@ -23,10 +23,11 @@ char *shelf_strndup(const void *s, size_t len);
 #define SHELF_ASSERT(cond) ((cond) ? (void)0 : shelf_assert_failed(#cond, __FILE__, __LINE__))
 void shelf_assert_failed(const char *cond, const char *file, int line) __attribute__((noreturn));
 
-/* Seconds and microseconds since 1970 UTC; milliseconds of a clock that never goes back. */
+/* Seconds and microseconds since 1970 UTC; milliseconds and microseconds of a clock that never goes back. */
 int64_t shelf_now_s(void);
 int64_t shelf_now_us(void);
 int64_t shelf_mono_ms(void);
+int64_t shelf_mono_us(void);
 
 /* Cryptographically random bytes (getrandom); aborts when the kernel has none. */
 void shelf_random(void *out, size_t len);

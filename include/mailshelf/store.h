@@ -16,6 +16,7 @@
 #define MAILSHELF_STORE_H
 
 #include <mailshelf/buf.h>
+#include <mailshelf/durations.h>
 #include <mailshelf/err.h>
 
 struct shelf_store;
@@ -106,6 +107,7 @@ struct shelf_store_stats {
 	uint64_t disk_free_bytes;
 	uint64_t commits;      /* since open, by this process */
 	uint64_t updates;      /* closures in those commits: updates / commits is the group size */
+	struct shelf_durations commit_durations; /* of those commits, in LMDB: writing the pages and syncing them */
 	uint32_t slow_views;   /* snapshots of this process that lived longer than two seconds: a mistake, each */
 };
 SHELF_CHECK int shelf_store_stats(struct shelf_store *store, struct shelf_store_stats *stats_out);

@@ -24,6 +24,7 @@ only 'lmdb\.h' engine/kv
 only 'zstd\.h' engine/blob tools bench tests
 only 'event2/' access/net
 only 'openssl/ssl\.h' access/net tests bench
+only 'microhttpd\.h' access/metrics
 only 'roaring/' engine/index
 only 'unicode/' engine/base engine/mime engine/search engine/mail
 only 'crypt\.h' engine/mail

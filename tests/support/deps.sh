@@ -5,10 +5,10 @@
 set -euo pipefail
 
 build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent-dev libcrypt-dev
-  libroaring-dev libicu-dev zlib1g-dev"
+  libroaring-dev libicu-dev zlib1g-dev libmicrohttpd-dev"
 declare -A also=(
 	[build]=""
-	[test]="check python3 openssl curl isync fetchmail procps postfix
+	[test]="check python3 openssl curl isync fetchmail procps postfix python3-prometheus-client
 		offlineimap3 neomutt tmux"
 	[interop]="nodejs npm roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
 		chromium chromium-driver fonts-dejavu-core thunderbird xvfb"
