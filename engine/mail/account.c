@@ -11,6 +11,7 @@
 
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/policy.h>
 
 #include "mail.h"
 
@@ -40,6 +41,7 @@ struct adding {
 	const struct shelf_account_new *req;
 	char name[SHELF_ACCOUNT_NAME_MAX + 1];
 	char hash[HASH_MAX];
+	struct shelf_policies rules;
 	uint32_t id;
 	int rc;
 	struct add_batch *batch;
@@ -171,11 +173,13 @@ make_rows(struct kv_txn *txn, void *arg)
 	    .quota = {.limit_bytes = a->req->limit_bytes,
 		      .limit_messages = a->req->limit_messages,
 		      .limit_mailboxes = a->req->limit_mailboxes},
+	    .warn = mail_warn_default,
 	};
 	struct mail_change c;
 	uint32_t inbox;
 	int rc;
 
+	mail_rules_take(&row, &a->rules);
 	if ((rc = mail_acct_put(txn, &row)) != 0 ||
 	    (rc = mail_change_begin(&c, a->store, txn)) != 0 ||
 	    (rc = mail_create_mailbox(&c, shelf_span_str("INBOX"), 0, &inbox)) != 0 ||
@@ -332,6 +336,8 @@ add_slice(struct shelf_store *store, const struct shelf_account_new *list, size_
 	for (size_t i = 0; i < n; i++) {
 		b.list[i] = (struct adding){.store = store, .req = &list[i], .batch = &b};
 		b.list[i].rc = mail_account_name(list[i].name, b.list[i].name);
+		if (b.list[i].rc == 0)
+			b.list[i].rc = shelf_policy_get(store, shelf_span_str(b.list[i].name), &b.list[i].rules);
 	}
 	if ((rc = pass_over_known(&b)) == 0) {
 		hash_all(&b);

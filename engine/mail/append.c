@@ -29,6 +29,7 @@ struct appending {
 	uint64_t leaving_bytes;
 	uint64_t over; /* struct shelf_delivery */
 	uint64_t ahead, ahead_bytes; /* of a probe */
+	unsigned warning; /* it is the one of this level (warning.h); 0: it is none */
 	bool fired; /* the guard, by it */
 	struct mail_guard_event event;
 	struct shelf_append_result result;
@@ -199,6 +200,8 @@ append(struct kv_txn *txn, void *arg)
 	if ((rc = mail_change_begin(&c, a->store, txn)) != 0 ||
 	    (rc = find_leaving(kv_txn_view(txn), a)) != 0)
 		return rc;
+	if (a->warning != 0 && !mail_warn_tell(&c, SHELF_WARNING_MESSAGE, a->warning))
+		return SHELF_EEXISTS;
 	if (id == 0) {
 		rc = mail_name_get(kv_txn_view(txn), a->name, &n);
 		id = n.id;
@@ -361,6 +364,17 @@ shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbo
 	*result = a.result;
 	result->rc = rc;
 	return rc;
+}
+
+int
+shelf_warning_deliver(struct shelf_store *store, uint32_t account, unsigned level, struct shelf_draft *draft)
+{
+	struct shelf_append item = {.draft = draft, .internaldate_s = INT64_MIN};
+	struct appending a = {.store = store, .account = account, .name = shelf_span_str("INBOX"), .items = &item,
+			      .n = 1, .over = UINT64_MAX, .warning = level};
+	int rc = mail_disk_admit(store, account, SHELF_DISK_REFUSE);
+
+	return rc != 0 ? rc : append_now(&a);
 }
 
 /* ---- Delivery to many --------------------------------------------------------------------------------- */

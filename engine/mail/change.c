@@ -54,6 +54,8 @@ mail_change_end(struct mail_change *c)
 		mail_change_modseq(c);
 	if (!c->dirty)
 		return 0;
+	if ((rc = mail_warn_change(c)) != 0)
+		return rc;
 	mail_totals_of(&c->acct, &now);
 	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
 	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);

@@ -17,6 +17,7 @@
 #include <mailshelf/message.h>
 #include <mailshelf/settings.h>
 #include <mailshelf/stats.h>
+#include <mailshelf/warning.h>
 
 #include "base.h"
 #include "blob.h"
@@ -91,6 +92,13 @@ struct mail_changed {
 	uint64_t modseq[SHELF_CHANGED_MAX];  /* of its last change */
 };
 
+/* warning.c */
+struct mail_warn {
+	uint8_t at[SHELF_WARNING_LEVELS];  /* percent, 0: never; what policies say (rules.c) */
+	uint8_t level;			   /* the account's */
+	uint8_t told[SHELF_WARNING_WAYS];  /* the highest level told since it was last below */
+};
+
 struct mail_acct {
 	uint64_t modseq;
 	uint32_t next_mailbox;
@@ -101,6 +109,7 @@ struct mail_acct {
 	struct mail_sums used, held;
 	uint64_t noted; /* message and held rows in these sums */
 	struct mail_changed changed;
+	struct mail_warn warn;
 	bool counted;	/* in the totals of its domain and partition */
 	char domain[SHELF_ACCOUNT_NAME_MAX + 1]; /* when counted */
 };
@@ -192,6 +201,24 @@ SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out)
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
 SHELF_CHECK int mail_user_decode(struct shelf_span value, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
+
+/* ---- Quota warnings, what policies put into rows (warning.c, rules.c) --------------------------------------- */
+
+extern const struct mail_warn mail_warn_default;
+/* At the end of a change: the level is that of the counters, and a job is there while it has not been told. */
+SHELF_CHECK int mail_warn_change(struct mail_change *c);
+/* 1: the row has the level of its counters, and a job if one is needed; 0: not so. */
+SHELF_CHECK int mail_warn_settled(struct kv_view *view, uint32_t account, const struct mail_acct *a);
+/* What is of LEVEL is told by this change. False: it was told before, or the account is not at that level any more. */
+bool mail_warn_tell(struct mail_change *c, enum shelf_warning_way way, unsigned level);
+/* The row as the policies of NAME, the account's, want it. True: it was otherwise. */
+struct shelf_policies;
+bool mail_rules_has(unsigned policy); /* does that policy stand in the rows of accounts? */
+bool mail_rules_take(struct mail_acct *a, const struct shelf_policies *p);
+/* The same of the stored row. Does nothing when it is so. */
+SHELF_CHECK int mail_rules_settle(struct shelf_store *store, uint32_t account);
+/* Of all accounts that SCOPE (a scope of POLICY) is about. */
+SHELF_CHECK int mail_rules_settle_scope(struct shelf_store *store, const char *scope);
 
 /* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
 
@@ -569,7 +596,7 @@ bool mail_pass_over(int rc, uint32_t shard, uint32_t account, int *damage);
 SHELF_CHECK int mail_janitor_start(struct shelf_store *store);
 void mail_janitor_stop(struct shelf_store *store);
 
-enum { MAIL_JOB_ACCOUNT = 'A', MAIL_JOB_LOADING = 'L', MAIL_JOB_LEFT = 'M' };
+enum { MAIL_JOB_ACCOUNT = 'A', MAIL_JOB_LOADING = 'L', MAIL_JOB_LEFT = 'M', MAIL_JOB_WARNING = 'Q' };
 /* How long the rows of an account stay where it has moved away, so that who is reading a body there comes to its
  * end. Tests make it short. */
 extern int64_t mail_left_kept_s;

@@ -221,7 +221,7 @@ shelf_policy_set(struct shelf_store *store, struct shelf_span scope, enum shelf_
 	if (rc == 0)
 		rc = kv_update(store->kv, KV_CATALOG, value == UINT64_MAX ? 0 : KV_ADDS, put_policy, &s);
 	shelf_buf_free(&s.row);
-	return rc;
+	return rc != 0 || !mail_rules_has(id) ? rc : mail_rules_settle_scope(store, s.scope);
 }
 
 int

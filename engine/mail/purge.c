@@ -553,7 +553,9 @@ purge_accounts(struct shelf_store *store, int64_t until, int *damage)
 		while ((rc = purge_account_step(store, account, until)) == 1)
 			if (shelf_mono_ms() > until)
 				return 1;
-		if (!mail_pass_over(rc, KV_SHARDS_MAX, account, damage))
+		if (rc == 0)
+			rc = mail_rules_settle(store, account);
+		if (!mail_pass_over(rc, KV_SHARDS_MAX, account, damage) && rc != SHELF_EFULL)
 			return rc;
 		set_position(store, account);
 	}

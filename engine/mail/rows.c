@@ -11,6 +11,8 @@
  *                             + stored of used 8, of it shared 8 | of held 8, 8 | rows noted 8 |
  *                             counted in the totals 1 | domain text
  *                             + format 3: limit mailboxes 8
+ *                             + what changed last (changed.c)
+ *                             + format 4: pairs varint, and for each number varint, value varint (EXTRA_...)
  * MBOX     mailbox            2 | flags 4 | uidvalidity 4 | uidnext 4 | highestmodseq 8 | exists 4 | unseen 4 |
  *                             deleted 4 | bytes 8 | deleted bytes 8 | recent from 4 | special use 4 |
  *                             keywords 4 | created 8 | name text
@@ -32,6 +34,7 @@ enum {
 	FORMAT = 1,
 	FORMAT_SUMS = 2,
 	FORMAT_MAILBOX_LIMIT = 3, /* of ACCT */
+	FORMAT_EXTRAS = 4,        /* of ACCT */
 	FORMAT_DATED = 3,         /* of MSG and GONE */
 };
 enum { NAME_KEY_WHOLE_MAX = 239, NAME_KEY_PREFIX = 223 };
@@ -143,6 +146,61 @@ put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_b
 
 /* ---- ACCT ------------------------------------------------------------------------------------------ */
 
+/* Numbers of the pairs of format 4, which stand ascending; what is 0 is not there. */
+enum { EXTRA_WARN_AT = 1, EXTRA_LEVEL = EXTRA_WARN_AT + SHELF_WARNING_LEVELS, EXTRA_TOLD,
+       EXTRAS_END = EXTRA_TOLD + SHELF_WARNING_WAYS };
+
+static void
+extras_of(const struct mail_acct *a, uint64_t *value)
+{
+	for (unsigned i = 0; i < SHELF_WARNING_LEVELS; i++)
+		value[EXTRA_WARN_AT + i] = a->warn.at[i];
+	value[EXTRA_LEVEL] = a->warn.level;
+	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
+		value[EXTRA_TOLD + i] = a->warn.told[i];
+}
+
+static void
+encode_extras(struct shelf_buf *b, const struct mail_acct *a)
+{
+	uint64_t value[EXTRAS_END] = {0};
+	unsigned n = 0;
+
+	extras_of(a, value);
+	for (unsigned i = 1; i < EXTRAS_END; i++)
+		n += value[i] != 0;
+	base_add_varint(b, n);
+	for (unsigned i = 1; i < EXTRAS_END; i++) {
+		if (value[i] == 0)
+			continue;
+		base_add_varint(b, i);
+		base_add_varint(b, value[i]);
+	}
+}
+
+static int
+decode_extras(struct base_reader *r, struct mail_acct *a)
+{
+	uint64_t value[EXTRAS_END] = {0}, n = base_get_varint(r), last = 0;
+
+	for (; n > 0 && !r->bad; n--) {
+		uint64_t number = base_get_varint(r);
+
+		if (r->bad || number <= last)
+			return SHELF_ECORRUPT;
+		if (number >= EXTRAS_END)
+			return SHELF_EVERSION; /* of a later release: it would get lost */
+		value[number] = base_get_varint(r);
+		last = number;
+	}
+	for (unsigned i = 0; i < SHELF_WARNING_LEVELS; i++)
+		a->warn.at[i] = (uint8_t)value[EXTRA_WARN_AT + i];
+	a->warn.level = (uint8_t)value[EXTRA_LEVEL];
+	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
+		a->warn.told[i] = (uint8_t)value[EXTRA_TOLD + i];
+	return a->warn.level > SHELF_WARNING_LEVELS ? SHELF_ECORRUPT : 0;
+}
+
 int
 mail_acct_get(struct kv_view *view, struct mail_acct *a)
 {
@@ -157,7 +215,8 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 {
 	struct shelf_span domain;
 	struct base_reader r;
-	bool has_sums = true, has_limit = value.len > 0 && value.data[0] == FORMAT_MAILBOX_LIMIT;
+	bool has_sums = true, has_extras = value.len > 0 && value.data[0] == FORMAT_EXTRAS;
+	bool has_limit = has_extras || (value.len > 0 && value.data[0] == FORMAT_MAILBOX_LIMIT);
 	int rc = 0;
 
 	r = base_reader(value);
@@ -167,7 +226,7 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 		rc = begin_sums(value, &r, &has_sums);
 	if (rc != 0)
 		return rc;
-	*a = (struct mail_acct){0};
+	*a = (struct mail_acct){.warn = mail_warn_default};
 	a->modseq = base_get_le(&r, 8);
 	a->next_mailbox = (uint32_t)base_get_le(&r, 4);
 	a->last_uidvalidity = (uint32_t)base_get_le(&r, 4);
@@ -191,6 +250,8 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 		a->quota.limit_mailboxes = base_get_le(&r, 8);
 	if (has_limit && (rc = mail_changed_decode(&r, a)) != 0)
 		return rc;
+	if (has_extras && (rc = decode_extras(&r, a)) != 0)
+		return rc;
 	if (r.bad || base_left(&r) != 0 || domain.len >= sizeof(a->domain))
 		return SHELF_ECORRUPT;
 	memcpy(a->domain, domain.data, domain.len);
@@ -200,7 +261,7 @@ mail_acct_decode(struct shelf_span value, struct mail_acct *a)
 void
 mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
 {
-	base_add_le(b, FORMAT_MAILBOX_LIMIT, 1);
+	base_add_le(b, FORMAT_EXTRAS, 1);
 	base_add_le(b, a->modseq, 8);
 	base_add_le(b, a->next_mailbox, 4);
 	base_add_le(b, a->last_uidvalidity, 4);
@@ -219,6 +280,7 @@ mail_acct_encode(struct shelf_buf *b, const struct mail_acct *a)
 	base_add_text(b, shelf_span_str(a->domain));
 	base_add_le(b, a->quota.limit_mailboxes, 8);
 	mail_changed_encode(b, a);
+	encode_extras(b, a);
 }
 
 int

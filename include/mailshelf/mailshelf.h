@@ -12,6 +12,7 @@
  *              restore.h what was removed and is still held
  *              guard.h   mass deletions that were noticed
  *              partition.h where partitions lie, compaction
+ *              warning.h who nears his quota is warned
  *              settings.h what can be set in use; how full the disks are
  *   backup     backup.h  the store in a file, and back
  *   session    view.h    message numbers; news.h   "it changed"
@@ -44,6 +45,7 @@
 #include <mailshelf/stats.h>
 #include <mailshelf/uidset.h>
 #include <mailshelf/view.h>
+#include <mailshelf/warning.h>
 
 #ifndef SHELF_VERSION
 #define SHELF_VERSION "0.1.0"
