@@ -43,6 +43,7 @@ SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
 SEES_tools         :=
 SEES_tools/dict    := engine/base engine/kv engine/blob
 SEES_bench         :=
+SEES_bench/peers   := bench
 SEES_tests/support := $(patsubst %/,%,$(wildcard access/*/)) access $(SEES_engine/mail) engine/mail
 SEES_tests/unit    := $(patsubst %/,%,$(wildcard engine/*/ access/*/)) access tools tests/support tests/golden
 SEES_tests/crash   := engine/base engine/kv tests/support
@@ -65,6 +66,7 @@ UNIT    := $(call srcs,tests/unit/*.c)
 SUPPORT := $(call srcs,tests/support/*.c)
 FUZZ    := $(call srcs,tests/fuzz/fuzz_*.c)
 BENCH   := $(call srcs,bench/*.c)
+LOAD    := $(call srcs,bench/peers/*.c) bench/bench_mail.c bench/bench_run.c
 SUPPORT_ALONE := $(addprefix tests/support/,jobs.c support.c model.c model_store.c)
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ))
 
@@ -94,6 +96,8 @@ $B/golden: $(call objs,$(call srcs,tests/golden/*.c) $(SUPPORT_ALONE)) $B/libmai
 	$(link) $(LIBS_engine)
 $B/bench_engine: $(call objs,$(BENCH)) $B/libmailshelf.a
 	$(link) $(LIBS_engine)
+$B/bench_load: $(call objs,$(LOAD)) $B/libmailshelf.a
+	$(link) -lssl $(LIBS_engine)
 # One program per tests/fuzz/fuzz_NAME.c: with libFuzzer, or with a main that plays the corpus.
 $B/libtools.a: $(call objs,$(TOOLS))
 	@rm -f $@ && $(AR) rcs $@ $^
@@ -130,7 +134,7 @@ SECONDS_EACH ?= 60
 
 check: ## Everything that must hold: installs what it needs, ends with "N passed, N failed"
 	@$(RUN) tests/support/check.sh
-test-programs: $(PROGRAMS) $B/unit $B/dialogue $B/crash $B/golden $(FUZZERS:%=$B/regress_%)
+test-programs: $(PROGRAMS) $B/bench_load $B/unit $B/dialogue $B/crash $B/golden $(FUZZERS:%=$B/regress_%)
 fuzz-programs: $(FUZZERS:%=$B/fuzz_%)
 unit: ## Only the unit tests (ARGS="-v NAME")
 	@$(MAKE) MODE=asan $(BUILD)/asan/unit && $(BUILD)/asan/unit $(ARGS)
@@ -167,6 +171,11 @@ bench-imap: ## Does any IMAP command keep a loop from the others? (MESSAGES=1000
 bench-cold: ## What others wait beside readers of a store larger than memory (DIR=... MIB=4096 LIMIT=512)
 	@$(MAKE) --no-print-directory MODE=release all
 	DIR='$(or $(DIR),$(BUILD))' python3 bench/imap_cold.py $(or $(MIB),4096) $(or $(LIMIT),512)
+bench-peers: ## Beside Dovecot and Cyrus, into bench/RESULTS.md (SIZES=10k,100k ROWS=lmtp,mailbox ROUNDS=3 MIXED_S=60 DIR=...)
+	@bench/peers/setup.sh $(or $(DIR),$(BUILD)/peers)/packages
+	@$(MAKE) --no-print-directory MODE=release all $(BUILD)/release/bench_load
+	python3 bench/peers/run.py --bin $(BUILD)/release --dir $(or $(DIR),$(BUILD)/peers) --sizes $(or $(SIZES),10k) \
+	  --rows $(or $(ROWS),all) --rounds $(or $(ROUNDS),3) --mixed $(or $(MIXED_S),60) $(ARGS)
 arrows: ## Libraries and includes stay in their rooms
 	@tests/support/arrows.sh
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
@@ -192,7 +201,7 @@ help: ## This list
 clean: ## Remove build/
 	rm -rf $(BUILD)
 
-.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients interop sessions fuzz bench bench-imap bench-cold \
+.PHONY: all help clean FORCE check test-programs fuzz-programs unit dialogue crash faults powercut clients interop sessions fuzz bench bench-imap bench-cold bench-peers \
         arrows lint docs ci deps-build deps-test deps-demo deps-fuzz deps-interop demo install
 .SECONDARY:
 .DELETE_ON_ERROR:

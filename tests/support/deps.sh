@@ -1,7 +1,7 @@
 #!/bin/bash
 # deps.sh GROUP... - installs the Debian packages a target needs; does nothing when all are there
 #
-# Groups: build, test, demo, fuzz, interop (each takes build with it). On other systems it only names them.
+# Groups: build, test, demo, fuzz, interop, peers (each takes build with it). On other systems it only names them.
 set -euo pipefail
 
 build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent-dev libcrypt-dev
@@ -14,12 +14,15 @@ declare -A also=(
 		chromium chromium-driver fonts-dejavu-core thunderbird xvfb"
 	[demo]="curl openssl"
 	[fuzz]="clang"
+	[peers]="python3 openssl util-linux strace gnuplot-nox dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
+		sasl2-bin libsasl2-modules libsasl2-modules-db libical3 libpq5 libxapian30 libclamav12 libzephyr4
+		libwrap0 libpcre3 libldap-2.5-0 libjansson4 libxml2 libcom-err2 libkrb5-3 libsqlite3-0"
 )
 
 wanted=$build
 for group in "$@"; do
 	if [ -z "${also[$group]+set}" ]; then
-		echo "deps.sh: no group $group (build, test, demo, fuzz, interop)" >&2
+		echo "deps.sh: no group $group (build, test, demo, fuzz, interop, peers)" >&2
 		exit 64
 	fi
 	wanted+=" ${also[$group]}"
