@@ -191,6 +191,44 @@ search_plan_init(struct search_plan *plan, const struct shelf_key *key, struct s
 	return 0;
 }
 
+static struct search_node *
+copy_node(struct builder *b, const struct search_node *from)
+{
+	struct search_node *node = SHELF_ARENA_NEW(b->arena, struct search_node), **link = &node->child;
+
+	*node = *from;
+	node->next = NULL;
+	if (from->child == NULL && from->kind != SHELF_KEY_AND && from->kind != SHELF_KEY_OR)
+		add_leaf(b, node);
+	for (const struct search_node *c = from->child; c != NULL; c = c->next) {
+		*link = copy_node(b, c);
+		link = &(*link)->next;
+	}
+	return node;
+}
+
+void
+search_plan_copy(struct search_plan *plan, const struct search_plan *from, struct shelf_arena *arena)
+{
+	struct builder b = {.arena = arena, .plan = plan};
+
+	*plan = (struct search_plan){.ntext = from->ntext, .has_keyword = from->has_keyword};
+	plan->root = copy_node(&b, from->root);
+}
+
+/* Addresses with characters that headers quote are looked for in the header itself (eval.c). */
+bool
+search_plan_reads_bodies(const struct search_plan *plan)
+{
+	for (size_t i = 0; i < plan->nleaf; i++) {
+		const struct search_node *leaf = plan->leaf[i];
+
+		if (leaf->need == SEARCH_BODY || (leaf->field >= SEARCH_FIELD_FROM && !leaf->plain && !leaf->any))
+			return true;
+	}
+	return false;
+}
+
 void
 search_plan_free(struct search_plan *plan)
 {

@@ -7,7 +7,8 @@
  * Text      Patterns and texts are compared as folded code points (fold.c), runs of blanks as one. Text comes
  *           in pieces of any size; a matcher remembers how much of its pattern ends at the last code point, so
  *           nothing is held and every code point is looked at a bounded number of times.
- * Threads   One search belongs to one thread at a time.
+ * Threads   Each thread that works on a search has a lane: its own nodes, buffers and some of the messages. What lanes
+ *           share is constant (patterns, keys, sets) or behind the lock of the search (search.c).
  */
 #ifndef ENGINE_SEARCH_H
 #define ENGINE_SEARCH_H
@@ -121,7 +122,11 @@ enum {
 /* SHELF_EINVALID: a tree that no door should build; SHELF_ELIMIT: too many texts. */
 SHELF_CHECK int search_plan_init(struct search_plan *plan, const struct shelf_key *key,
     struct shelf_arena *arena);
+/* Nodes of its own for one more thread: what they point to is FROM's, which must live as long. */
+void search_plan_copy(struct search_plan *plan, const struct search_plan *from, struct shelf_arena *arena);
 void search_plan_free(struct search_plan *plan);
+/* Can it not be decided from rows and records alone? */
+bool search_plan_reads_bodies(const struct search_plan *plan);
 /* Keyword numbers as RD sees them: a keyword may be new since the last slice. */
 SHELF_CHECK int search_plan_keywords(struct search_plan *plan, struct shelf_rd *rd,
     uint32_t mailbox);
@@ -180,6 +185,39 @@ SHELF_CHECK int search_pass_step(struct search_pass *pass, struct search_plan *p
 void search_pass_end(struct search_pass *pass);
 /* A header value without RFC 2047, appended as UTF-8. Most are ASCII and stay as they are. */
 void search_decode(struct shelf_span value, struct shelf_buf *out);
+
+/* ---- What one thread does (lane.c) ----------------------------------------------------------------- */
+
+struct search_job { /* the same for all lanes, constant */
+	struct shelf_store *store;
+	uint32_t account, mailbox;
+	int64_t now_s;
+	struct search_plan plan; /* to be copied */
+};
+
+enum { SEARCH_CHUNK_MAX = 1024 };
+
+struct search_lane {
+	struct search_lane *next;        /* in a list of the search */
+	const struct search_job *job;
+	struct search_plan plan;
+	struct shelf_arena arena, message_arena; /* of the plan; of the message */
+	bool busy;                       /* subject is half done */
+	bool scanning;
+	struct search_subject subject;
+	struct search_pass pass;
+	/* Its messages: [at, n) are to be looked at, [0, found) of them were found. */
+	uint32_t uid[SEARCH_CHUNK_MAX];
+	size_t n, at, found;
+	uint64_t max_modseq;             /* of those found */
+	bool damaged;                    /* a message was passed over */
+};
+struct search_lane *search_lane_new(const struct search_job *job);
+/* One step of the message at LANE->at, which there must be. */
+SHELF_CHECK int search_lane_step(struct search_lane *lane, struct shelf_rd *rd);
+/* That message cannot be read. */
+void search_lane_log(const struct search_lane *lane, int rc);
+void search_lane_free(struct search_lane **lane);
 
 /* ---- One message of a mailbox (walk.c) -------------------------------------------------------------- */
 

@@ -8,10 +8,13 @@
  *           one blank. Marks that are letters to their readers stay (kana, Hangul, the scripts of India, Thai).
  *           Of text/html the text counts: tags, attributes, comments, scripts and styles do not, references
  *           (&eacute;) are what they mean. What is a substring byte by byte always matches, but for HTML.
- * Memory    A search holds one decompressed frame of a body (256 KiB), one header block (1 MiB at most, only
- *           while it is looked at), what the record of one message takes, and 8 bytes a code point of its patterns.
+ * Memory    A search holds, for each thread that works on it at once, one decompressed frame of a body (256 KiB), one
+ *           header block (1 MiB at most, only while it is looked at) and what the record of one message takes, and
+ *           8 bytes a code point of its patterns.
  * Slices    A search runs in slices, so that it neither blocks an event loop nor keeps a snapshot:
  *           shelf_search_run() works for about a time budget and says whether more is left.
+ * Threads   Several may be in shelf_search_run() of one search at once, each looks at other messages; how far it is may
+ *           be asked meanwhile. Everything else is for one thread, while none is in there.
  * Sources   RFC 9051 6.4.4; RFC 7162 3.1.5 (MODSEQ); RFC 5032 (OLDER, YOUNGER);
  *           RFC 8474 6 (EMAILID); RFC 8514 4.3 (SAVEDBEFORE ...).
  */
@@ -67,16 +70,21 @@ struct shelf_search;
 SHELF_CHECK int shelf_search_new(struct shelf_store *store, uint32_t account,
     const struct shelf_view *view, const struct shelf_key *key, struct shelf_search **out);
 /* 1: more is left, call again; 0: done; SHELF_ECORRUPT: done, but messages that are damaged were passed
- * over; or another error. Takes its own snapshots. */
+ * over; or another error. Takes its own snapshots. What other threads are looking at is not left, and not done. */
 SHELF_CHECK int shelf_search_run(struct shelf_search *search, unsigned budget_ms);
+/* What shelf_search_run() would say without doing anything. */
+SHELF_CHECK int shelf_search_state(struct shelf_search *search);
+/* May it have to read and decompress bodies? Else rows and what was stored at delivery decide it, unless
+ * that is lost. */
+bool shelf_search_reads_bodies(const struct shelf_search *search);
 /* Uids found so far; lives as long as SEARCH. */
 const struct shelf_uidset *shelf_search_found(const struct shelf_search *search);
 uint64_t shelf_search_max_modseq(const struct shelf_search *search); /* of those found */
-/* How far it is, between any two slices: messages looked at, of how many (INPROGRESS, RFC 9585). */
+/* How far it is, at any time: messages looked at, of how many (INPROGRESS, RFC 9585). */
 struct shelf_progress {
 	uint32_t done, total;
 };
-struct shelf_progress shelf_search_progress(const struct shelf_search *search);
+struct shelf_progress shelf_search_progress(struct shelf_search *search);
 void shelf_search_free(struct shelf_search **search);
 
 /* Does TEXT hold PATTERN, as a search compares them? Both are UTF-8; an empty pattern is everywhere. */

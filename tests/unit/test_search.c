@@ -1,9 +1,10 @@
 /*
- * test_search.c - searches over a store: random trees against a plain evaluator, slices, expunged mail
+ * test_search.c - searches over a store: random trees against a plain evaluator, slices, threads, expunged mail
  */
 #include <check.h>
 #include <glob.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -295,6 +296,13 @@ search(const struct shelf_key *key, unsigned budget_ms, struct shelf_buf *text)
 	return slices;
 }
 
+static void
+must_equal(unsigned tree, struct shelf_buf *got, struct shelf_buf *want)
+{
+	ck_assert_msg(shelf_span_eq(shelf_buf_span(got), shelf_buf_span(want)), "tree %u: %s instead of %s", tree,
+	    shelf_buf_cstr(got), shelf_buf_cstr(want));
+}
+
 START_TEST(equals_model)
 {
 	struct shelf_arena arena = {0};
@@ -312,13 +320,114 @@ START_TEST(equals_model)
 		shelf_uidset_print(set, &want);
 		shelf_uidset_free(&set);
 		search(key, tree % 2 == 0 ? 0 : 1000, &got);
-		ck_assert_msg(shelf_span_eq(shelf_buf_span(&got), shelf_buf_span(&want)),
-		    "tree %u: %s instead of %s", tree, shelf_buf_cstr(&got), shelf_buf_cstr(&want));
+		must_equal(tree, &got, &want);
 		shelf_arena_reset(&arena);
 	}
 	shelf_buf_free(&got);
 	shelf_buf_free(&want);
 	shelf_arena_free(&arena);
+}
+END_TEST
+
+/* ---- Several threads ------------------------------------------------------------------------------- */
+
+enum { THREADS = 4 };
+
+static void *
+search_on(void *arg)
+{
+	int rc;
+
+	/* Without time each call is one step: messages are left half done, and another thread goes on with them. */
+	while ((rc = shelf_search_run(arg, 0)) == 1)
+		continue;
+	return (void *)(intptr_t)rc;
+}
+
+/* THREADS search together. How it ended, TEXT: what was found. */
+static int
+search_together(const struct shelf_key *key, struct shelf_buf *text)
+{
+	pthread_t thread[THREADS];
+	struct shelf_search *s;
+	int rc;
+
+	ck_assert_int_eq(shelf_search_new(store, account, view, key, &s), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, search_on, s), 0);
+	for (unsigned i = 0; i < THREADS; i++) {
+		void *end;
+
+		ck_assert_int_eq(pthread_join(thread[i], &end), 0);
+	}
+	/* One that found nothing left may have gone before another left something. */
+	while ((rc = shelf_search_run(s, 0)) == 1)
+		continue;
+	ck_assert_int_eq(shelf_search_state(s), rc);
+	ck_assert_uint_eq(shelf_search_progress(s).done, shelf_search_progress(s).total);
+	shelf_buf_clear(text);
+	shelf_uidset_print(shelf_search_found(s), text);
+	shelf_search_free(&s);
+	return rc;
+}
+
+START_TEST(threads_equal_one)
+{
+	struct shelf_arena arena = {0};
+	struct shelf_buf got = {0}, want = {0};
+
+	for (unsigned i = 0; i < 10 * MESSAGES; i++)
+		append_random(&models[i % MESSAGES]);
+	shelf_view_close(&view);
+	open_view();
+	for (unsigned tree = 0; tree < TREES / 8; tree++) {
+		struct shelf_key *key = random_key(&arena, DEPTH);
+
+		search(key, 1000, &want);
+		ck_assert_int_eq(search_together(key, &got), 0);
+		must_equal(tree, &got, &want);
+		shelf_arena_reset(&arena);
+	}
+	shelf_buf_free(&got);
+	shelf_buf_free(&want);
+	shelf_arena_free(&arena);
+}
+END_TEST
+
+static bool
+reads_bodies(const struct shelf_key *key)
+{
+	struct shelf_search *s;
+	bool reads;
+
+	ck_assert_int_eq(shelf_search_new(store, account, view, key, &s), 0);
+	reads = shelf_search_reads_bodies(s);
+	shelf_search_free(&s);
+	return reads;
+}
+
+START_TEST(who_reads_bodies)
+{
+	static const struct {
+		const char *name, *text;
+		bool reads;
+	} headers[] = {{"Subject", "a, b", false}, {"From", "joe", false}, {"From", "", false},
+	    {"From", "Doe, Joe", true}, {"X-Custom", "", true}, {"Date", "Mon", true}};
+	struct shelf_key body = {.kind = SHELF_KEY_BODY, .text = shelf_span_str("a")};
+	struct shelf_key flag = {.kind = SHELF_KEY_FLAG, .flag = SHELF_SEEN, .next = &body};
+	struct shelf_key both = {.kind = SHELF_KEY_OR, .child = &flag};
+
+	ck_assert(reads_bodies(&body));
+	ck_assert(!reads_bodies(&flag));
+	ck_assert(reads_bodies(&both));
+	body.text = shelf_span(NULL, 0); /* everybody has that */
+	ck_assert(!reads_bodies(&both));
+	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+		struct shelf_key key = {.kind = SHELF_KEY_HEADER, .name = shelf_span_str(headers[i].name),
+		    .text = shelf_span_str(headers[i].text)};
+
+		ck_assert_msg(reads_bodies(&key) == headers[i].reads, "%s %s", headers[i].name, headers[i].text);
+	}
 }
 END_TEST
 
@@ -453,6 +562,8 @@ START_TEST(damaged)
 	shelf_uidset_print(shelf_search_found(s), &got);
 	ck_assert_str_eq(shelf_buf_cstr(&got), shelf_buf_cstr(&whole));
 	shelf_search_free(&s);
+	ck_assert_int_eq(search_together(&body, &got), SHELF_ECORRUPT);
+	ck_assert_str_eq(shelf_buf_cstr(&got), shelf_buf_cstr(&whole));
 	/* Nothing of the bytes is needed here. */
 	ck_assert_int_eq(shelf_search_new(store, account, view, &flag, &s), 0);
 	ck_assert_int_eq(shelf_search_run(s, 60000), 0);
@@ -497,6 +608,8 @@ suite_search(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, equals_model);
 	tcase_add_test(tc, large_body);
+	tcase_add_test(tc, threads_equal_one);
+	tcase_add_test(tc, who_reads_bodies);
 	tcase_add_test(tc, expunged);
 	tcase_add_test(tc, uids_and_modseq);
 	tcase_add_test(tc, damaged);
