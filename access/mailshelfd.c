@@ -359,7 +359,7 @@ start(struct daemon *d)
 	if (rc != 0)
 		return rc;
 	make_loops(d);
-	d->pool = net_pool_new((unsigned)d->conf->workers);
+	d->pool = net_pool_new((unsigned)d->conf->workers, (unsigned)d->conf->search_threads);
 	d->auth = auth_new(d->store, d->conf);
 	make_servers(d);
 	for (int i = 0; i < DOORS && rc == 0; i++) {
@@ -382,7 +382,7 @@ static bool
 needs_restart(const char *name)
 {
 	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "metrics",
-		"pid_file", "loops", "workers"};
+		"pid_file", "loops", "workers", "search_threads"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)

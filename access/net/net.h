@@ -76,7 +76,9 @@ struct net_turns net_loop_turns(const struct net_loop *loop); /* since the loop 
 /* Since this was last called; one thread at a time. */
 struct net_turns net_loop_take_turns(struct net_loop *loop);
 
-struct net_pool *net_pool_new(unsigned threads);
+/* Of THREADS, LONG_THREADS at most do long work (net_conn_work_shared), 0: as many as there are cores; one is
+ * always kept from it, if there are two. */
+struct net_pool *net_pool_new(unsigned threads, unsigned long_threads);
 void net_pool_free(struct net_pool **pool);              /* waits for all work */
 
 /* ---- Connections ------------------------------------------------------------------------------- */
@@ -161,6 +163,15 @@ unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the pr
  *   before close (net_conn_closing() is true then), so that ARG can be freed.
  */
 void net_conn_work(struct net_conn *conn, void (*fn)(void *arg), void *arg,
+    void (*done)(void *session, void *arg));
+/*
+ * net_conn_work_shared(conn, n, fn, arg, done)
+ *   As net_conn_work, for work that is long: fn(arg) runs N times, on several workers at once, and done comes
+ *   behind the last of them. N is cut to NET_SHARED_MAX and to what the pool gives to long work. How many of
+ *   them run at once is not said: behind other connections' long work some come late.
+ */
+enum { NET_SHARED_MAX = 8 };
+void net_conn_work_shared(struct net_conn *conn, unsigned n, void (*fn)(void *arg), void *arg,
     void (*done)(void *session, void *arg));
 /* done(session, arg) on the loop in MS milliseconds, under the same rules; may be called in done(). When
  * the connection ends first, done comes at once, with net_conn_closing() true. */

@@ -2,7 +2,8 @@
  * net_inside.h - what the files of this room know of each other
  *
  * Threads   A struct net_conn is touched by its loop's thread only, but for `woken` and the link of the
- *           woken list, which the loop's lock guards. A struct net_loop: posts, woken, stop, running
+ *           woken list, which the loop's lock guards, and what workers read and count while it is working.
+ *           A struct net_loop: posts, woken, stop, running
  *           and signalled under its lock; all else by its thread.
  */
 #ifndef ACCESS_NET_INSIDE_H
@@ -118,6 +119,7 @@ struct net_conn {
 	void (*work_fn)(void *arg);
 	void (*work_done)(void *session, void *arg);
 	void *work_arg;
+	_Atomic unsigned work_left;    /* workers that have not finished */
 	bool working, waiting;
 
 	struct event rd_event, wr_event, timer_event;
@@ -205,6 +207,8 @@ void net_io_end(struct net_conn *conn);       /* close_notify, FIN */
 
 /* net_pool.c */
 void net_pool_add(struct net_pool *pool, void (*fn)(void *arg), void *arg);
+void net_pool_add_long(struct net_pool *pool, void (*fn)(void *arg), void *arg);
+unsigned net_pool_long_max(const struct net_pool *pool);
 
 /* net_listener.c */
 void net_listener_gone(struct net_listener *listener, const struct net_conn *conn);

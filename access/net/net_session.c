@@ -426,19 +426,42 @@ run_work(void *arg)
 	struct net_conn *conn = arg;
 
 	conn->work_fn(conn->work_arg);
-	net_loop_post(conn->loop, work_is_back, conn);
+	if (atomic_fetch_sub(&conn->work_left, 1) == 1)
+		net_loop_post(conn->loop, work_is_back, conn);
+}
+
+static void
+begin_work(struct net_conn *conn, unsigned n, void (*fn)(void *arg), void *arg,
+    void (*done)(void *session, void *arg))
+{
+	SHELF_ASSERT(!conn->working && !conn->waiting && conn->pool != NULL);
+	conn->working = true;
+	conn->work_left = n;
+	conn->work_fn = fn;
+	conn->work_arg = arg;
+	conn->work_done = done;
 }
 
 void
 net_conn_work(struct net_conn *conn, void (*fn)(void *arg), void *arg,
     void (*done)(void *session, void *arg))
 {
-	SHELF_ASSERT(!conn->working && !conn->waiting && conn->pool != NULL);
-	conn->working = true;
-	conn->work_fn = fn;
-	conn->work_arg = arg;
-	conn->work_done = done;
+	begin_work(conn, 1, fn, arg, done);
 	net_pool_add(conn->pool, run_work, conn);
+}
+
+void
+net_conn_work_shared(struct net_conn *conn, unsigned n, void (*fn)(void *arg), void *arg,
+    void (*done)(void *session, void *arg))
+{
+	unsigned most = net_pool_long_max(conn->pool);
+
+	if (most > NET_SHARED_MAX)
+		most = NET_SHARED_MAX;
+	n = n > most ? most : n == 0 ? 1 : n;
+	begin_work(conn, n, fn, arg, done);
+	for (; n > 0; n--)
+		net_pool_add_long(conn->pool, run_work, conn);
 }
 
 void

@@ -127,7 +127,7 @@ need_doors(struct dialogue_server *s)
 	s->imap = imap_server_new(s->store, s->conf, s->auth);
 	s->pop3 = pop3_server_new(s->store, s->conf, s->auth);
 	s->lmtp = lmtp_server_new(s->store, s->conf);
-	s->pool = net_pool_new(4);
+	s->pool = net_pool_new(4, 3);
 	s->loop = net_loop_new();
 	s->doors_open = true;
 	if (pthread_create(&s->thread, NULL, run_loop, s->loop) != 0)

@@ -64,6 +64,19 @@ do_work(void *arg)
 }
 
 static void
+do_share(void *arg)
+{
+	struct rig *rig = ((struct job *)arg)->session->rig;
+	int now = ++rig->sharing, most = rig->most_sharing;
+
+	rig->shared++;
+	while (most < now && !atomic_compare_exchange_weak(&rig->most_sharing, &most, now))
+		continue;
+	do_work(arg);
+	rig->sharing--;
+}
+
+static void
 work_done(void *session, void *arg)
 {
 	struct session *s = session;
@@ -148,6 +161,8 @@ obey(struct session *s, char *line)
 	} else if (strcmp(line, "work") == 0) {
 		net_conn_work(conn, do_work, new_job(s, n), work_done);
 		ck_assert(net_conn_working(conn));
+	} else if (strcmp(line, "share") == 0) {
+		net_conn_work_shared(conn, 100, do_share, new_job(s, n), work_done);
 	} else if (strcmp(line, "wait") == 0) {
 		net_conn_wait(conn, n, new_job(s, n), wait_done);
 	} else if (strcmp(line, "toil") == 0) {
@@ -341,7 +356,7 @@ rig_start(struct rig *rig, unsigned nloops, bool tls, bool tls_at_once)
 		unlink(cert);
 		unlink(key);
 	}
-	rig->pool = net_pool_new(4);
+	rig->pool = net_pool_new(4, 3);
 	rig->params = (struct net_conn_params){
 		.protocol = &rig_protocol,
 		.server = rig,

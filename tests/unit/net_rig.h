@@ -3,6 +3,7 @@
  *
  *   echo TEXT   TEXT comes back          big N     N bytes "0123456789..." in pieces, while not full
  *   work MS     a worker sleeps, "worked"   wait MS   net_conn_wait, "waited"
+ *   share MS    as many workers as get it sleep, "worked"
  *   tls         "go", then STARTTLS      quit      "bye", close
  *   pause MS    no input for MS, "resumed"  idle S    net_conn_timeout
  *   alarm MS    net_conn_alarm, "alarm"
@@ -37,6 +38,7 @@ struct rig {
 	struct net_conn_params params;
 	/* counted by the sessions */
 	_Atomic int opened, closed, drained, woken, timeouts, done, done_closing, tls_up, errors;
+	_Atomic int shared, sharing, most_sharing; /* workers that shared work: ever, now, at most */
 	_Atomic size_t most_pending; /* a session never saw more bytes that it had written unsent */
 	pthread_mutex_t lock;
 	char reason[256];            /* of the last close */

@@ -242,6 +242,70 @@ START_TEST(close_waits_for_work)
 }
 END_TEST
 
+/* Four workers, three of them for long work. */
+START_TEST(long_work_leaves_a_worker)
+{
+	struct client a, b, c;
+
+	rig_start(&rig, 1, false, false);
+	a = client_greeted(client_pair(&rig));
+	b = client_greeted(client_pair(&rig));
+	c = client_greeted(client_pair(&rig));
+	client_send(&a, "share 300\r\n");
+	client_send(&b, "share 100\r\n");
+	rig_wait(&rig.sharing, 3);
+	client_send(&c, "work 1\r\n");
+	ck_assert_str_eq(client_line(&c), "worked");
+	ck_assert_int_eq(rig.done, 1);
+	ck_assert_int_eq(rig.sharing, 3);
+	ck_assert_str_eq(client_line(&a), "worked");
+	ck_assert_str_eq(client_line(&b), "worked");
+	ck_assert_int_eq(rig.shared, 6);
+	ck_assert_int_eq(rig.most_sharing, 3);
+	ck_assert_int_eq(rig.done, 3);
+	client_close(&a);
+	client_close(&b);
+	client_close(&c);
+	rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(close_waits_for_all_who_share)
+{
+	struct client a, b;
+
+	rig_start(&rig, 1, false, false);
+	a = client_greeted(client_pair(&rig));
+	b = client_greeted(client_pair(&rig));
+	client_send(&a, "share 50\r\n");
+	client_send(&b, "share 50\r\n");
+	rig_wait(&rig.sharing, 1);
+	client_close(&a);
+	client_close(&b);
+	rig_wait(&rig.closed, 2);
+	ck_assert_int_eq(rig.shared, 6);
+	ck_assert_int_eq(rig.sharing, 0);
+	ck_assert_int_eq(rig.done, 2);
+	rig_stop(&rig);
+}
+END_TEST
+
+/* The pool is emptied before its threads end. */
+START_TEST(stop_waits_for_all_who_share)
+{
+	struct client c;
+
+	rig_start(&rig, 1, false, false);
+	c = client_greeted(client_pair(&rig));
+	client_send(&c, "share 100\r\n");
+	rig_wait(&rig.sharing, 1);
+	rig_stop(&rig);
+	ck_assert_int_eq(rig.shared, 3);
+	ck_assert_str_eq(client_line(&c), "worked");
+	client_close(&c);
+}
+END_TEST
+
 START_TEST(wait_ends_with_the_connection)
 {
 	struct client c;
@@ -518,6 +582,9 @@ suite_net(void)
 	tcase_add_test(tc, who_works_on_hears_that_the_peer_hung_up);
 	tcase_add_test(tc, last_words_survive_unread_input);
 	tcase_add_test(tc, close_waits_for_work);
+	tcase_add_test(tc, long_work_leaves_a_worker);
+	tcase_add_test(tc, close_waits_for_all_who_share);
+	tcase_add_test(tc, stop_waits_for_all_who_share);
 	tcase_add_test(tc, wait_ends_with_the_connection);
 	tcase_add_test(tc, stop_answers_work_and_says_goodbye);
 	tcase_add_test(tc, stop_does_not_wait_for_a_client_that_does_not_read);
