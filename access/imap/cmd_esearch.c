@@ -143,13 +143,13 @@ run(struct imap_cmd *c)
 {
 	struct esearch_command *ec = c->data;
 	const struct shelf_uidset *found;
-	int rc = imap_program_search(c, &ec->program);
+	enum imap_step step = imap_program_search(c, &ec->program);
 
-	if (rc < 0)
+	if (c->replied)
 		return IMAP_DONE;
 	tell_progress(c);
-	if (rc > 0)
-		return IMAP_YIELD;
+	if (step != IMAP_DONE)
+		return step;
 	ec->damaged = ec->damaged || ec->program.damaged;
 	found = shelf_search_found(ec->program.search);
 	if (ec->program.modseq)

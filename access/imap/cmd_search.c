@@ -78,10 +78,10 @@ static enum imap_step
 run(struct imap_cmd *c)
 {
 	struct search_command *sc = c->data;
-	int more = imap_program_search(c, &sc->program);
+	enum imap_step step = imap_program_search(c, &sc->program);
 
-	if (more != 0)
-		return more > 0 ? IMAP_YIELD : IMAP_DONE;
+	if (step != IMAP_DONE || c->replied)
+		return step;
 	sc->found = shelf_uidset_copy(shelf_search_found(sc->program.search));
 	imap_limit_cut(c, sc->found);
 	if (sc->program.modseq)

@@ -110,10 +110,11 @@ static enum imap_step
 run_search(struct imap_cmd *c)
 {
 	struct thread_command *tc = c->data;
-	int rc = imap_program_search(c, &tc->program);
+	enum imap_step step = imap_program_search(c, &tc->program);
+	int rc;
 
-	if (rc != 0)
-		return rc > 0 ? IMAP_YIELD : IMAP_DONE;
+	if (step != IMAP_DONE || c->replied)
+		return step;
 	if (imap_limit_refuses(c, shelf_uidset_count(shelf_search_found(tc->program.search))))
 		return IMAP_DONE;
 	rc = shelf_thread_new(c->s->store, c->s->owner, c->s->mailbox,

@@ -174,6 +174,9 @@ struct imap_cmd {
  */
 enum imap_step imap_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg);
 
+/* The same for long work that reads: FN(arg) on up to N workers at once (net_conn_work_shared). */
+enum imap_step imap_work_shared(struct imap_cmd *c, unsigned n, void (*fn)(void *arg), void *arg);
+
 /*
  * imap_progress(c, done, total)
  *   Of TOTAL things DONE are done; for who waits long (imap_progress.c). On the loop, once a slice; TOTAL

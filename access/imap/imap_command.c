@@ -524,14 +524,27 @@ work_done(void *session, void *arg)
 		imap_dispatch_resume(s);
 }
 
-enum imap_step
-imap_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg)
+static struct imap_dispatch *
+begin_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg)
 {
 	struct imap_dispatch *d = c->s->dispatch;
 
 	d->work_fn = fn;
 	d->work_arg = arg;
 	imap_out_flush(c->s);
-	net_conn_work(c->s->conn, work_main, d, work_done);
+	return d;
+}
+
+enum imap_step
+imap_work(struct imap_cmd *c, void (*fn)(void *arg), void *arg)
+{
+	net_conn_work(c->s->conn, work_main, begin_work(c, fn, arg), work_done);
+	return IMAP_WANT_WAKE;
+}
+
+enum imap_step
+imap_work_shared(struct imap_cmd *c, unsigned n, void (*fn)(void *arg), void *arg)
+{
+	net_conn_work_shared(c->s->conn, n, work_main, begin_work(c, fn, arg), work_done);
 	return IMAP_WANT_WAKE;
 }

@@ -41,6 +41,7 @@ struct imap_contexts {
 	struct context *at;            /* the step goes on with this one; NULL: with the first */
 	bool under_way;
 	struct shelf_search *search;   /* of it, among TRIED */
+	struct imap_round round;
 	struct shelf_uidset *tried;
 	struct shelf_key both, only;
 	struct shelf_uidset *leaving, *coming; /* still to be printed; NULL: not known yet */
@@ -386,23 +387,24 @@ begin_search(struct imap_session *s, struct imap_contexts *all)
 	return shelf_search_new(s->store, s->owner, s->view, &all->both, &all->search);
 }
 
-/* What the search says about the changed ones. 1: more; 0: leaving and coming are known. */
-static int
-look(struct imap_session *s, struct imap_contexts *all)
+/* What the search says about the changed ones. IMAP_DONE: leaving and coming are known. */
+static enum imap_step
+look(struct imap_cmd *c, struct imap_contexts *all)
 {
 	const struct shelf_uidset *found;
-	int rc = all->search != NULL ? 0 : begin_search(s, all);
+	enum imap_step step;
+	int rc = all->search != NULL ? 0 : begin_search(c->s, all);
 
 	if (rc == 0)
-		rc = shelf_search_run(all->search, IMAP_SEARCH_SLICE_MS);
+		rc = imap_search_slice(c, all->search, &all->round, &step);
 	if (rc == 1)
-		return 1;
+		return step;
 	/* What cannot be read now is as it was. */
 	if (rc != 0 && rc != SHELF_ECORRUPT) {
 		all->leaving = shelf_uidset_new();
 		all->coming = shelf_uidset_new();
 		shelf_search_free(&all->search);
-		return 0;
+		return IMAP_DONE;
 	}
 	found = shelf_search_found(all->search);
 	all->leaving = shelf_uidset_copy(all->at->found);
@@ -413,7 +415,7 @@ look(struct imap_session *s, struct imap_contexts *all)
 	shelf_uidset_andnot(all->at->found, all->leaving);
 	shelf_uidset_or(all->at->found, all->coming);
 	shelf_search_free(&all->search);
-	return 0;
+	return IMAP_DONE;
 }
 
 /* RFC 5465 7: what the client wants to know of new messages comes before ADDTO. */
@@ -440,13 +442,13 @@ push(struct imap_session *s, struct imap_contexts *all)
 }
 
 static enum imap_step
-tell_one(struct imap_session *s, struct imap_contexts *all)
+tell_one(struct imap_cmd *c, struct imap_contexts *all)
 {
-	enum imap_step step;
+	struct imap_session *s = c->s;
+	enum imap_step step = all->leaving == NULL ? look(c, all) : IMAP_DONE;
 
-	if (all->leaving == NULL && look(s, all) == 1)
-		return IMAP_YIELD;
-	step = print(s, all->at, false, all->leaving);
+	if (step == IMAP_DONE)
+		step = print(s, all->at, false, all->leaving);
 	if (step == IMAP_DONE)
 		step = push(s, all);
 	if (step == IMAP_DONE)
@@ -468,7 +470,7 @@ imap_contexts_tell(struct imap_cmd *c)
 	if (all == NULL || (!all->under_way && shelf_uidset_min(all->changed) == 0))
 		return IMAP_DONE;
 	while (all->search != NULL || all->leaving != NULL || next_context(all)) {
-		step = tell_one(c->s, all);
+		step = tell_one(c, all);
 		if (step != IMAP_DONE)
 			return step;
 	}

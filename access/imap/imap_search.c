@@ -6,6 +6,7 @@
  * only way to ask for one of a hundred things is OR a OR b OR c ...
  * Sources   RFC 9051 6.4.4, 9 (search, search-key); RFC 3501 7.1 (BADCHARSET).
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "imap_condstore.h"
@@ -408,29 +409,78 @@ imap_program_given_up(struct imap_cmd *c)
 	return true;
 }
 
+/*
+ * On a worker, on several at once: until the round is over, which begins with the first of them. One that comes
+ * later than that does nothing: others wait for a worker, and what is left is left to the next round.
+ */
+static void
+search_round(void *arg)
+{
+	struct imap_round *round = arg;
+	int64_t now_ms = shelf_mono_ms(), end_ms = 0;
+	int rc = 0;
+
+	if (atomic_compare_exchange_strong(&round->end_ms, &end_ms, now_ms + IMAP_SEARCH_ROUND_MS))
+		end_ms = now_ms + IMAP_SEARCH_ROUND_MS;
+	if (end_ms > now_ms)
+		rc = shelf_search_run(round->search, (unsigned)(end_ms - now_ms));
+	(void)rc; /* the loop asks for the state when all are back */
+}
+
 int
+imap_search_slice(struct imap_cmd *c, struct shelf_search *search, struct imap_round *round,
+    enum imap_step *step_out)
+{
+	struct shelf_progress so_far;
+	int rc;
+
+	*step_out = IMAP_YIELD;
+	if (!shelf_search_reads_bodies(search))
+		return shelf_search_run(search, IMAP_SEARCH_SLICE_MS);
+	rc = shelf_search_state(search);
+	if (rc != 1)
+		return rc;
+	so_far = shelf_search_progress(search);
+	round->search = search;
+	atomic_store(&round->end_ms, 0);
+	*step_out = imap_work_shared(c, so_far.total - so_far.done, search_round, round);
+	return 1;
+}
+
+static int
+begin_search(struct imap_session *s, struct imap_program *program)
+{
+	bool other = program->view != NULL;
+
+	return shelf_search_new(s->store, other ? program->account : s->owner, other ? program->view : s->view,
+	    program->root, &program->search);
+}
+
+static void
+tell_progress(struct imap_cmd *c, const struct imap_program *program)
+{
+	struct shelf_progress so_far = shelf_search_progress(program->search);
+
+	if (!program->part)
+		imap_progress(c, so_far.done, (program->then_arranged ? 2 : 1) * (uint64_t)so_far.total);
+}
+
+enum imap_step
 imap_program_search(struct imap_cmd *c, struct imap_program *program)
 {
-	struct imap_session *s = c->s;
-	struct shelf_progress so_far;
-	int rc = program->search != NULL ? 0 : shelf_search_new(s->store,
-	    program->view != NULL ? program->account : s->owner,
-	    program->view != NULL ? program->view : s->view, program->root, &program->search);
+	enum imap_step step = IMAP_DONE;
+	int rc = program->search != NULL ? 0 : begin_search(c->s, program);
 
 	if (imap_program_given_up(c))
-		return -1;
-	if (rc == 0)
-		rc = shelf_search_run(program->search, IMAP_SEARCH_SLICE_MS);
-	if (program->search != NULL) {
-		so_far = shelf_search_progress(program->search);
-		if (!program->part)
-			imap_progress(c, so_far.done, (program->then_arranged ? 2 : 1) * (uint64_t)so_far.total);
+		return IMAP_DONE;
+	if (rc == 0) {
+		tell_progress(c, program);
+		rc = imap_search_slice(c, program->search, &program->round, &step);
 	}
 	program->damaged = rc == SHELF_ECORRUPT;
-	if (rc >= 0 || program->damaged)
-		return rc > 0;
-	imap_err(c, rc);
-	return -1;
+	if (rc < 0 && !program->damaged)
+		return imap_err(c, rc);
+	return rc == 1 ? step : IMAP_DONE;
 }
 
 void

@@ -12,7 +12,20 @@
 
 /* Message numbers and uids of one command: a set of a mailbox full of gaps has 8 KiB for each 65,536
  * uids, however few bytes name it. */
-enum { IMAP_SEARCH_SETS_MAX = 128, IMAP_SEARCH_SLICE_MS = 10 };
+enum { IMAP_SEARCH_SETS_MAX = 128, IMAP_SEARCH_SLICE_MS = 10, IMAP_SEARCH_ROUND_MS = 50 };
+
+/* What workers that search share. Lives until the search has ended. */
+struct imap_round {
+	struct shelf_search *search;
+	_Atomic int64_t end_ms; /* 0: none of them has begun */
+};
+/*
+ * imap_search_slice(c, search, round, step_out)
+ *   Some of SEARCH: here, or a round on workers when bodies may have to be read.
+ *   returns  as shelf_search_run(); 1: the command returns *STEP_OUT and then comes back
+ */
+SHELF_CHECK int imap_search_slice(struct imap_cmd *c, struct shelf_search *search, struct imap_round *round,
+    enum imap_step *step_out);
 
 struct imap_program {
 	/* ESEARCH fills these before it parses, for each mailbox anew. VIEW NULL: the selected mailbox, and a
@@ -30,6 +43,7 @@ struct imap_program {
 	struct shelf_uidset **set;   /* all sets of the tree */
 	size_t nset, set_cap;
 	struct shelf_search *search; /* imap_program_search() */
+	struct imap_round round;
 	bool then_arranged;          /* what is found is sorted or threaded: half of the way is left */
 	bool damaged;                /* messages were passed over */
 };
@@ -45,11 +59,11 @@ bool imap_program_parse(struct imap_cmd *c, struct imap_program *program);
 bool imap_program_parse_charset(struct imap_cmd *c, struct imap_program *program);
 /*
  * imap_program_search(c, program)
- *   A slice of the search in the selected mailbox; the first call begins it. What it has found is
- *   shelf_search_found(program->search) then.
- *   returns  1: more, the command yields; 0: done; -1: a reply has been set
+ *   A slice of the search in the selected mailbox, here or on workers; the first call begins it. What it has found
+ *   is shelf_search_found(program->search) in the end.
+ *   returns  IMAP_DONE: it is over, or a reply has been set (c->replied); else the command waits and calls again
  */
-int imap_program_search(struct imap_cmd *c, struct imap_program *program);
+enum imap_step imap_program_search(struct imap_cmd *c, struct imap_program *program);
 /* The client has hung up: true, and a reply has been set that nobody reads. Asked by each slice. */
 bool imap_program_given_up(struct imap_cmd *c);
 /* As imap_progress(), of the second half. */
