@@ -12,6 +12,8 @@
 
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/scram.h>
+#include <mailshelf/settings.h>
 
 #include "auth.h"
 #include "auth_counts.h"
@@ -31,7 +33,8 @@ struct login {
 	enum shelf_service service;
 	void (*done)(void *session, int rc, const struct shelf_account *account);
 	int rc;
-	bool impossible; /* too long, or NUL: no account has it */
+	struct sasl *sasl; /* NULL: name and password are here */
+	bool impossible;   /* too long, or NUL: no account has it */
 	size_t name_len, password_len;
 	char name[SHELF_ACCOUNT_NAME_MAX + 1];
 	uint8_t password[SHELF_PASSWORD_MAX];
@@ -42,10 +45,13 @@ struct auth *
 auth_new(struct shelf_store *store, const struct conf *conf)
 {
 	struct auth *auth = SHELF_NEW(struct auth);
+	int rc;
 
 	auth->store = store;
 	atomic_init(&auth->conf, conf);
 	auth->counts = auth_counts_new();
+	if ((rc = shelf_scram_prepare(store)) != 0)
+		shelf_log(SHELF_LOG_WARN, "no SCRAM", "error", "%s", shelf_err_name(rc), NULL);
 	return auth;
 }
 
@@ -109,6 +115,8 @@ check(void *arg)
 
 	if (login->impossible)
 		login->rc = SHELF_EAUTH;
+	else if (login->sasl != NULL)
+		login->rc = sasl_check(login->sasl, login->service, &login->account);
 	else
 		login->rc = shelf_account_login(login->auth->store,
 		    shelf_span(login->name, login->name_len),
@@ -156,9 +164,8 @@ checked(void *session, void *arg)
 	    login, answer);
 }
 
-void
-auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
-    struct shelf_span name, struct shelf_span password,
+static struct login *
+new_login(struct auth *auth, struct net_conn *conn, enum shelf_service service, struct shelf_span name,
     void (*done)(void *session, int rc, const struct shelf_account *account))
 {
 	struct login *login = SHELF_NEW(struct login);
@@ -167,17 +174,52 @@ auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
 	login->conn = conn;
 	login->service = service;
 	login->done = done;
-	/* Refused after the same wait as a wrong password; the log shows the beginning of the name. */
-	login->impossible = name.len > SHELF_ACCOUNT_NAME_MAX || password.len > SHELF_PASSWORD_MAX ||
-	    shelf_span_find(name, '\0', 0) >= 0;
+	/* The log shows the beginning of what is longer than any name. */
 	login->name_len = name.len > SHELF_ACCOUNT_NAME_MAX ? SHELF_ACCOUNT_NAME_MAX : name.len;
 	if (login->name_len > 0)
 		memcpy(login->name, name.data, login->name_len);
+	return login;
+}
+
+void
+auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
+    struct shelf_span name, struct shelf_span password,
+    void (*done)(void *session, int rc, const struct shelf_account *account))
+{
+	struct login *login = new_login(auth, conn, service, name, done);
+
+	/* Refused after the same wait as a wrong password. */
+	login->impossible = name.len > SHELF_ACCOUNT_NAME_MAX || password.len > SHELF_PASSWORD_MAX ||
+	    shelf_span_find(name, '\0', 0) >= 0;
 	if (!login->impossible && password.len > 0) {
 		memcpy(login->password, password.data, password.len);
 		login->password_len = password.len;
 	}
 	net_conn_work(conn, check, login, checked);
+}
+
+void
+auth_login_sasl(struct auth *auth, struct net_conn *conn, enum shelf_service service, struct sasl *sasl,
+    void (*done)(void *session, int rc, const struct shelf_account *account))
+{
+	struct login *login = new_login(auth, conn, service, sasl_name(sasl), done);
+
+	login->sasl = sasl;
+	net_conn_work(conn, check, login, checked);
+}
+
+/* SCRAM is offered where everybody has keys, so that nobody's client takes it and fails; or where an administrator
+ * says that those few do not matter. */
+struct sasl_for
+auth_sasl(const struct auth *auth, const struct net_conn *conn)
+{
+	uint64_t keyless = 0;
+	bool can = shelf_setting_get(auth->store, SHELF_SETTING_SCRAM_ITERATIONS) > 0 &&
+	    shelf_scram_without_keys(auth->store, &keyless) == 0;
+
+	return (struct sasl_for){.store = auth->store,
+		.conn = conn,
+		.scram = can && (keyless == 0 || atomic_load(&auth->conf)->scram_always)};
 }
 
 bool

@@ -12,7 +12,7 @@
 enum imap_cap_if {
 	CAP_ALWAYS,
 	CAP_CAN_TLS,     /* TLS can be started and is not running */
-	CAP_PASSWORD,    /* a password may be sent as the connection is */
+	CAP_MECHANISMS,  /* one for each SASL mechanism, where a password may be sent as the connection is */
 	CAP_NO_PASSWORD, /* it may not */
 	CAP_WITH_LIMIT,  /* always, with the largest message */
 	CAP_MESSAGE_LIMIT, /* when there is one, with it */
@@ -51,7 +51,7 @@ holds(const struct imap_session *s, enum imap_cap_if condition)
 		return s->server->conf->imap_message_limit != 0;
 	case CAP_CAN_TLS:
 		return net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
-	case CAP_PASSWORD:
+	case CAP_MECHANISMS:
 		return auth_cleartext_ok(s->server->auth, s->conn);
 	case CAP_UNAUTH:
 		return s->server->conf->imap_unauthenticate;
@@ -61,6 +61,17 @@ holds(const struct imap_session *s, enum imap_cap_if condition)
 		return !auth_cleartext_ok(s->server->auth, s->conn);
 	}
 	return false;
+}
+
+static void
+add_mechanisms(const struct imap_session *s, const char *prefix, struct shelf_buf *out)
+{
+	const struct sasl_for who = auth_sasl(s->server->auth, s->conn);
+	const char *name;
+	unsigned at = 0;
+
+	while ((name = sasl_offered(&who, &at)) != NULL)
+		shelf_buf_printf(out, " %s%s", prefix, name);
 }
 
 const char *
@@ -73,6 +84,10 @@ imap_caps_text(const struct imap_session *s, struct shelf_arena *arena)
 	for (i = 0; i < sizeof caps / sizeof *caps; i++) {
 		if ((caps[i].states & s->state) == 0 || !holds(s, caps[i].condition))
 			continue;
+		if (caps[i].condition == CAP_MECHANISMS) {
+			add_mechanisms(s, caps[i].name, &out);
+			continue;
+		}
 		shelf_buf_printf(&out, "%s%s", out.len == 0 ? "" : " ", caps[i].name);
 		if (caps[i].condition == CAP_WITH_LIMIT)
 			shelf_buf_printf(&out, "=%llu",

@@ -2,14 +2,14 @@
  * cmd_login.c - LOGIN and AUTHENTICATE
  *
  *   LOGIN --------------------------+
- *   AUTHENTICATE -> exchange -------+-> checking (worker, in auth) -> checked
- *                    ^ "+" |
- *                    +-----+ one line of the client
+ *   AUTHENTICATE -> exchange -------+-> checking (worker, in auth) -> checked -> logged in
+ *                    ^ "+" |                                             v "+"    ^
+ *                    +-----+ one line of the client                      last ----+ an empty line of the client
  *
  * Passwords live in the command's text, its arena and the SASL object; they are wiped as soon as
  * auth has its copy, and never reach a log line or a reply. The reply to a failure is the same for
  * every reason a stranger could exploit.
- * Sources   RFC 9051 6.2.2, 6.2.3; RFC 4959; RFC 4616.
+ * Sources   RFC 9051 6.2.2, 6.2.3; RFC 4959; RFC 4422 3.6.
  */
 #include "auth.h"
 #include "conf.h"
@@ -20,6 +20,7 @@
 struct login {
 	struct sasl *sasl;
 	int rc;
+	bool entered; /* auth counts the session, and IMAP_AUTH is not there yet */
 	struct shelf_account account;
 };
 
@@ -38,6 +39,8 @@ cleanup(struct imap_cmd *c)
 {
 	struct login *l = c->data;
 
+	if (l->entered)
+		auth_logout(c->s->server->auth, l->account.id, SHELF_SERVICE_IMAP);
 	sasl_free(&l->sasl);
 	wipe_text(c);
 }
@@ -63,13 +66,12 @@ refused(struct imap_cmd *c, int rc)
 }
 
 static enum imap_step
-checked(struct imap_cmd *c)
+logged_in(struct imap_cmd *c)
 {
 	struct imap_session *s = c->s;
 	struct login *l = c->data;
 
-	if (l->rc != 0)
-		return refused(c, l->rc);
+	l->entered = false;
 	s->account = l->account.id;
 	memcpy(s->account_name, l->account.name, sizeof s->account_name);
 	s->state = IMAP_AUTH;
@@ -79,6 +81,23 @@ checked(struct imap_cmd *c)
 	net_conn_timeout(s->conn, (unsigned)s->server->conf->imap_idle_timeout_s);
 	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
 	    imap_caps_text(s, &c->arena)), "Logged in");
+}
+
+static enum imap_step challenge(struct imap_cmd *c, struct shelf_span bytes,
+    enum imap_step (*then)(struct imap_cmd *c));
+static enum imap_step last(struct imap_cmd *c);
+
+static enum imap_step
+checked(struct imap_cmd *c)
+{
+	struct login *l = c->data;
+
+	if (l->rc != 0)
+		return refused(c, l->rc);
+	l->entered = true;
+	if (l->sasl != NULL && sasl_last(l->sasl).len > 0)
+		return challenge(c, sasl_last(l->sasl), last);
+	return logged_in(c);
 }
 
 /* auth's answer, on the loop. */
@@ -92,15 +111,6 @@ answered(void *session, int rc, const struct shelf_account *account)
 	if (rc == 0)
 		l->account = *account;
 	imap_dispatch_resume(s);
-}
-
-static enum imap_step
-check(struct imap_cmd *c, struct shelf_span name, struct shelf_span password)
-{
-	c->run = checked;
-	imap_out_flush(c->s);
-	auth_login(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, name, password, answered);
-	return IMAP_WANT_WAKE;
 }
 
 static struct login *
@@ -122,12 +132,31 @@ imap_cmd_login(struct imap_cmd *c)
 	if (!auth_cleartext_ok(c->s->server->auth, c->s->conn))
 		return imap_no(c, "PRIVACYREQUIRED", "Passwords are taken over TLS only");
 	start(c);
-	check(c, name, password);
+	c->run = checked;
+	imap_out_flush(c->s);
+	auth_login(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, name, password, answered);
 	explicit_bzero((void *)(uintptr_t)password.data, password.len); /* ours: text or arena */
 	return IMAP_WANT_WAKE;
 }
 
 /* ---- AUTHENTICATE ---------------------------------------------------------------------------- */
+
+static enum imap_step
+challenge(struct imap_cmd *c, struct shelf_span bytes, enum imap_step (*then)(struct imap_cmd *c))
+{
+	struct shelf_buf line = {0};
+
+	shelf_base64_encode(&line, bytes);
+	imap_out_str(c->s, "+ ");
+	imap_out_span(c->s, shelf_buf_span(&line));
+	imap_out_str(c->s, "\r\n");
+	imap_out_flush(c->s);
+	shelf_buf_free(&line);
+	wipe_text(c);
+	imap_input_restart(c->s->input, imap_line_max(c->s));
+	c->run = then;
+	return IMAP_WANT_INPUT;
+}
 
 static enum imap_step exchange(struct imap_cmd *c);
 
@@ -136,27 +165,20 @@ static enum imap_step
 step(struct imap_cmd *c, struct shelf_span response)
 {
 	struct login *l = c->data;
-	struct shelf_span challenge = {0};
-	struct shelf_buf line = {0};
+	struct shelf_span bytes = {0};
 
-	switch (sasl_step(l->sasl, response, &challenge)) {
+	switch (sasl_step(l->sasl, response, &bytes)) {
 	case SASL_READY:
-		return check(c, sasl_name(l->sasl), sasl_password(l->sasl));
+		c->run = checked;
+		imap_out_flush(c->s);
+		auth_login_sasl(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, l->sasl, answered);
+		return IMAP_WANT_WAKE;
 	case SASL_BAD:
 		return imap_bad(c, "malformed response");
 	case SASL_CONTINUE:
 		break;
 	}
-	shelf_base64_encode(&line, challenge);
-	imap_out_str(c->s, "+ ");
-	imap_out_span(c->s, shelf_buf_span(&line));
-	imap_out_str(c->s, "\r\n");
-	imap_out_flush(c->s);
-	shelf_buf_free(&line);
-	wipe_text(c);
-	imap_input_restart(c->s->input, imap_line_max(c->s));
-	c->run = exchange;
-	return IMAP_WANT_INPUT;
+	return challenge(c, bytes, exchange);
 }
 
 static enum imap_step
@@ -175,8 +197,9 @@ step_base64(struct imap_cmd *c, struct shelf_span line)
 	return next;
 }
 
+/* The client's line, decoded by THEN; or how the command goes on. */
 static enum imap_step
-exchange(struct imap_cmd *c)
+take_line(struct imap_cmd *c, enum imap_step (*then)(struct imap_cmd *c, struct shelf_span line))
 {
 	struct imap_input *in = c->s->input;
 	struct shelf_span line = {0};
@@ -199,12 +222,32 @@ exchange(struct imap_cmd *c)
 	line = shelf_buf_span(&in->text);
 	if (line.len == 1 && line.data[0] == '*')
 		return imap_bad(c, "authentication cancelled");
-	return step_base64(c, line);
+	return then(c, line);
+}
+
+static enum imap_step
+exchange(struct imap_cmd *c)
+{
+	return take_line(c, step_base64);
+}
+
+static enum imap_step
+end(struct imap_cmd *c, struct shelf_span line)
+{
+	return line.len == 0 ? logged_in(c) : imap_bad(c, "an empty response was due");
+}
+
+/* The client has the server's proof and agrees. */
+static enum imap_step
+last(struct imap_cmd *c)
+{
+	return take_line(c, end);
 }
 
 enum imap_step
 imap_cmd_authenticate(struct imap_cmd *c)
 {
+	const struct sasl_for who = auth_sasl(c->s->server->auth, c->s->conn);
 	struct shelf_span mechanism = {0}, first = {0};
 	bool given = false;
 
@@ -217,7 +260,7 @@ imap_cmd_authenticate(struct imap_cmd *c)
 	}
 	if (!auth_cleartext_ok(c->s->server->auth, c->s->conn))
 		return imap_no(c, "PRIVACYREQUIRED", "Passwords are taken over TLS only");
-	start(c)->sasl = sasl_new(mechanism);
+	start(c)->sasl = sasl_new(mechanism, &who);
 	if (((struct login *)c->data)->sasl == NULL)
 		return imap_no(c, "CANNOT", "Unknown authentication mechanism");
 	if (!given)

@@ -153,6 +153,14 @@ struct net_peer {
 	uint8_t ip[16];
 };
 struct net_peer net_conn_peer_ip(const struct net_conn *conn);
+/*
+ * What is particular to this TLS channel, for a login to be bound to it: "tls-exporter" (RFC 9266) with TLS 1.3,
+ * "tls-unique" (RFC 5929 3) with TLS 1.2 and its extended master secret, without which that is not safe (RFC 7677 4).
+ * False: not this type, or not on this connection. CONN may be NULL: then there is none.
+ */
+enum { NET_BINDING_MAX_BYTES = 64 };
+bool net_conn_can_bind(const struct net_conn *conn);
+bool net_conn_binding(const struct net_conn *conn, const char *type, uint8_t *out, size_t *len_out);
 const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear */
 unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the process, for logs */
 

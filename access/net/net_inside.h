@@ -215,6 +215,8 @@ void net_listener_gone(struct net_listener *listener, const struct net_conn *con
 
 /* net_tls.c */
 struct net_tls *net_tls_ref(struct net_tls *tls);
-SSL *net_tls_session(struct net_tls *tls, int fd); /* NULL when out of memory */
+SSL *net_tls_session(struct net_tls *tls, int fd);
+bool net_tls_can_bind(SSL *ssl);
+bool net_tls_binding(SSL *ssl, const char *type, uint8_t *out, size_t *len_out); /* NULL when out of memory */
 
 #endif

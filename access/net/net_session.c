@@ -393,6 +393,18 @@ net_conn_peer_ip(const struct net_conn *conn)
 	return conn->peer_ip;
 }
 
+bool
+net_conn_can_bind(const struct net_conn *conn)
+{
+	return conn != NULL && conn->ssl != NULL && net_tls_can_bind(conn->ssl);
+}
+
+bool
+net_conn_binding(const struct net_conn *conn, const char *type, uint8_t *out, size_t *len_out)
+{
+	return net_conn_can_bind(conn) && net_tls_binding(conn->ssl, type, out, len_out);
+}
+
 const char *
 net_conn_tls_text(const struct net_conn *conn)
 {

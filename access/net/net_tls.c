@@ -143,3 +143,30 @@ net_tls_session(struct net_tls *tls, int fd)
 		SSL_set_accept_state(ssl);
 	return ssl;
 }
+
+/* ---- Channel bindings ------------------------------------------------------------------------- */
+
+bool
+net_tls_can_bind(SSL *ssl)
+{
+	int version = SSL_version(ssl);
+
+	return version == TLS1_3_VERSION || (version == TLS1_2_VERSION && SSL_get_extms_support(ssl) == 1);
+}
+
+bool
+net_tls_binding(SSL *ssl, const char *type, uint8_t *out, size_t *len_out)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	enum { EXPORTER_BYTES = 32 };
+
+	if (SSL_version(ssl) == TLS1_3_VERSION) {
+		*len_out = EXPORTER_BYTES;
+		return strcmp(type, "tls-exporter") == 0 &&
+		    SSL_export_keying_material(ssl, out, EXPORTER_BYTES, label, sizeof(label) - 1, NULL, 0, 1) == 1;
+	}
+	/* The first Finished message of the handshake: the client's, or the server's when a session was resumed. */
+	*len_out = SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, NET_BINDING_MAX_BYTES)
+					   : SSL_get_peer_finished(ssl, out, NET_BINDING_MAX_BYTES);
+	return strcmp(type, "tls-unique") == 0 && *len_out > 0 && *len_out <= NET_BINDING_MAX_BYTES;
+}

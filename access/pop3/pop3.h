@@ -100,6 +100,7 @@ struct pop3_session {
 	bool has_user;
 	struct shelf_buf user;
 	struct sasl *sasl;
+	uint32_t entered;         /* account that SASL let in and auth counts, while the client has yet to agree */
 
 	/* TRANSACTION */
 	char account_name[SHELF_ACCOUNT_NAME_MAX + 1];
@@ -140,6 +141,8 @@ typedef void pop3_command_fn(struct pop3_session *s, const struct pop3_args *arg
 void pop3_login_response(struct pop3_session *s, struct shelf_span line);
 /* Forgets USER and the exchange; wiped. */
 void pop3_login_forget(struct pop3_session *s);
+/* The lines of CAPA about it. */
+void pop3_login_capa(struct pop3_session *s);
 
 /* ---- The maildrop (pop3_maildrop.c) ---------------------------------------------------------- */
 

@@ -156,7 +156,7 @@ pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
 	/* RFC 2449 6: in both states, except STLS (RFC 2595 9). */
 	net_conn_printf(s->conn, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
 	if (auth_cleartext_ok(s->server->auth, s->conn))
-		net_conn_printf(s->conn, "USER\r\nSASL PLAIN LOGIN\r\n");
+		pop3_login_capa(s);
 	if (s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) &&
 	    !net_conn_is_tls(s->conn))
 		net_conn_printf(s->conn, "STLS\r\n");

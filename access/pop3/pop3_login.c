@@ -15,8 +15,6 @@
 #include "lineproto.h"
 #include "net.h"
 
-static const char mechanisms[][8] = {"PLAIN", "LOGIN"};
-
 static void
 wipe(struct shelf_buf *b)
 {
@@ -31,6 +29,9 @@ pop3_login_forget(struct pop3_session *s)
 	wipe(&s->user);
 	s->has_user = false;
 	sasl_free(&s->sasl);
+	if (s->entered != 0)
+		auth_logout(s->server->auth, s->entered, SHELF_SERVICE_POP3);
+	s->entered = 0;
 }
 
 static void
@@ -59,11 +60,9 @@ login_failed(struct pop3_session *s, int rc)
 }
 
 static void
-login_done(void *session, int rc, const struct shelf_account *account)
+enter(struct pop3_session *s, int rc, const struct shelf_account *account)
 {
-	struct pop3_session *s = session;
-
-	s->wait = POP3_WAIT_COMMAND;
+	pop3_login_forget(s);
 	if (rc == 0) {
 		rc = pop3_maildrop_open(s, account);
 		if (rc != 0) {
@@ -75,22 +74,54 @@ login_done(void *session, int rc, const struct shelf_account *account)
 	}
 	if (rc != 0) {
 		login_failed(s, rc);
+		return;
+	}
+	s->state = POP3_TRANSACTION;
+	net_conn_deadline(s->conn, 0);
+	net_conn_input_max(s->conn, 0);
+	net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
+	pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
+	    (unsigned long long)pop3_maildrop_bytes(s));
+}
+
+static void
+send_challenge(struct pop3_session *s, struct shelf_span bytes)
+{
+	struct shelf_buf line = {0};
+
+	s->wait = POP3_WAIT_SASL;
+	shelf_buf_add_str(&line, "+ ");
+	shelf_base64_encode(&line, bytes);
+	shelf_buf_add_str(&line, "\r\n");
+	net_conn_write(s->conn, line.data, line.len);
+	shelf_buf_free(&line);
+}
+
+static void
+login_done(void *session, int rc, const struct shelf_account *account)
+{
+	struct pop3_session *s = session;
+
+	s->wait = POP3_WAIT_COMMAND;
+	if (rc == 0 && s->sasl != NULL && sasl_last(s->sasl).len > 0) {
+		s->entered = account->id;
+		send_challenge(s, sasl_last(s->sasl));
 	} else {
-		s->state = POP3_TRANSACTION;
-		net_conn_deadline(s->conn, 0);
-		net_conn_input_max(s->conn, 0);
-		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
-		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
-		    (unsigned long long)pop3_maildrop_bytes(s));
+		enter(s, rc, account);
 	}
 	pop3_session_go(s);
 }
 
+/* The client has the server's proof and agrees. */
 static void
-begin_login(struct pop3_session *s, struct shelf_span name, struct shelf_span password)
+agreed(struct pop3_session *s)
 {
-	s->wait = POP3_WAIT_LOGIN;
-	auth_login(s->server->auth, s->conn, SHELF_SERVICE_POP3, name, password, login_done);
+	struct shelf_account account;
+	int rc = shelf_account_get(s->server->store, s->entered, &account);
+
+	if (rc == 0)
+		s->entered = 0; /* counted until the session ends */
+	enter(s, rc, &account);
 }
 
 static bool
@@ -123,21 +154,38 @@ pop3_cmd_pass(struct pop3_session *s, const struct pop3_args *args)
 		pop3_err(s, "USER comes first");
 		return;
 	}
-	begin_login(s, shelf_buf_span(&s->user), args->text);
+	s->wait = POP3_WAIT_LOGIN;
+	auth_login(s->server->auth, s->conn, SHELF_SERVICE_POP3, shelf_buf_span(&s->user), args->text, login_done);
 	pop3_login_forget(s);
 	lineproto_reset(s->lines); /* the line with the password */
 }
 
 /* ---- AUTH, RFC 5034 -------------------------------------------------------------------------- */
 
+void
+pop3_login_capa(struct pop3_session *s)
+{
+	const struct sasl_for who = auth_sasl(s->server->auth, s->conn);
+	const char *name;
+	unsigned at = 0;
+
+	net_conn_printf(s->conn, "USER\r\nSASL");
+	while ((name = sasl_offered(&who, &at)) != NULL)
+		net_conn_printf(s->conn, " %s", name);
+	net_conn_printf(s->conn, "\r\n");
+}
+
 static void
 list_mechanisms(struct pop3_session *s)
 {
+	const struct sasl_for who = auth_sasl(s->server->auth, s->conn);
 	bool usable = auth_cleartext_ok(s->server->auth, s->conn);
+	const char *name;
+	unsigned at = 0;
 
 	pop3_ok(s, "Mechanisms follow");
-	for (size_t i = 0; usable && i < sizeof(mechanisms) / sizeof(*mechanisms); i++)
-		net_conn_printf(s->conn, "%s\r\n", mechanisms[i]);
+	while (usable && (name = sasl_offered(&who, &at)) != NULL)
+		net_conn_printf(s->conn, "%s\r\n", name);
 	net_conn_printf(s->conn, ".\r\n");
 }
 
@@ -145,26 +193,21 @@ static void
 sasl_advance(struct pop3_session *s, struct shelf_span response)
 {
 	struct shelf_span challenge = {0};
-	struct shelf_buf line = {0};
 
 	s->wait = POP3_WAIT_COMMAND;
 	switch (sasl_step(s->sasl, response, &challenge)) {
 	case SASL_CONTINUE:
-		s->wait = POP3_WAIT_SASL;
-		shelf_buf_add_str(&line, "+ ");
-		shelf_base64_encode(&line, challenge);
-		shelf_buf_add_str(&line, "\r\n");
-		net_conn_write(s->conn, line.data, line.len);
-		shelf_buf_free(&line);
-		return;
+		send_challenge(s, challenge);
+		break;
 	case SASL_READY:
-		begin_login(s, sasl_name(s->sasl), sasl_password(s->sasl));
+		s->wait = POP3_WAIT_LOGIN;
+		auth_login_sasl(s->server->auth, s->conn, SHELF_SERVICE_POP3, s->sasl, login_done);
 		break;
 	case SASL_BAD:
 		pop3_err(s, "Malformed authentication response");
+		pop3_login_forget(s);
 		break;
 	}
-	pop3_login_forget(s);
 }
 
 static void
@@ -194,12 +237,24 @@ pop3_login_response(struct pop3_session *s, struct shelf_span line)
 		pop3_err(s, "Authentication cancelled");
 		return;
 	}
-	sasl_advance_base64(s, line);
+	if (s->entered == 0) {
+		sasl_advance_base64(s, line);
+		return;
+	}
+	s->wait = POP3_WAIT_COMMAND;
+	if (line.len == 0) {
+		agreed(s);
+		return;
+	}
+	pop3_login_forget(s);
+	pop3_err(s, "An empty response was due");
 }
 
 void
 pop3_cmd_auth(struct pop3_session *s, const struct pop3_args *args)
 {
+	const struct sasl_for who = auth_sasl(s->server->auth, s->conn);
+
 	if (args->count == 0) {
 		/* Not in RFC 5034; older clients ask this way. */
 		list_mechanisms(s);
@@ -208,7 +263,7 @@ pop3_cmd_auth(struct pop3_session *s, const struct pop3_args *args)
 	if (!password_allowed(s))
 		return;
 	pop3_login_forget(s);
-	s->sasl = sasl_new(args->word[0]);
+	s->sasl = sasl_new(args->word[0], &who);
 	if (s->sasl == NULL)
 		pop3_err(s, "No such mechanism");
 	else if (args->count == 1)

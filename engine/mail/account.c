@@ -1,5 +1,5 @@
 /*
- * account.c - accounts: adding, finding, changing, logging in
+ * account.c - accounts: adding, finding, changing
  *
  * A new account goes through three commits: its id is taken (catalog), its rows are made (its shard), its
  * name is published (catalog). Only the last makes it visible; a crash before leaves an id that is never
@@ -13,9 +13,9 @@
 #include <mailshelf/mem.h>
 #include <mailshelf/policy.h>
 
-#include "mail.h"
+#include "scram.h"
 
-enum { ADD_SLICE = 256, HASH_MAX = 400, HASH_THREADS_MAX = 16 };
+enum { ADD_SLICE = 256, HASH_THREADS_MAX = 16 };
 static const struct shelf_span next_account_name = {(const uint8_t *)"next-account", 12};
 
 int
@@ -40,7 +40,8 @@ struct adding {
 	struct shelf_store *store;
 	const struct shelf_account_new *req;
 	char name[SHELF_ACCOUNT_NAME_MAX + 1];
-	char hash[HASH_MAX];
+	char hash[MAIL_HASH_MAX];
+	struct mail_keys keys;
 	struct shelf_policies rules;
 	uint32_t id;
 	int rc;
@@ -69,6 +70,8 @@ hash_some(void *arg)
 
 		if (a->rc == 0 && a->req->password.len > 0)
 			a->rc = login_hash(a->req->password, a->hash, sizeof(a->hash));
+		if (a->rc == 0)
+			a->rc = mail_keys_make(b->store, a->name, a->req->password, &a->keys);
 	}
 	return NULL;
 }
@@ -213,6 +216,7 @@ publish(struct kv_txn *txn, void *arg)
 		    .created_s = shelf_now_s(),
 		    .name = shelf_span_str(a->name),
 		    .hash = shelf_span_str(a->hash),
+		    .keys = a->keys,
 		};
 		struct shelf_span value;
 		uint8_t id[4];
@@ -381,24 +385,23 @@ shelf_account_add(struct shelf_store *store, const struct shelf_account_new *lis
 
 /* ---- Finding ------------------------------------------------------------------------------------------ */
 
-static int
-account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u,
-	    struct shelf_account *out)
+int
+mail_account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u,
+		 struct shelf_account *out)
 {
 	*out = (struct shelf_account){
 	    .id = id,
 	    .services = u->services,
 	    .disabled = u->disabled,
-	    .has_password = u->hash.len > 0,
+	    .has_password = u->hash.len > 0 || u->keys.has != 0,
 	    .created_s = u->created_s,
 	};
 	memcpy(out->name, u->name.data, u->name.len);
 	return kv_shard_of(store->kv, id, &out->partition);
 }
 
-/* Id and user row of a name. SHELF_ENOACCOUNT. */
-static int
-find_user(struct kv_view *view, struct shelf_span name, uint32_t *id, struct mail_user *u)
+int
+mail_user_find(struct kv_view *view, struct shelf_span name, uint32_t *id, struct mail_user *u)
 {
 	char folded[SHELF_ACCOUNT_NAME_MAX + 1];
 	struct shelf_span value;
@@ -425,8 +428,8 @@ shelf_account_find(struct shelf_store *store, struct shelf_span name, struct she
 
 	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
 		return rc;
-	if ((rc = find_user(view, name, &id, &u)) == 0)
-		rc = account_out(store, id, &u, out);
+	if ((rc = mail_user_find(view, name, &id, &u)) == 0)
+		rc = mail_account_out(store, id, &u, out);
 	kv_view_end(&view);
 	return rc;
 }
@@ -441,7 +444,7 @@ shelf_account_get(struct shelf_store *store, uint32_t id, struct shelf_account *
 	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
 		return rc;
 	if ((rc = mail_user_get(view, id, &u)) == 0)
-		rc = account_out(store, id, &u, out);
+		rc = mail_account_out(store, id, &u, out);
 	kv_view_end(&view);
 	return rc;
 }
@@ -470,7 +473,7 @@ next_accounts(struct shelf_store *store, struct shelf_span after, struct shelf_a
 		if (value.len != 4)
 			rc = SHELF_ECORRUPT;
 		else if ((rc = mail_user_get(view, base_get_be32(value.data), &u)) == 0)
-			rc = account_out(store, base_get_be32(value.data), &u, &out[(*n_out)++]);
+			rc = mail_account_out(store, base_get_be32(value.data), &u, &out[(*n_out)++]);
 	}
 	kv_scan_close(&scan);
 	kv_view_end(&view);
@@ -500,10 +503,12 @@ shelf_account_each(struct shelf_store *store, shelf_account_fn *fn, void *arg)
 
 struct user_change {
 	uint32_t id;
-	bool set_services, set_hash, remove;
+	bool set_services, remove;
 	unsigned services;
 	bool disabled;
-	const char *hash;
+	const char *hash; /* the new one; NULL: it stays */
+	const char *only; /* nothing is changed unless this is the hash; NULL: whatever it is */
+	const struct mail_keys *keys; /* NULL: they stay */
 	struct shelf_buf given; /* remove: whom the account gives rights (shared.c) */
 };
 
@@ -511,8 +516,7 @@ static int
 change_user(struct kv_txn *txn, void *arg)
 {
 	struct user_change *ch = arg;
-	char name[SHELF_ACCOUNT_NAME_MAX + 1], hash[HASH_MAX];
-	struct mail_key key = mail_key1(ch->id);
+	char name[SHELF_ACCOUNT_NAME_MAX + 1], hash[MAIL_HASH_MAX];
 	struct mail_user u;
 	int rc = mail_user_get(kv_txn_view(txn), ch->id, &u);
 
@@ -532,14 +536,18 @@ change_user(struct kv_txn *txn, void *arg)
 			return rc;
 		if ((rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
 			return rc;
-		return kv_del(txn, KV_USER, mail_key_span(&key));
+		return mail_user_del(txn, ch->id);
 	}
+	if (ch->only != NULL && !shelf_span_eq(u.hash, shelf_span_str(ch->only)))
+		return 0;
 	if (ch->set_services) {
 		u.services = ch->services & (SHELF_SERVICE_ALL | SHELF_SERVICE_ADMIN);
 		u.disabled = ch->disabled;
 	}
-	if (ch->set_hash)
+	if (ch->hash != NULL)
 		u.hash = shelf_span_str(ch->hash);
+	if (ch->keys != NULL)
+		u.keys = *ch->keys;
 	return mail_user_put(txn, ch->id, &u);
 }
 
@@ -588,13 +596,23 @@ shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned serv
 int
 shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_span password)
 {
-	char hash[HASH_MAX] = "";
-	struct user_change ch = {.id = id, .set_hash = true, .hash = hash};
-	int rc;
+	char hash[MAIL_HASH_MAX] = "";
+	struct mail_keys keys = {.has = 0};
+	struct user_change ch = {.id = id, .hash = hash, .keys = &keys};
+	struct shelf_account account;
+	int rc = shelf_account_get(store, id, &account);
 
-	if (password.len > 0 && (rc = login_hash(password, hash, sizeof(hash))) != 0)
-		return rc;
-	return kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+	if (rc == 0 && password.len > 0 && (rc = login_hash(password, hash, sizeof(hash))) == 0)
+		rc = mail_keys_make(store, account.name, password, &keys);
+	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+}
+
+int
+mail_account_set_keys(struct shelf_store *store, uint32_t id, const char *hash, const struct mail_keys *keys)
+{
+	struct user_change ch = {.id = id, .only = hash, .keys = keys};
+
+	return kv_update(store->kv, KV_CATALOG, KV_ADDS, change_user, &ch);
 }
 
 /* The job first: should the machine stop in between, the purge finds a job for an account that still has
@@ -616,61 +634,4 @@ shelf_account_delete(struct shelf_store *store, uint32_t id)
 out:
 	shelf_buf_free(&ch.given);
 	return rc;
-}
-
-/* ---- Logging in --------------------------------------------------------------------------------------- */
-
-int
-shelf_account_login(struct shelf_store *store, struct shelf_span name, struct shelf_span password,
-		    enum shelf_service service, struct shelf_account *out)
-{
-	/* What an unknown name is compared with, so that it costs the same: a hash of random bytes, made
-	 * once. */
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static char nobody[HASH_MAX];
-	char hash[HASH_MAX] = "";
-	struct kv_view *view = NULL;
-	struct shelf_account account = {0};
-	struct mail_user u;
-	uint32_t id = 0;
-	int rc;
-
-	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
-		return rc;
-	rc = find_user(view, name, &id, &u);
-	if (rc == 0 && (u.hash.len == 0 || u.hash.len >= sizeof(hash)))
-		rc = SHELF_ENOACCOUNT;
-	if (rc == 0) {
-		memcpy(hash, u.hash.data, u.hash.len);
-		rc = account_out(store, id, &u, &account);
-	}
-	kv_view_end(&view);
-	if (rc == SHELF_ENOACCOUNT) {
-		uint8_t noise[16];
-		char made[HASH_MAX] = "";
-
-		pthread_mutex_lock(&lock);
-		if (nobody[0] == '\0') {
-			shelf_random(noise, sizeof(noise));
-			for (size_t i = 0; i < sizeof(noise); i++)
-				noise[i] |= 1;
-			if (login_hash(shelf_span(noise, sizeof(noise)), made, sizeof(made)) == 0)
-				memcpy(nobody, made, sizeof(nobody));
-		}
-		memcpy(hash, nobody, sizeof(hash));
-		pthread_mutex_unlock(&lock);
-		(void)login_verify(password, hash);
-		return SHELF_EAUTH;
-	}
-	if (rc != 0)
-		return rc;
-	if (!login_cache_has(store->logins, id, password, shelf_span_str(hash))) {
-		if (!login_verify(password, hash))
-			return SHELF_EAUTH;
-		login_cache_add(store->logins, id, password, shelf_span_str(hash));
-	}
-	if (account.disabled || (account.services & service) == 0)
-		return SHELF_EDISABLED;
-	*out = account;
-	return 0;
 }

@@ -190,6 +190,23 @@ out:
 	return rc;
 }
 
+/* How many accounts have no keys of SCRAM (28): kept, and counted. */
+static int
+check_keyless(struct check *k)
+{
+	struct kv_view *view = NULL;
+	uint64_t kept = 0, counted = 0;
+	int rc = kv_view_begin(k->store->kv, KV_CATALOG, &view);
+
+	if (rc == 0 && (rc = mail_user_keyless(view, &kept)) == 0)
+		rc = mail_user_count_keyless(view, &counted);
+	kv_view_end(&view);
+	if (rc == 0 && kept != counted)
+		check_found(k, 28, "accounts without keys of SCRAM are %llu, not %llu",
+			    (unsigned long long)counted, (unsigned long long)kept);
+	return rc == SHELF_EMISSING ? 0 : rc; /* nobody has served this store yet */
+}
+
 static int
 check_catalog(struct check *k)
 {
@@ -206,6 +223,10 @@ check_catalog(struct check *k)
 			check_found(k, i < 2 ? 10 : i == 2 ? 20 : 23, "%s cannot be read", what[i]);
 			rc = 0;
 		}
+	}
+	if (rc == 0 && check_is_damage(rc = check_keyless(k))) {
+		check_found(k, 28, "the number of accounts without keys cannot be read");
+		rc = 0;
 	}
 	return rc;
 }

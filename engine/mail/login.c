@@ -1,5 +1,5 @@
 /*
- * login.c - password hashes and the memory of verified logins
+ * login.c - logging in with a password: hashes, and the memory of verified logins
  *
  * A webmail logs in for every page it shows; a yescrypt hash each time would be a denial of service. So a
  * verified password is remembered for some minutes as a keyed hash (key: random, of this process) over
@@ -13,9 +13,10 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
-#include "mail.h"
+#include "scram.h"
 
 enum { SLOTS = 4096, KEEP_MS = 5 * 60 * 1000, TAG_BYTES = 32 };
 
@@ -158,4 +159,83 @@ login_verify(struct shelf_span password, const char *hash)
 	free(data);
 	wipe(text);
 	return same;
+}
+
+/* ---- Logging in --------------------------------------------------------------------------------------- */
+
+/* What an unknown name is compared with, so that it costs the same: a hash of random bytes, made once. */
+static void
+verify_nobody(struct shelf_span password)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static char nobody[MAIL_HASH_MAX];
+	char hash[MAIL_HASH_MAX] = "";
+	uint8_t noise[16];
+
+	pthread_mutex_lock(&lock);
+	if (nobody[0] == '\0') {
+		shelf_random(noise, sizeof(noise));
+		for (size_t i = 0; i < sizeof(noise); i++)
+			noise[i] |= 1;
+		if (login_hash(shelf_span(noise, sizeof(noise)), hash, sizeof(hash)) == 0)
+			memcpy(nobody, hash, sizeof(nobody));
+	}
+	memcpy(hash, nobody, sizeof(hash));
+	pthread_mutex_unlock(&lock);
+	(void)login_verify(password, hash);
+}
+
+/* A password that was set before there were keys is here at last. What fails is tried again at the next login. */
+static void
+add_keys(struct shelf_store *store, const struct shelf_account *a, const char *hash, struct shelf_span password)
+{
+	struct mail_keys keys;
+	int rc = mail_keys_make(store, a->name, password, &keys);
+
+	if (rc == 0 && keys.has != 0)
+		rc = mail_account_set_keys(store, a->id, hash, &keys);
+	if (rc != 0)
+		shelf_log(SHELF_LOG_WARN, "no keys of SCRAM made", "account", "%s", a->name, "error", "%s",
+			  shelf_err_name(rc), NULL);
+	explicit_bzero(&keys, sizeof(keys));
+}
+
+int
+shelf_account_login(struct shelf_store *store, struct shelf_span name, struct shelf_span password,
+		    enum shelf_service service, struct shelf_account *out)
+{
+	char hash[MAIL_HASH_MAX] = "";
+	struct kv_view *view = NULL;
+	struct shelf_account account = {0};
+	struct mail_user u;
+	uint32_t id = 0;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
+		return rc;
+	rc = mail_user_find(view, name, &id, &u);
+	if (rc == 0 && (u.hash.len == 0 || u.hash.len >= sizeof(hash)))
+		rc = SHELF_ENOACCOUNT;
+	if (rc == 0) {
+		memcpy(hash, u.hash.data, u.hash.len);
+		rc = mail_account_out(store, id, &u, &account);
+	}
+	kv_view_end(&view);
+	if (rc == SHELF_ENOACCOUNT) {
+		verify_nobody(password);
+		return SHELF_EAUTH;
+	}
+	if (rc != 0)
+		return rc;
+	if (!login_cache_has(store->logins, id, password, shelf_span_str(hash))) {
+		if (!login_verify(password, hash))
+			return SHELF_EAUTH;
+		if (u.keys.has != SCRAM_ALL_HASHES)
+			add_keys(store, &account, hash, password);
+		login_cache_add(store->logins, id, password, shelf_span_str(hash));
+	}
+	if (account.disabled || (account.services & service) == 0)
+		return SHELF_EDISABLED;
+	*out = account;
+	return 0;
 }

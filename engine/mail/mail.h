@@ -15,6 +15,7 @@
 #include <mailshelf/account.h>
 #include <mailshelf/mailbox.h>
 #include <mailshelf/message.h>
+#include <mailshelf/scram.h>
 #include <mailshelf/settings.h>
 #include <mailshelf/stats.h>
 #include <mailshelf/warning.h>
@@ -155,11 +156,19 @@ struct mail_name {   /* MNAME value */
 	struct shelf_span name;
 };
 
+struct mail_keys { /* of SCRAM (scram.h) */
+	struct shelf_scram_salt salt;
+	uint8_t has; /* bits 1 << enum shelf_scram_hash; 0: none, and no salt */
+	uint8_t stored[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
+	uint8_t server[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
+};
+
 struct mail_user { /* USER value, catalog */
 	uint32_t services;
 	bool disabled;
 	int64_t created_s;
 	struct shelf_span name, hash;
+	struct mail_keys keys;
 };
 
 struct mail_key mail_key1(uint32_t a);
@@ -201,6 +210,11 @@ SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out)
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
 SHELF_CHECK int mail_user_decode(struct shelf_span value, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
+SHELF_CHECK int mail_user_del(struct kv_txn *txn, uint32_t id);
+/* Accounts with a password, but without keys: as it is kept (SHELF_EMISSING: nobody has counted), and counted. */
+SHELF_CHECK int mail_user_keyless(struct kv_view *view, uint64_t *out);
+SHELF_CHECK int mail_user_count_keyless(struct kv_view *view, uint64_t *out);
+SHELF_CHECK int mail_user_set_keyless(struct kv_txn *txn, uint64_t accounts);
 
 /* ---- Quota warnings, what policies put into rows (warning.c, rules.c) --------------------------------------- */
 
@@ -553,6 +567,7 @@ SHELF_CHECK int mail_disk_admit(struct shelf_store *store, uint32_t account,
 
 /* ---- Logins, janitor ---------------------------------------------------------------------------------- */
 
+enum { MAIL_HASH_MAX = 400 }; /* of a hash of crypt(3), with the NUL */
 struct login_cache *login_cache_new(void);
 void login_cache_free(struct login_cache **cache);
 /* Verified lately with this very hash? */
@@ -611,6 +626,13 @@ SHELF_CHECK int mail_account_take_ids(struct shelf_store *store, uint32_t n, uin
 /* Ids below NEXT are not given any more. */
 SHELF_CHECK int mail_account_reserve_ids(struct shelf_store *store, uint32_t next);
 /* Its rows are there: from now on it has its name, u->name. SHELF_EEXISTS: another one has. */
+/* Id and row of a name, which live like the view's values. SHELF_ENOACCOUNT. */
+SHELF_CHECK int mail_user_find(struct kv_view *view, struct shelf_span name, uint32_t *id, struct mail_user *u);
+SHELF_CHECK int mail_account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u,
+				 struct shelf_account *out);
+/* Gives the account KEYS if its password's hash is still HASH. */
+SHELF_CHECK int mail_account_set_keys(struct shelf_store *store, uint32_t id, const char *hash,
+				      const struct mail_keys *keys);
 SHELF_CHECK int mail_account_publish(struct shelf_store *store, uint32_t id, const struct mail_user *u);
 
 #endif

@@ -22,7 +22,6 @@
  * MSG      mailbox uid        2 | internaldate 8 | zone 2 | savedate 8 | size 8 | blob 8 | email id 16
  *                             + stored 4 | found 1; format 3: + sent 8
  * GONE     mailbox uid        2 | gone at 8 | modseq 8 | flags 4 | keywords 4*8 | value of MSG without its first byte
- * USER     account            1 | services 4 | disabled 1 | created 8 | name text | hash text
  */
 #include <openssl/sha.h>
 
@@ -563,45 +562,4 @@ mail_gone_put(struct kv_txn *txn, uint32_t mailbox, uint32_t uid, const struct m
 
 	mail_gone_encode(&b, g);
 	return put(txn, KV_GONE, mail_key2(mailbox, uid), &b);
-}
-
-/* ---- USER ------------------------------------------------------------------------------------------ */
-
-int
-mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *u)
-{
-	struct shelf_span value;
-	int rc = get(view, KV_USER, mail_key1(id), SHELF_ENOACCOUNT, &value);
-
-	return rc != 0 ? rc : mail_user_decode(value, u);
-}
-
-int
-mail_user_decode(struct shelf_span value, struct mail_user *u)
-{
-	struct base_reader r;
-	int rc = begin(value, &r);
-
-	if (rc != 0)
-		return rc;
-	u->services = (uint32_t)base_get_le(&r, 4);
-	u->disabled = base_get_le(&r, 1) != 0;
-	u->created_s = (int64_t)base_get_le(&r, 8);
-	u->name = base_get_text(&r);
-	u->hash = base_get_text(&r);
-	return r.bad || u->name.len > SHELF_ACCOUNT_NAME_MAX ? SHELF_ECORRUPT : 0;
-}
-
-int
-mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u)
-{
-	struct shelf_buf b = {0};
-
-	base_add_le(&b, FORMAT, 1);
-	base_add_le(&b, u->services, 4);
-	base_add_le(&b, u->disabled, 1);
-	base_add_le(&b, (uint64_t)u->created_s, 8);
-	base_add_text(&b, u->name);
-	base_add_text(&b, u->hash);
-	return put(txn, KV_USER, mail_key1(id), &b);
 }

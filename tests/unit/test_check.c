@@ -73,6 +73,7 @@ fill(void)
 	    .fetched_s = 1700000000, .hide = last}), 0);
 	ck_assert_int_eq(shelf_uidl_set(r.store, r.joe, r.inbox, 270, shelf_span_str("other")), 0);
 	shelf_uidset_free(&last);
+	ck_assert_int_eq(shelf_scram_prepare(r.store), 0);
 	shelf_uidset_free(&copied.from_uids);
 	shelf_uidset_free(&copied.to_uids);
 	shelf_uidset_free(&three);
@@ -194,6 +195,7 @@ static const struct damage {
 	{"unique-id: of another message", 27, 0, JOE, KV_UIDL, FLIP, 7, "016f74686572"},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
+	{"accounts without keys", 28, 0, CATALOG, KV_GLOBAL, FLIP, 3, "6b65796c657373"},
 	{"message row: of an account elsewhere", 21, 0, ELSEWHERE, KV_MSG, MADE, 0, "0000000100000001"},
 	{"name: of an account elsewhere", 21, 0, ELSEWHERE, KV_MNAME, MADE, 0, "7a"},
 	{"left: unreadable", 21, 0, SHARD, KV_LEFT, MADE, 0, "00004711"},

@@ -11,6 +11,9 @@
 #define S(text) {(const uint8_t *)(text), sizeof(text) - 1}
 #define NO_INITIAL {NULL, 0}
 
+/* No store, no channel: PLAIN and LOGIN need neither. */
+static const struct sasl_for nobody;
+
 static const struct {
 	const char *mechanism;
 	struct shelf_span step[3]; /* the client's; ends behind the last that is used */
@@ -51,7 +54,7 @@ expect_text(struct shelf_span got, const char *want)
 
 START_TEST(exchanges)
 {
-	struct sasl *sasl = sasl_new(shelf_span_str(rows[_i].mechanism));
+	struct sasl *sasl = sasl_new(shelf_span_str(rows[_i].mechanism), &nobody);
 	enum sasl_step step = SASL_CONTINUE;
 	struct shelf_span challenge;
 
@@ -74,7 +77,7 @@ END_TEST
 
 START_TEST(challenges)
 {
-	struct sasl *sasl = sasl_new(shelf_span_str("LOGIN"));
+	struct sasl *sasl = sasl_new(shelf_span_str("LOGIN"), &nobody);
 	struct shelf_span challenge;
 
 	ck_assert_int_eq(sasl_step(sasl, shelf_span(NULL, 0), &challenge), SASL_CONTINUE);
@@ -82,7 +85,7 @@ START_TEST(challenges)
 	ck_assert_int_eq(sasl_step(sasl, shelf_span_str("joe"), &challenge), SASL_CONTINUE);
 	expect_text(challenge, "Password:");
 	sasl_free(&sasl);
-	sasl = sasl_new(shelf_span_str("PLAIN"));
+	sasl = sasl_new(shelf_span_str("PLAIN"), &nobody);
 	ck_assert_int_eq(sasl_step(sasl, shelf_span(NULL, 0), &challenge), SASL_CONTINUE);
 	expect_text(challenge, "");
 	sasl_free(&sasl);
@@ -95,8 +98,8 @@ START_TEST(lengths)
 {
 	size_t name = SHELF_ACCOUNT_NAME_MAX + (_i == 1 ? 1 : 0);
 	size_t password = SHELF_PASSWORD_MAX + (_i == 2 ? 1 : 0);
-	struct sasl *plain = sasl_new(shelf_span_str("PLAIN"));
-	struct sasl *login = sasl_new(shelf_span_str("LOGIN"));
+	struct sasl *plain = sasl_new(shelf_span_str("PLAIN"), &nobody);
+	struct sasl *login = sasl_new(shelf_span_str("LOGIN"), &nobody);
 	uint8_t message[2000] = {0};
 	struct shelf_span challenge;
 	enum sasl_step step;
@@ -121,8 +124,8 @@ START_TEST(other_mechanisms)
 {
 	static const char *const names[] = {"", "PLAI", "PLAINX", "CRAM-MD5", "SCRAM-SHA-256", "LOGIN "};
 
-	ck_assert_ptr_null(sasl_new(shelf_span_str(names[_i])));
-	ck_assert_ptr_null(sasl_new(shelf_span("PLAIN\0", 6)));
+	ck_assert_ptr_null(sasl_new(shelf_span_str(names[_i]), &nobody));
+	ck_assert_ptr_null(sasl_new(shelf_span("PLAIN\0", 6), &nobody));
 }
 END_TEST
 
