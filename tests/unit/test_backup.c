@@ -131,16 +131,20 @@ START_TEST(listing)
 }
 END_TEST
 
-/* What has not changed is not written again, and what has changed is little. */
+/*
+ * What has not changed is not written again, and what has changed is little. Of eight thousand messages: sections are
+ * cut by their rows' keys, and the one that the flag is in holds a quarter of all, more when a second ended meanwhile
+ * and its rows compress less.
+ */
 START_TEST(increments)
 {
 	struct shelf_backup_done first, done;
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 8; i++)
 		rig_fill(&r, r.joe, r.inbox, 1000);
 	rig_append(&r, r.ann, r.inbox, "one", 0);
 	first = run();
-	ck_assert_uint_eq(first.messages, 3001);
+	ck_assert_uint_eq(first.messages, 8001);
 	ck_assert_uint_eq(first.bodies, 2);
 	done = run();
 	ck_assert_uint_eq(done.unchanged, 2);
