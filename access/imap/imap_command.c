@@ -121,6 +121,19 @@ wrong_state(const struct imap_session *s, const struct imap_row *row)
 	return "no mailbox is selected";
 }
 
+/* Who may not read the selected mailbox any more gets nothing of it; the BYE follows (imap_sync.c). */
+static void
+check_rights(struct imap_session *s)
+{
+	const struct imap_row *row = s->cmd->row;
+
+	if (s->state != IMAP_SELECTED)
+		return;
+	imap_sync_rights(s);
+	if ((s->rights & SHELF_RIGHT_READ) == 0 && row->states == IMAP_SELECTED && (row->flags & IMAP_NOSYNC) == 0)
+		imap_err(s->cmd, SHELF_ENOPERM);
+}
+
 /* Makes s->cmd from the text so far. A refusal is a reply set. */
 static void
 begin(struct imap_session *s)
@@ -157,6 +170,8 @@ begin(struct imap_session *s)
 		imap_bad(c, "%s takes no arguments", c->name);
 	else if ((c->row->flags & IMAP_WRITES) != 0 && s->read_only)
 		imap_no(c, "READ-ONLY", "the mailbox was opened with EXAMINE");
+	else
+		check_rights(s);
 }
 
 static void

@@ -36,6 +36,7 @@ struct imap_sync {
 	enum phase phase;
 	uint64_t modseq;  /* the account's version at the last refresh */
 	uint64_t told_modseq; /* the mailbox's: everything up to it has been told */
+	unsigned told_rights; /* the client knows which flags it may change with these */
 	bool kept_back;
 	struct shelf_uidset *withheld; /* changes of flags that NOTIFY did not want */
 	struct shelf_changes changes;
@@ -122,6 +123,7 @@ imap_sync_start(struct imap_session *s, uint64_t modseq)
 	s->sync = SHELF_NEW(struct imap_sync);
 	s->sync->modseq = modseq;
 	s->sync->told_modseq = shelf_view_modseq(s->view);
+	s->sync->told_rights = s->rights;
 	s->sync->changes.vanished = shelf_uidset_new();
 	s->sync->changes.flagged = shelf_uidset_new();
 	s->sync->withheld = shelf_uidset_new();
@@ -261,17 +263,34 @@ refresh_rights(struct imap_session *s, struct shelf_rd *rd)
 	unsigned rights = 0;
 	int rc = imap_address_rights(s, s->owner, rd, s->mailbox, &rights);
 
-	if (rc != 0 || rights == s->rights)
+	if (rc != 0)
 		return rc;
 	s->rights = rights;
 	if ((rights & SHELF_RIGHT_READ) == 0)
 		return SHELF_ENOMAILBOX;
+	if (rights == s->sync->told_rights)
+		return 0;
+	s->sync->told_rights = rights;
 	kw = SHELF_NEW(struct shelf_keywords);
 	rc = shelf_mailbox_keywords(rd, s->mailbox, kw);
 	if (rc == 0)
 		imap_sync_flags(s, kw);
 	free(kw);
 	return rc;
+}
+
+void
+imap_sync_rights(struct imap_session *s)
+{
+	struct shelf_rd *rd = NULL;
+	unsigned rights = 0;
+
+	if (s->sync == NULL || shelf_rd_begin(s->store, s->owner, &rd) != 0)
+		return;
+	if (shelf_rd_modseq(rd) != s->sync->modseq &&
+	    imap_address_rights(s, s->owner, rd, s->mailbox, &rights) == 0)
+		s->rights = rights;
+	shelf_rd_end(&rd);
 }
 
 /* Sees what is new. EXAMINE finds its \Recent in the row, SELECT has to claim them. */

@@ -14,6 +14,9 @@
  *   returns  IMAP_DONE everything has been told; IMAP_WANT_OUTPUT, IMAP_WANT_WAKE, IMAP_YIELD
  */
 enum imap_step imap_sync(struct imap_cmd *c, bool may_renumber);
+/* Before a command: what others have taken from the user's rights does not work any more. The client is told by
+ * imap_sync(). Errors are left to it, too. */
+void imap_sync_rights(struct imap_session *s);
 /* A mailbox has been opened at version MODSEQ of the account. */
 void imap_sync_start(struct imap_session *s, uint64_t modseq);
 void imap_sync_stop(struct imap_session *s);
