@@ -1,13 +1,16 @@
-"""ledger.py - what all clients of one account have been told together, and what the account must hold
+"""ledger.py - what all clients of a few mailboxes have been told together, and what these must hold
 
 The ledger never forgets: a uid means one message for ever, a mod-sequence of a message one set of flags, a
 message is moved once, and what was acknowledged is there until somebody asked for its removal. Mailboxes
-are known by their UIDVALIDITY, which no two of an account share here.
+are known by their UIDVALIDITY, which no two of an account share here; that of the guest's is moved out of the way.
 
 The model beside it says exactly what each mailbox holds. It is right only while one command runs at a time.
 """
 import collections
 import os
+
+FULL, READ = "lrswipkxte", "lr"  # rights of the guest in a mailbox
+GUESTS_BOX = "Ann"               # the guest's own INBOX, in which the owner may do all; the others are the owner's
 
 from daemon import expect
 
@@ -31,13 +34,16 @@ class Ledger:
         self.moved = {}      # where its one MOVE took it
         self.swapped = {}    # (uidvalidity, uid, modseq): what the one STORE that went out from it made of it
         self.uidnext = {}    # uidvalidity: no new uid is lower
-        self.highest = 0     # no new mod-sequence is as low
+        self.highest = collections.Counter()  # of an account: no new mod-sequence is as low
         self.emailid = {}
         self.content = {}    # token: bytes
         self.names = {}      # uidvalidity: the names it may have had
         self.gone = set()    # uidvalidities of mailboxes that somebody may have deleted
         self.doomed = {}     # name: when somebody asked last for the end of that mailbox
         self.delivered = set()   # tokens acknowledged by LMTP
+        self.refused = set()     # tokens of an APPEND or REPLACE that got NO: they are nowhere
+        self.closed = {}     # name: when somebody asked last for the guest's rights there to be taken
+        self.shut = set()    # uidvalidities of mailboxes in which that may be so
 
     def story(self):
         return "\n  ".join("%s: %s" % (who, line if isinstance(line, str) else "    %r" % line)
@@ -49,6 +55,7 @@ class Ledger:
         return token, self.content[token]
 
     def is_message(self, uv, uid, token):
+        expect(token not in self.refused, "%r was refused and is uid %d of %d" % (token, uid, uv))
         known = self.token.setdefault((uv, uid), token)
         expect(known == token, "uid %d of %d was %r and now is %r" % (uid, uv, known, token))
         self.uidnext[uv] = max(self.uidnext.get(uv, 1), uid + 1)
@@ -57,19 +64,30 @@ class Ledger:
         known = self.flags.setdefault((uv, uid, modseq), flags)
         expect(known == flags, "uid %d of %d at modseq %d had %r and now %r"
             % (uid, uv, modseq, sorted(known), sorted(flags)))
-        self.highest = max(self.highest, modseq)
+        self.rises(uv, modseq)
+
+    def rises(self, uv, modseq):
+        self.highest[owner(uv)] = max(self.highest[owner(uv)], modseq)
 
     def is_named(self, uv, name, sent):
         """Told in answer to a command that went out at SENT."""
         self.names.setdefault(uv, set()).add(name)
         if self.doomed.get(name, -1) >= sent:
             self.gone.add(uv)
+        if self.closed.get(name, -1) >= sent:
+            self.shut.add(uv)
 
     def dooms(self, name):
         """DELETE, or RENAME of INBOX, is asked for: who has it open may be sent away."""
         self.clock += 1
         self.doomed[name] = self.clock
         self.gone |= {uv for uv, names in self.names.items() if name in names}
+
+    def closes(self, name):
+        """The guest's rights may be taken: he may be sent away."""
+        self.clock += 1
+        self.closed[name] = self.clock
+        self.shut |= {uv for uv, names in self.names.items() if name in names}
 
     def renames(self, name, to):
         for names in self.names.values():
@@ -105,7 +123,7 @@ class Ledger:
         return self.removed.get((uv, uid), clock + 1) <= clock
 
     def is_moved(self, uv, uid, to):
-        expect((uv, uid) not in self.moved, "uid %d of %d was moved twice" % (uv, uid))
+        expect((uv, uid) not in self.moved, "uid %d of %d was moved or replaced twice" % (uid, uv))
         self.moved[uv, uid] = to
         self.forget((uv, uid))
 
@@ -117,6 +135,15 @@ class Ledger:
         self.is_message(uv, uid, token)
 
 
+def box_key(box, uv):
+    """What a mailbox is known by: accounts may have the same UIDVALIDITY."""
+    return uv + (1 << 32) * (box == GUESTS_BOX)
+
+
+def owner(key):
+    return key >> 32
+
+
 class Message:
     def __init__(self, token, flags):
         self.token, self.flags = token, frozenset(flags)
@@ -126,6 +153,7 @@ class Message:
 class Mailbox:
     def __init__(self):
         self.uv, self.uidnext, self.messages = None, 1, {}
+        self.rights = ""     # of the guest; None: not known
 
     def add(self, token, flags):
         self.messages[self.uidnext] = Message(token, flags)
@@ -137,7 +165,9 @@ class Model:
     """Names and what they hold, as the commands so far must have made it."""
 
     def __init__(self):
-        self.boxes = {"INBOX": Mailbox()}
+        self.boxes = {"INBOX": Mailbox(), GUESTS_BOX: Mailbox()}
+        for box in self.boxes.values():
+            box.rights = FULL
 
     def by_uv(self, uv):
         return next((b for b in self.boxes.values() if b.uv == uv), None)

@@ -1,16 +1,17 @@
 """picture.py - an IMAP client that knows only what it was told, and checks every response against the RFCs
 
-Kinds: "rev1" counts message numbers; "condstore" knows mod-sequences too; "qresync" is told of removals by
-uid, and comes back with what it knew (RFC 7162). Commands may be under way together; those that went out
-first are answered first.
-Sources   RFC 9051 7.4.1, 7.5.1, 7.5.2, 5.5; RFC 7162 3.1, 3.2, 6.
+Kinds, some together ("notify+qresync"): "rev1" counts message numbers; "condstore" knows mod-sequences too; "qresync"
+is told of removals by uid, and comes back with what it knew (RFC 7162); "uidonly" neither says nor hears numbers;
+"notify" is told of everything at any time, so it says none; "guest" is another user, to whom the mailboxes are
+shared. Commands may be under way together; those that went out first are answered first.
+Sources   RFC 9051 7.4.1, 7.5.1, 7.5.2, 5.5; RFC 7162 3.1, 3.2, 6; RFC 9586 3; RFC 5465 5.3.
 """
 import collections
 import select
 
 import responses
 from daemon import Failed, expect
-from ledger import same_message
+from ledger import GUESTS_BOX, box_key, owner, same_message
 from wire import Imap
 
 RECENT = b"\\Recent"
@@ -34,6 +35,11 @@ class Command:
 class Client:
     def __init__(self, daemon, ledger, kind, name):
         self.daemon, self.ledger, self.kind, self.name = daemon, ledger, kind, name
+        can = set(kind.split("+"))
+        self.guest, self.listens, self.cached = "guest" in can, "notify" in can, "qresync" in can
+        self.modseqs = bool(can & {"condstore", "qresync"})
+        self.vanishes = bool(can & {"uidonly", "qresync"})
+        self.uidonly, self.uids_alone = "uidonly" in can, bool(can & {"uidonly", "notify"})
         self.answered = lambda client, command: None  # called behind each command
         self.caches = {}      # uidvalidity: (highest, entries); kept over connections
         self.connect()
@@ -41,14 +47,22 @@ class Client:
     # ---- life ----
 
     def connect(self):
-        self.imap = Imap(self.daemon.connect("imap"), "joe", "secret")
+        self.imap = Imap(self.daemon.connect("imap"), "ann" if self.guest else "joe", "secret")
         self.under_way = collections.deque()
         self.idling, self.ended = False, False
         self.forget()
-        if self.kind == "qresync":
-            self.imap.ok("ENABLE QRESYNC")
-        elif self.kind == "condstore":
-            self.imap.ok("ENABLE CONDSTORE")
+        wanted = self.uidonly * " UIDONLY" + (" QRESYNC" if self.cached else self.modseqs * " CONDSTORE")
+        if wanted:
+            self.imap.ok("ENABLE" + wanted)
+        if self.listens:
+            self.imap.ok("NOTIFY SET (SELECTED (MessageNew (UID FLAGS%s) MessageExpunge FlagChange)) "
+                "(PERSONAL (MessageNew MessageExpunge MailboxName))" % (" MODSEQ" * self.modseqs))
+
+    def path(self, box):
+        """The name of a mailbox as this client's user says it."""
+        theirs = (box == GUESTS_BOX) != self.guest
+        name = "INBOX" if box == GUESTS_BOX else box
+        return '"Other Users/%s/%s"' % ("joe" if self.guest else "ann", name) if theirs else name
 
     def drop(self):
         """The network fails: nothing more is heard of this connection."""
@@ -65,7 +79,7 @@ class Client:
 
     def keep(self):
         """What a client would write to its disk: up to the first message it knows no uid of."""
-        if self.kind == "qresync" and self.uv is not None and self.resyncing is None:
+        if self.cached and self.uv is not None and self.resyncing is None:
             known = []
             for e in self.entries:
                 if e.uid is None or e.flags is None:
@@ -85,7 +99,7 @@ class Client:
 
     def start(self, command):
         command.sent_clock, command.sent_highest, command.sent_uidnext = (
-            self.ledger.clock, self.ledger.highest, dict(self.ledger.uidnext))
+            self.ledger.clock, self.ledger.highest.copy(), dict(self.ledger.uidnext))
         self.ledger.trace.append((self.name, command.text))
         text = command.text.encode()
         if command.literal is not None:
@@ -104,12 +118,16 @@ class Client:
     def ready(self, wait_s=0):
         return bool(self.imap.buffer) or bool(select.select([self.imap.sock], [], [], wait_s)[0])
 
+    def may_end(self):
+        """The mailbox that is or was selected has gone, or is not shared any more."""
+        return self.ledger.gone & {self.uv, self.left} or self.guest and self.ledger.shut & {self.uv, self.left}
+
     def read(self):
         """One response. BYE of a mailbox that went away brings a new connection."""
         try:
             parts = self.imap.response()
         except (Failed, ConnectionError) as why:
-            self.must(self.ended or self.ledger.gone & {self.uv, self.left}, "the connection ended: %s", why)
+            self.must(self.ended or self.may_end(), "the connection ended: %s", why)
             # Answers can be lost with a connection that is reset: what they did is not known to anybody.
             self.ledger.removals += 50 * sum(not c.quiet for c in self.under_way)
             self.under_way.clear()
@@ -144,7 +162,8 @@ class Client:
         found = responses.code(line, b"HIGHESTMODSEQ")
         if found:
             self.highest, self.said_highest = int(found[0]), True
-            self.ledger.highest = max(self.ledger.highest, self.highest)
+            if self.uv is not None:
+                self.ledger.rises(self.uv, self.highest)
 
     # ---- what is told ----
 
@@ -156,13 +175,16 @@ class Client:
         values = responses.parse(parts)
         if now is not None:
             now.told.append(values)
-        if len(values) > 1 and values[1] in (b"EXISTS", b"EXPUNGE", b"FETCH"):
+        if len(values) > 1 and values[1] in (b"EXISTS", b"EXPUNGE", b"FETCH", b"UIDFETCH"):
             number, what = int(values[0]), values[1]
             if what == b"EXISTS":
                 self.exists(number)
             elif what == b"EXPUNGE":
                 self.expunge(number, now)
+            elif what == b"UIDFETCH":
+                self.uidfetch(number, responses.pairs(values[2]), now)
             else:
+                self.must(not self.uidonly, "FETCH to who has enabled UIDONLY")
                 self.fetch(number, responses.pairs(values[2]), now)
         elif values[0] == b"VANISHED":
             earlier = values[1] == [b"EARLIER"]
@@ -171,7 +193,7 @@ class Client:
 
     def condition(self, line, now):
         if line.startswith(b"* BYE"):
-            self.must(self.ledger.gone & {self.uv, self.left}, "BYE: %r", line)
+            self.must(self.may_end(), "BYE: %r", line)
             self.ended = True
         self.highest_code(line)
         for name in (b"UIDVALIDITY", b"UIDNEXT"):
@@ -180,12 +202,13 @@ class Client:
                 now.more[name] = int(found[0])
         if now is not None and responses.code(line, b"UIDVALIDITY"):
             self.opened(now)
-        if now is not None and responses.code(line, b"COPYUID"):
-            now.more["copyuid"] = responses.code(line, b"COPYUID")
+        for name in (b"COPYUID", b"APPENDUID"):
+            if now is not None and responses.code(line, name):
+                now.more[name] = responses.code(line, name)
 
     def opened(self, now):
         """UIDVALIDITY in a SELECT: whether what was known still counts."""
-        self.uv, self.box = now.more[b"UIDVALIDITY"], now.more["box"]
+        self.uv, self.box = box_key(now.more["box"], now.more[b"UIDVALIDITY"]), now.more["box"]
         self.writable = now.more["writable"]
         self.opened_clock = now.sent_clock
         self.resyncing = len(self.entries)
@@ -197,6 +220,8 @@ class Client:
         if not status.startswith(b"OK"):
             self.forget()
             return
+        if responses.code(status, b"READ-ONLY") is not None:
+            self.writable = False
         self.must(len(self.entries) == self.resyncing, "%d messages are known, %d exist",
             len(self.entries), self.resyncing)
         for e in self.entries:
@@ -221,7 +246,7 @@ class Client:
         self.entries += [Entry() for _ in range(number - len(self.entries))]
 
     def expunge(self, number, now):
-        self.must(self.kind != "qresync", "EXPUNGE to who has enabled QRESYNC")
+        self.must(not self.vanishes, "EXPUNGE to who wants VANISHED")
         self.may_renumber("EXPUNGE", now)
         self.must(1 <= number <= len(self.entries), "EXPUNGE of %d of %d", number, len(self.entries))
         uid = self.entries.pop(number - 1).uid
@@ -229,19 +254,21 @@ class Client:
             self.ledger.is_gone(self.uv, uid)
 
     def may_renumber(self, what, now):
+        if self.listens:
+            return  # RFC 5465 5.3
         self.must(now is not None, "%s while no command is in progress", what)
         self.must(now.renumbers, "%s during %s", what, now.text)
 
     def vanished(self, uid, earlier, now):
-        self.must(self.kind == "qresync", "VANISHED to who has not enabled QRESYNC")
+        self.must(self.vanishes, "VANISHED to who has not asked for it")
         if not earlier:
             self.may_renumber("VANISHED", now)
-        at = next((n for n, e in enumerate(self.entries) if e.uid is not None and e.uid >= uid),
-            len(self.entries))
+        at = self.place(uid)
         if at < len(self.entries) and self.entries[at].uid == uid:
             del self.entries[at]
         elif not earlier:
-            self.must(at > 0 and self.entries[at - 1].uid is None, "VANISHED %d was not there", uid)
+            at = self.unknown_before(at)
+            self.must(at > 0, "VANISHED %d was not there", uid)
             del self.entries[at - 1]
             # Which of those without uid it was cannot be known.
             while at > 1 and self.entries[at - 2].uid is None:
@@ -252,24 +279,46 @@ class Client:
         self.ledger.is_gone(self.uv, uid)
         self.settle()
 
+    def place(self, uid):
+        """Where it is, or the first behind it whose uid is known."""
+        return next((n for n, e in enumerate(self.entries) if e.uid is not None and e.uid >= uid), len(self.entries))
+
+    def unknown_before(self, at):
+        """1 + the index of an entry without uid that may be what stands before AT, 0: there is none. Who is told no
+        numbers cannot know which of those without uid stands where."""
+        while self.uidonly and at > 0 and self.entries[at - 1].uid is not None:
+            at -= 1
+        return at if at > 0 and self.entries[at - 1].uid is None else 0
+
+    def uidfetch(self, uid, items, now):
+        self.must(self.uidonly, "UIDFETCH to who has not enabled UIDONLY")
+        self.must(items.setdefault(b"UID", b"%d" % uid) == b"%d" % uid, "UIDFETCH of %d has UID %s", uid, items[b"UID"])
+        at = self.place(uid)
+        if at == len(self.entries) or self.entries[at].uid != uid:
+            unknown = self.unknown_before(at)
+            self.must(unknown > 0, "UIDFETCH of uid %d, more than exist", uid)
+            self.entries.insert(at - 1, self.entries.pop(unknown - 1))
+            at -= 1
+        self.fetch(at + 1, items, now)
+
     def fetch(self, number, items, now):
         self.must(1 <= number <= len(self.entries), "FETCH of %d of %d", number, len(self.entries))
         e = self.entries[number - 1]
         if b"UID" in items:
             self.is_uid(number, int(items[b"UID"]))
-        elif now is not None and now.more.get("uid_form"):
+        elif now is not None and now.more.get("uid_form") and not self.listens:
             self.wrong("FETCH without UID during " + now.text)
         if b"FLAGS" in items:
             e.flags = frozenset(items[b"FLAGS"]) - {RECENT}
         if b"MODSEQ" in items:
             modseq = int(items[b"MODSEQ"][0])
-            self.must(self.kind != "rev1" or (now and "MODSEQ" in now.text), "MODSEQ was not asked for")
+            self.must(self.modseqs or (now and "MODSEQ" in now.text), "MODSEQ was not asked for")
             self.must(e.modseq is None or modseq >= e.modseq, "MODSEQ fell from %s to %d", e.modseq, modseq)
             e.modseq = modseq
             self.seen_modseq = max(self.seen_modseq, modseq)
         elif b"FLAGS" in items:
             # Who asks for FLAGS alone gets them alone.
-            self.must(self.kind == "rev1" or now is not None and now.name == "FETCH", "FLAGS without MODSEQ")
+            self.must(not self.modseqs or now is not None and now.name == "FETCH", "FLAGS without MODSEQ")
             e.modseq = None
         for name, value in items.items():
             if name.startswith(b"BODY["):
