@@ -16,7 +16,7 @@ OPT_asan    := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover
                -fno-omit-frame-pointer -DSHELF_SLOW_CHECKS
 OPT_tsan    := -O1 -g -fsanitize=thread -DSHELF_SLOW_CHECKS
 OPT_cov     := -O0 -g --coverage
-OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -DSHELF_SLOW_CHECKS
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -DSHELF_SLOW_CHECKS
 LINK_release := -pie -Wl,-z,relro,-z,now
 
 # Who may see whom: the arrows of docs/architecture.md, checked by the compiler.
@@ -107,6 +107,9 @@ $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 $B/regress_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/regress_main.o $(FUZZ_LIBS)
 	$(link) $(LIBS_access) $(LIBS_engine)
 $(foreach t,fuzz_mime fuzz_record regress_mime regress_record,$B/$t): $B/tests/support/mime_check.o
+SESSIONS := imap_session pop3_session lmtp_session
+$(SESSIONS:%=$B/fuzz_%) $(SESSIONS:%=$B/regress_%): $B/tests/fuzz/session_rig.o \
+	$(addprefix $B/tests/support/,dialogue_server.o dialogue_damage.o jobs.o support.o)
 
 $B/make_dict: $B/tools/dict/make_dict.o $B/libmailshelf.a
 	$(link) $(LIBS_engine)

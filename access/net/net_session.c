@@ -240,7 +240,7 @@ net_conn_in(struct net_conn *conn)
 {
 	/* Behind STARTTLS there is nothing to obey: a session that goes on reading lines in the same
 	 * callback finds none, and net_conn_settle() ends the connection if there were any. */
-	if (conn->want_tls)
+	if (conn->want_tls || conn->in.len == 0)
 		return shelf_span(conn->in.data, 0);
 	return shelf_span(conn->in.data + conn->in_at, net_conn_held(conn));
 }

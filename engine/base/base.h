@@ -54,7 +54,7 @@ struct base_reader {
 static inline struct base_reader
 base_reader(struct shelf_span s)
 {
-	return (struct base_reader){s.data, s.data + s.len, false};
+	return (struct base_reader){s.data, s.len == 0 ? s.data : s.data + s.len, false};
 }
 uint64_t base_get_le(struct base_reader *r, unsigned nbytes);
 uint64_t base_get_varint(struct base_reader *r);

@@ -116,6 +116,8 @@ int dialogue_damage(struct shelf_store *store, uint32_t account, const char *mai
     uint32_t frame);
 int dialogue_damage_flags(struct shelf_store *store, uint32_t account, const char *mailbox, uint32_t uid);
 int dialogue_forget_preview(struct shelf_store *store, uint32_t account, const char *mailbox, uint32_t uid);
+/* After a step that needed it. */
+struct shelf_store *dialogue_server_store(struct dialogue_server *server);
 /* The client's end of a new connection, or -1 and ERROR. */
 int dialogue_server_connect(struct dialogue_server *server, const struct dialogue_step *step,
     const char **error);

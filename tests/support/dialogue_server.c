@@ -327,6 +327,12 @@ dialogue_server_do(struct dialogue_server *s, const struct dialogue_step *step,
 	return do_with_account(s, step, message);
 }
 
+struct shelf_store *
+dialogue_server_store(struct dialogue_server *s)
+{
+	return s->store;
+}
+
 int
 dialogue_server_connect(struct dialogue_server *s, const struct dialogue_step *step,
     const char **error)
