@@ -42,6 +42,8 @@ struct crash_account {
 	uint64_t modseq; /* the highest one acknowledged or seen */
 	struct crash_box *box;
 	size_t nboxes;
+	bool held_told;  /* CRASH_HELD has come for the next operation */
+	uint64_t held;
 	uint32_t sent;   /* deliveries to the shared accounts begun so far */
 	uint32_t nextras;
 	uint8_t extra[CRASH_EXTRAS_MAX]; /* enum crash_extra */
@@ -64,6 +66,7 @@ struct crash {
 enum crash_what {
 	CRASH_OP,         /* number: operations so far; modseq */
 	CRASH_SKIPPED,    /* the same, but it was refused and did not happen */
+	CRASH_HELD,       /* number: which uids of the next RESTORE the store holds, when the disk was full */
 	CRASH_SENT_BEGIN, /* number: of a delivery */
 	CRASH_SENT_END,
 	CRASH_EXTRA,      /* number: of an account; modseq: what it is now */

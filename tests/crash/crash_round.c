@@ -34,6 +34,9 @@ move_on(struct crash_account *a, const struct crash_ack *ack)
 		    (unsigned long long)ack->modseq);
 	a->modseq = ack->modseq;
 	model_choose(a->model, &op);
+	if (a->held_told)
+		model_unhold(a->model, &op, a->held);
+	a->held_told = false;
 	/* An operation that the model refuses as the engine did changes nothing. */
 	if (ack->what == CRASH_OP && model_apply(a->model, &op) != 0)
 		return good;
@@ -49,6 +52,10 @@ crash_hear(struct crash *c, const struct crash_ack *ack)
 	case CRASH_OP:
 	case CRASH_SKIPPED:
 		return move_on(a, ack);
+	case CRASH_HELD:
+		a->held_told = true;
+		a->held = ack->number;
+		return true;
 	case CRASH_SENT_BEGIN:
 		a->sent = (uint32_t)ack->number + 1;
 		return true;

@@ -335,6 +335,42 @@ settle(struct worker *w, const struct model_op *op, int got, struct model **befo
 
 /* ---- Work ----------------------------------------------------------------------------------------- */
 
+struct held {
+	const struct model_op *op;
+	uint32_t mailbox;
+	uint64_t mask;
+};
+
+static int
+add_held(void *arg, const struct shelf_held *h)
+{
+	struct held *held = arg;
+
+	for (size_t i = 0; i < held->op->nuids; i++)
+		if (h->mailbox == held->mailbox && h->msg.uid == held->op->uid[i])
+			held->mask |= (uint64_t)1 << i;
+	return 0;
+}
+
+/* Bit n: the store holds uid[n] of OP. */
+static uint64_t
+held_in_truth(struct worker *w, const struct model_op *op)
+{
+	uint32_t account = w->crash->account[w->index].id;
+	struct held held = {.op = op};
+	struct shelf_mailbox box = {0};
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(*w->store, account, &rd);
+
+	if (rc == 0)
+		rc = shelf_mailbox_find(rd, shelf_span_str(op->box), &box);
+	shelf_rd_end(&rd);
+	held.mailbox = box.id;
+	if (rc == 0)
+		rc = shelf_held_each(*w->store, account, add_held, &held);
+	return rc == 0 ? held.mask : 0;
+}
+
 /* One operation; false: this thread is done. */
 static bool
 work_once(struct worker *w)
@@ -347,11 +383,12 @@ work_once(struct worker *w)
 
 	disk_pause();
 	model_choose(a->model, &op);
-	/* What is removed while there is no room may be held by nobody: no model knows that. */
+	/* What is removed while there is no room may be held by nobody: no model knows that, so it is told. */
 	if (op.kind == MODEL_RESTORE && w->plan->disk == DISK_FULL) {
-		disk_resume();
-		say(w, (struct crash_ack){.what = CRASH_SKIPPED, .modseq = modseq_now(w, a->id)});
-		return true;
+		uint64_t mask = held_in_truth(w, &op);
+
+		say(w, (struct crash_ack){.what = CRASH_HELD, .number = mask});
+		model_unhold(a->model, &op, mask);
 	}
 	if (w->plan->disk != DISK_NONE)
 		before = model_copy(a->model);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <mailshelf/mailbox.h>
+#include <mailshelf/acl.h>
 #include <mailshelf/mem.h>
 
 #include "model.h"
@@ -161,6 +161,32 @@ model_keyword(unsigned n)
 	return words[n];
 }
 
+const char *
+model_user(unsigned n)
+{
+	static const char *const users[MODEL_USERS] = {"guest", "-guest", "anyone"};
+
+	return users[n];
+}
+
+const char *
+model_note(unsigned n)
+{
+	static const char *const notes[MODEL_NOTES] = {"/private/comment", "/shared/comment", "/shared/vendor/x/y"};
+
+	return notes[n];
+}
+
+/* Some are longer than a row. */
+void
+model_note_value(const struct model *m, uint32_t content, struct shelf_buf *out)
+{
+	uint64_t r = mix(m->salt + content), size = content % 5 == 4 ? r % 9000 : r % 60;
+
+	for (uint64_t i = 0; i < size; i++)
+		shelf_buf_add_byte(out, (uint8_t)((r >> i % 50) + i));
+}
+
 int64_t
 model_date(uint32_t content)
 {
@@ -249,11 +275,21 @@ choose_flags(struct model *m, struct model_op *op)
 	op->keywords = model_random(m, 2) == 0 ? 0 : 1u << model_random(m, MODEL_KEYWORDS);
 }
 
+/* One or several at once. */
+static void
+choose_notes(struct model *m, struct model_op *op)
+{
+	op->all = model_random(m, 4) == 0;
+	op->flags = 1 + model_random(m, (1u << MODEL_NOTES) - 1);
+	for (unsigned n = 0; n < MODEL_NOTES; n++)
+		op->content[n] = model_random(m, 4) == 0 ? 0 : 1 + model_random(m, 1000);
+}
+
 static enum model_kind
 choose_kind(struct model *m)
 {
-	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6, 8, 6, 5, 5};
-	uint32_t r = model_random(m, 129), kind = 0;
+	static const unsigned char weights[] = {24, 12, 20, 14, 8, 8, 6, 3, 4, 6, 8, 6, 5, 5, 5, 6};
+	uint32_t r = model_random(m, 140), kind = 0;
 
 	while (r >= weights[kind])
 		r -= weights[kind++];
@@ -342,6 +378,13 @@ model_choose(struct model *m, struct model_op *op)
 		/* Seldom one that another message has. */
 		op->number = 1 + model_random(m, 4000);
 		break;
+	case MODEL_SETACL:
+		op->number = model_random(m, MODEL_USERS);
+		op->flags = model_random(m, 3) == 0 ? 0 : model_random(m, SHELF_RIGHTS_ALL + 1);
+		break;
+	case MODEL_NOTE:
+		choose_notes(m, op);
+		break;
 	}
 }
 
@@ -351,11 +394,21 @@ static struct model_box *
 add_box(struct model *m, const char *name)
 {
 	struct model_box *box;
+	size_t nearest = 0;
 
 	m->box = shelf_realloc(m->box, (m->count + 1) * sizeof *m->box);
 	box = &m->box[m->count++];
 	*box = (struct model_box){.uidnext = 1};
 	snprintf(box->name, sizeof box->name, "%s", name);
+	/* Rights are those of the nearest one above. */
+	for (size_t i = 0; i + 1 < m->count; i++) {
+		const struct model_box *above = &m->box[i];
+
+		if (!below(name, above->name) || strlen(above->name) < nearest)
+			continue;
+		nearest = strlen(above->name);
+		memcpy(box->rights, above->rights, sizeof box->rights);
+	}
 	return box;
 }
 
@@ -553,15 +606,19 @@ apply_delete(struct model *m, const struct model_op *op)
 static int
 apply_rename(struct model *m, const struct model_op *op)
 {
-	struct model_box *box = model_find(m, op->box);
+	struct model_box *box = model_find(m, op->box), *inbox;
 	char rest[MODEL_NAME_MAX];
+	size_t at;
 
 	if (model_find(m, op->to) != NULL)
 		return SHELF_EEXISTS;
 	if (strcmp(op->box, "INBOX") == 0) {
 		/* The mailbox goes with its uids; INBOX is a new one. Inferiors stay. */
+		at = (size_t)(box - m->box);
 		snprintf(box->name, sizeof box->name, "%s", op->to);
-		add_box(m, "INBOX");
+		inbox = add_box(m, "INBOX");
+		memcpy(inbox->rights, m->box[at].rights, sizeof inbox->rights);
+		memcpy(inbox->note, m->box[at].note, sizeof inbox->note);
 		return 0;
 	}
 	for (size_t i = 0; i < m->count; i++) {
@@ -648,15 +705,44 @@ model_apply(struct model *m, const struct model_op *op)
 		return apply_pop3(box, op);
 	case MODEL_UIDL:
 		return apply_uidl(m, box, op);
+	case MODEL_SETACL:
+		box->rights[op->number] = op->flags;
+		return 0;
+	case MODEL_NOTE:
+		for (unsigned n = 0; n < MODEL_NOTES; n++)
+			if ((op->flags >> n & 1) != 0)
+				(op->all ? m->note : box->note)[n] = op->content[n];
+		return 0;
 	}
 	return SHELF_EINVALID;
+}
+
+void
+model_unhold(struct model *m, struct model_op *op, uint64_t mask)
+{
+	struct model_box *box = model_find(m, op->box);
+	struct model_op lost = {0};
+	size_t left = 0;
+
+	for (size_t i = 0; i < op->nuids; i++) {
+		if ((mask >> i & 1) != 0)
+			op->uid[left++] = op->uid[i];
+		else
+			lost.uid[lost.nuids++] = op->uid[i];
+	}
+	op->nuids = left;
+	left = 0;
+	for (size_t i = 0; i < box->nheld; i++)
+		if (!chosen(&lost, box->held[i].uid))
+			box->held[left++] = box->held[i];
+	box->nheld = left;
 }
 
 void
 model_describe(const struct model_op *op, struct shelf_buf *out)
 {
 	static const char *const kinds[] = {"append", "deliver", "flags", "expunge", "copy", "move",
-	    "create", "delete", "rename", "restore", "replace", "fetched", "hide", "uidl"};
+	    "create", "delete", "rename", "restore", "replace", "fetched", "hide", "uidl", "setacl", "note"};
 
 	shelf_buf_printf(out, "%s %s", kinds[op->kind], op->box);
 	if (op->to[0] != '\0')
@@ -667,7 +753,10 @@ model_describe(const struct model_op *op, struct shelf_buf *out)
 		shelf_buf_printf(out, " %u", op->uid[i]);
 	for (size_t i = 0; i < op->ncontents; i++)
 		shelf_buf_printf(out, " content %u", op->content[i]);
-	if (op->kind == MODEL_FLAGS || op->kind == MODEL_APPEND)
+	if (op->kind == MODEL_NOTE)
+		shelf_buf_printf(out, " %s%x become %u %u %u", op->all ? "of the account " : "", op->flags,
+		    op->content[0], op->content[1], op->content[2]);
+	if (op->kind == MODEL_FLAGS || op->kind == MODEL_APPEND || op->kind == MODEL_SETACL)
 		shelf_buf_printf(out, " how %d flags %x keywords %x", (int)op->how, op->flags,
 		    op->keywords);
 	if (op->kind >= MODEL_FETCHED)

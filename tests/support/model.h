@@ -12,7 +12,8 @@
 
 #include <mailshelf/message.h>
 
-enum { MODEL_KEYWORDS = 6, MODEL_UIDS_MAX = 64, MODEL_ITEMS_MAX = 5, MODEL_NAME_MAX = 200 };
+enum { MODEL_KEYWORDS = 6, MODEL_UIDS_MAX = 64, MODEL_ITEMS_MAX = 5, MODEL_NAME_MAX = 200, MODEL_USERS = 3,
+	MODEL_NOTES = 3 };
 
 struct model_msg {
 	uint32_t uid;
@@ -31,6 +32,8 @@ struct model_box {
 	size_t count;
 	struct model_msg *held; /* expunged, can be put back; ascending uids */
 	size_t nheld;
+	unsigned rights[MODEL_USERS]; /* of those it is shared with */
+	uint32_t note[MODEL_NOTES];   /* annotations: contents, 0: none */
 };
 
 struct model {
@@ -41,6 +44,7 @@ struct model {
 	uint64_t ops;
 	struct model_box *box;
 	size_t count;
+	uint32_t note[MODEL_NOTES]; /* of the account */
 };
 
 enum model_kind {
@@ -58,6 +62,8 @@ enum model_kind {
 	MODEL_FETCHED, /* by POP3, at NUMBER */
 	MODEL_HIDE,    /* from POP3; NUMBER 0: not any more */
 	MODEL_UIDL,    /* of the first uid: "uidl-NUMBER" */
+	MODEL_SETACL,  /* FLAGS are the rights of user NUMBER */
+	MODEL_NOTE,    /* those in FLAGS become CONTENT; ALL: of the account */
 };
 
 struct model_op {
@@ -65,7 +71,7 @@ struct model_op {
 	char box[MODEL_NAME_MAX], to[MODEL_NAME_MAX];
 	uint32_t uid[MODEL_UIDS_MAX]; /* ascending; some are not there */
 	size_t nuids;
-	bool all;                     /* EXPUNGE: no set */
+	bool all;                     /* EXPUNGE: no set; NOTE: not BOX */
 	bool deleted_only;            /* EXPUNGE */
 	enum shelf_flag_op how;
 	uint32_t flags, keywords;
@@ -82,6 +88,8 @@ void model_free(struct model **m);
 void model_choose(struct model *m, struct model_op *op);
 /* What the engine must answer to OP, which changes the model when it is 0. */
 int model_apply(struct model *m, const struct model_op *op);
+/* Of the uids of a RESTORE only those in MASK (bit n: uid[n]) are held in truth. */
+void model_unhold(struct model *m, struct model_op *op, uint64_t mask);
 struct model_box *model_find(struct model *m, const char *name);
 uint32_t model_random(struct model *m, uint32_t below);
 uint64_t model_bytes(const struct model *m);
@@ -91,6 +99,10 @@ void model_describe(const struct model_op *op, struct shelf_buf *out);
 void model_content(const struct model *m, uint32_t content, struct shelf_buf *out);
 uint64_t model_size(const struct model *m, uint32_t content);
 const char *model_keyword(unsigned n);
+const char *model_user(unsigned n);
+const char *model_note(unsigned n);
+/* The value of an annotation. */
+void model_note_value(const struct model *m, uint32_t content, struct shelf_buf *out);
 int64_t model_date(uint32_t content);
 
 /* Does OP to the store; what it answered. */

@@ -194,6 +194,43 @@ run_pop3(const struct model_op *op, struct shelf_store *store, uint32_t account)
 	return rc;
 }
 
+static int
+run_note(const struct model *m, const struct model_op *op, struct shelf_store *store, uint32_t account)
+{
+	struct shelf_metadata list[MODEL_NOTES];
+	struct shelf_buf value[MODEL_NOTES] = {0};
+	uint32_t box = 0;
+	size_t count = 0;
+	int rc = op->all ? 0 : box_id(store, account, op->box, &box);
+
+	for (unsigned n = 0; n < MODEL_NOTES; n++) {
+		if ((op->flags >> n & 1) == 0)
+			continue;
+		list[count] = (struct shelf_metadata){.name = shelf_span_str(model_note(n))};
+		model_note_value(m, op->content[n], &value[n]);
+		if (op->content[n] != 0) /* an empty value is one, too */
+			list[count].value = shelf_span(shelf_buf_cstr(&value[n]), value[n].len);
+		count++;
+	}
+	if (rc == 0)
+		rc = shelf_metadata_set(store, account, box, list, count, NULL);
+	for (unsigned n = 0; n < MODEL_NOTES; n++)
+		shelf_buf_free(&value[n]);
+	return rc;
+}
+
+static int
+run_setacl(const struct model_op *op, struct shelf_store *store, uint32_t account)
+{
+	uint32_t box = 0;
+	int rc = box_id(store, account, op->box, &box);
+
+	if (rc == 0)
+		rc = shelf_acl_set(store, account, box, shelf_span_str(model_user(op->number)), SHELF_ACL_SET,
+		    op->flags);
+	return rc;
+}
+
 int
 model_run(const struct model *m, const struct model_op *op, struct shelf_store *store, uint32_t account)
 {
@@ -224,6 +261,10 @@ model_run(const struct model *m, const struct model_op *op, struct shelf_store *
 	case MODEL_HIDE:
 	case MODEL_UIDL:
 		return run_pop3(op, store, account);
+	case MODEL_SETACL:
+		return run_setacl(op, store, account);
+	case MODEL_NOTE:
+		return run_note(m, op, store, account);
 	}
 	return SHELF_EINVALID;
 }
@@ -311,6 +352,69 @@ compare_pop3(struct compare *c, const struct model_box *box, const struct model_
 	       compare_number(c, box, "unique-id", uid == want->uid ? strtoul(uidl + 5, NULL, 10) : 0, want->uidl);
 }
 
+struct rights {
+	unsigned of[MODEL_USERS];
+	bool strange;
+};
+
+static int
+add_rights(void *arg, struct shelf_span who, unsigned rights)
+{
+	struct rights *r = arg;
+	bool known = shelf_span_is(who, "the owner"); /* who always comes */
+
+	for (unsigned n = 0; n < MODEL_USERS; n++)
+		if (shelf_span_is(who, model_user(n))) {
+			r->of[n] = rights;
+			known = true;
+		}
+	r->strange = r->strange || !known;
+	return 0;
+}
+
+static int
+count_note(void *arg, struct shelf_span name, uint32_t size)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
+/* Annotations NOTE of a mailbox, or of the account (0). */
+static bool
+compare_notes(struct compare *c, const char *of, const uint32_t *note, uint32_t mailbox)
+{
+	struct shelf_buf got = {0}, want = {0};
+	size_t there = 0, wanted = 0;
+	bool same = shelf_metadata_each(c->rd, mailbox, count_note, &there) == 0;
+
+	for (unsigned n = 0; n < MODEL_NOTES && same; n++) {
+		int rc;
+
+		shelf_buf_clear(&got);
+		shelf_buf_clear(&want);
+		rc = shelf_metadata_get(c->rd, mailbox, model_note(n), &got);
+		wanted += note[n] != 0;
+		model_note_value(c->m, note[n], &want);
+		same = note[n] == 0 ? rc == SHELF_EMISSING
+		                    : rc == 0 && shelf_span_eq(shelf_buf_span(&got), shelf_buf_span(&want));
+	}
+	shelf_buf_free(&got);
+	shelf_buf_free(&want);
+	return (same && there == wanted) || differ(c, "%s: annotations are not as they must be", of);
+}
+
+static bool
+compare_sharing(struct compare *c, const struct model_box *box, uint32_t mailbox)
+{
+	struct rights r = {{0}, false};
+	int rc = shelf_acl_each(c->rd, mailbox, "the owner", add_rights, &r);
+
+	if (rc != 0 || r.strange || memcmp(r.of, box->rights, sizeof r.of) != 0)
+		return differ(c, "%s: rights %x %x %x, must be %x %x %x (%s)", box->name, r.of[0], r.of[1],
+		    r.of[2], box->rights[0], box->rights[1], box->rights[2], shelf_err_name(rc));
+	return compare_notes(c, box->name, box->note, mailbox);
+}
+
 static bool
 compare_box(struct compare *c, const struct model_box *box, const struct shelf_mailbox *row)
 {
@@ -337,7 +441,8 @@ compare_box(struct compare *c, const struct model_box *box, const struct shelf_m
 	free(names);
 	if (same && shelf_msg_next(c->rd, row->id, from, SHELF_MSG_FLAGS, &msg) != SHELF_ENOMESSAGE)
 		same = differ(c, "%s: uid %u should not be there", box->name, msg.uid);
-	return same && compare_number(c, box, "uidnext", row->uidnext, box->uidnext) &&
+	return same && compare_sharing(c, box, row->id) &&
+	       compare_number(c, box, "uidnext", row->uidnext, box->uidnext) &&
 	       compare_number(c, box, "exists", row->exists, box->count) &&
 	       compare_number(c, box, "unseen", row->unseen, unseen) &&
 	       compare_number(c, box, "deleted", row->deleted, deleted) &&
@@ -428,6 +533,8 @@ model_compare(struct model *m, struct shelf_store *store, uint32_t account, bool
 	rc = shelf_rd_begin(store, account, &c.rd);
 	if (rc == 0)
 		rc = shelf_mailbox_each(c.rd, compare_row, &c);
+	if (rc == 0 && !compare_notes(&c, "the account", m->note, 0))
+		rc = 1;
 	shelf_rd_end(&c.rd);
 	same = rc == 0 || (rc < 0 && differ(&c, "%s", shelf_err_name(rc)));
 	if (same && c.seen != m->count)
