@@ -8,13 +8,8 @@ build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent
   libroaring-dev libicu-dev zlib1g-dev libmicrohttpd-dev"
 declare -A also=(
 	[build]=""
-<<<<<<< HEAD
 	[test]="check python3 openssl curl isync fetchmail procps postfix python3-prometheus-client
-		offlineimap3 neomutt tmux"
-=======
-	[test]="check python3 openssl curl isync fetchmail procps postfix
 		offlineimap3 neomutt tmux gsasl mpop"
->>>>>>> be671d2 (auth: SCRAM-SHA-256 and SCRAM-SHA-1, bound to the channel too)
 	[interop]="nodejs npm roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
 		chromium chromium-driver fonts-dejavu-core thunderbird xvfb"
 	[demo]="curl openssl"
