@@ -118,6 +118,7 @@ enum lmtp_wait {
 struct lmtp_account {
 	struct route_to to;
 	struct route_rules rules;
+	int refused;     /* at RCPT, while others behind the same address have room; 0: not so */
 	bool keeps;      /* KEPT bytes, in lmtp_room.c */
 	uint64_t kept;
 };

@@ -167,24 +167,24 @@ lmtp_cmd_mail(struct lmtp_session *s, struct shelf_span args)
 
 /* ---- RCPT ------------------------------------------------------------------------------------ */
 
-/* Of the accounts behind an address those that have no room are left out; an error when none is left. */
+/* An error when none of the accounts behind an address has room. */
 static int
-keep_those_with_room(struct lmtp_session *s, const struct route *to, struct lmtp_rcpt *rcpt, bool *defer)
+take_room(struct lmtp_session *s, const struct route *to, struct lmtp_rcpt *rcpt, bool *defer)
 {
 	int why = SHELF_ENOACCOUNT;
+	bool any = false;
 
 	rcpt->list = shelf_zalloc(to->n * sizeof(*rcpt->list));
 	for (size_t i = 0; i < to->n; i++) {
-		struct lmtp_account a = {.to = to->list[i]};
-		int rc = lmtp_room_take(s, &a);
+		struct lmtp_account *a = &rcpt->list[rcpt->n++];
 
-		if (rc == 0)
-			rcpt->list[rcpt->n++] = a;
-		else
-			why = rc;
-		*defer = *defer || a.rules.defer;
+		a->to = to->list[i];
+		a->refused = lmtp_room_take(s, a);
+		any = any || a->refused == 0;
+		why = a->refused;
+		*defer = *defer || a->rules.defer;
 	}
-	return rcpt->n > 0 ? 0 : why;
+	return any ? 0 : why;
 }
 
 /* RCPT is taken over. */
@@ -253,7 +253,7 @@ lmtp_cmd_rcpt(struct lmtp_session *s, struct shelf_span args)
 		lmtp_reply(s, "452 4.5.3", "Too many recipients");
 	} else {
 		if (rc == 0)
-			rc = keep_those_with_room(s, &to, &rcpt, &defer);
+			rc = take_room(s, &to, &rcpt, &defer);
 		if (rc == 0)
 			add_recipient(s, &path, &rcpt);
 		else

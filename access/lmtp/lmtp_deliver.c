@@ -10,6 +10,10 @@
  * What must stay true: memory does not grow with the message; a message that will not be kept is
  * still read to its end; as many replies as accepted recipients, in their order; an account that
  * was named twice gets one copy, and both replies tell its fate.
+ *
+ * An address may stand for several accounts. 250 when all have the message. When one cannot take it now,
+ * 4xx: it will be sent again, so those who have it note that (shelf_deliver_note) and do not get it twice. When
+ * one cannot take it at all, 5xx: the sender is told that not all have it, as if each had been named by itself.
  */
 #include "lmtp.h"
 
@@ -66,6 +70,11 @@ lmtp_deliver_open(struct lmtp_session *s)
 		s->data_rc = shelf_draft_write(s->draft, fields.data, fields.len);
 		shelf_buf_free(&fields);
 	}
+	if (s->data_rc == 0 && s->naccounts > s->nrcpts) {
+		lmtp_path_print(&s->sender, &fields);
+		shelf_draft_identify(s->draft, shelf_buf_span(&fields));
+		shelf_buf_free(&fields);
+	}
 }
 
 void
@@ -107,6 +116,7 @@ lmtp_deliver_input(struct lmtp_session *s)
 /* ---- Delivering ------------------------------------------------------------------------------ */
 
 struct job {
+	const struct lmtp_session *session; /* its recipients, which stay as they are meanwhile */
 	struct shelf_store *store;
 	struct shelf_draft *draft;
 	struct shelf_delivery *list; /* by account, each once; mailboxes are of the session's routes */
@@ -124,11 +134,22 @@ by_account(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Of one account's first what is not refused. */
+static int
+by_account_and_fate(const void *a, const void *b)
+{
+	int x = ((const struct shelf_delivery *)a)->refused, y = ((const struct shelf_delivery *)b)->refused;
+	int order = by_account(a, b);
+
+	return order != 0 ? order : (x != 0) - (y != 0);
+}
+
 /* The one place that decides where a message goes in an account, and with which flags. */
 static struct shelf_delivery
 delivery_to(const struct lmtp_session *s, const struct lmtp_account *a)
 {
-	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->rules.over};
+	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->rules.over,
+				   .refused = a->refused};
 
 	if (s->server->conf->extension_mailbox)
 		d.mailbox = shelf_span_str(a->to.mailbox);
@@ -141,6 +162,7 @@ new_job(struct lmtp_session *s)
 	struct job *job = SHELF_NEW(struct job);
 	size_t n = 0;
 
+	job->session = s;
 	job->store = s->server->store;
 	job->draft = s->draft;
 	s->draft = NULL;
@@ -150,7 +172,7 @@ new_job(struct lmtp_session *s)
 		for (size_t k = 0; k < s->rcpts[i].n; k++)
 			job->list[n++] = delivery_to(s, &s->rcpts[i].list[k]);
 	SHELF_ASSERT(n == s->naccounts);
-	qsort(job->list, n, sizeof(*job->list), by_account);
+	qsort(job->list, n, sizeof(*job->list), by_account_and_fate);
 	n = 0;
 	for (size_t i = 0; i < s->naccounts; i++)
 		if (n == 0 || job->list[i].account != job->list[n - 1].account)
@@ -159,27 +181,73 @@ new_job(struct lmtp_session *s)
 	return job;
 }
 
+/* JOB is NULL when the message was not kept. */
+static int
+outcome(const struct lmtp_session *s, const struct job *job, uint32_t account)
+{
+	struct shelf_delivery key = {.account = account};
+	struct shelf_delivery *row;
+
+	if (job == NULL || job->rc != 0)
+		return job == NULL ? s->data_rc : job->rc;
+	row = bsearch(&key, job->list, job->n, sizeof(*job->list), by_account);
+	SHELF_ASSERT(row != NULL);
+	return job->results[row - job->list].rc;
+}
+
+struct fate {
+	const char *text; /* of the reply: of a refusal for now, else of one for good, else that of 250 */
+	size_t stored;
+};
+
+static struct fate
+fate_of(const struct lmtp_session *s, const struct job *job, const struct lmtp_rcpt *rcpt)
+{
+	struct fate f = {lmtp_reply_text(0, false), 0};
+
+	for (size_t i = 0; i < rcpt->n; i++) {
+		const struct lmtp_account *a = &rcpt->list[i];
+		int rc = outcome(s, job, a->to.account);
+
+		f.stored += rc == 0;
+		if (rc != 0 && f.text[0] != '4')
+			f.text = lmtp_reply_text(rc, a->rules.defer);
+	}
+	return f;
+}
+
+/* Some behind this address have the message, and it will be sent to it again. */
+static void
+note_those_who_have_it(const struct job *job, const struct lmtp_rcpt *rcpt)
+{
+	for (size_t i = 0; i < rcpt->n; i++) {
+		uint32_t account = rcpt->list[i].to.account;
+		int rc;
+
+		if (outcome(job->session, job, account) != 0)
+			continue;
+		rc = shelf_deliver_note(job->store, account, shelf_draft_identity(job->draft));
+		if (rc != 0)
+			shelf_log(SHELF_LOG_WARN, "lmtp delivery", "account", "%s", rcpt->list[i].to.name, "result",
+			    "%s", "stored, may come twice", "error", "%s", shelf_err_name(rc), NULL);
+	}
+}
+
 static void
 run_job(void *arg)
 {
 	struct job *job = arg;
 
-	job->rc = shelf_draft_finish(job->draft);
-	if (job->rc == 0)
-		shelf_deliver(job->store, job->draft, job->list, job->n, job->results);
-}
+	if ((job->rc = shelf_draft_finish(job->draft)) != 0)
+		return;
+	shelf_deliver(job->store, job->draft, job->list, job->n, job->results);
+	for (size_t i = 0; i < job->session->nrcpts; i++) {
+		const struct lmtp_rcpt *rcpt = &job->session->rcpts[i];
+		struct fate f = fate_of(job->session, job, rcpt);
 
-static int
-outcome(const struct job *job, uint32_t account)
-{
-	struct shelf_delivery key = {.account = account};
-	struct shelf_delivery *row;
-
-	if (job->rc != 0)
-		return job->rc;
-	row = bsearch(&key, job->list, job->n, sizeof(*job->list), by_account);
-	SHELF_ASSERT(row != NULL);
-	return job->results[row - job->list].rc;
+		if (f.stored > 0 && f.text[0] == '4')
+			note_those_who_have_it(job, rcpt);
+	}
 }
 
 static void
@@ -195,33 +263,22 @@ note(struct lmtp_session *s, const char *account, const char *sender, int rc)
 	    rc == 0 ? "stored" : shelf_err_name(rc), "conn", "%llu", net_conn_id(s->conn), NULL);
 }
 
-/*
- * The one reply for an address: 250 when an account behind it has the message, so that those who have it do not get it
- * again when it is sent again. Of several refusals the last.
- */
+/* The one reply for an address. Texts of refusals begin with a status of nine characters. */
 static void
 tell(struct lmtp_session *s, const struct lmtp_rcpt *rcpt, const char *sender, const struct job *job)
 {
-	const char *reply;
-	int answer = s->data_rc;
-	bool stored = false, defer = false;
+	struct fate f = fate_of(s, job, rcpt);
 
-	for (size_t i = 0; i < rcpt->n; i++) {
-		const struct lmtp_account *a = &rcpt->list[i];
-		int rc = job == NULL ? s->data_rc : outcome(job, a->to.account);
-
-		note(s, a->to.name, sender, rc);
-		stored = stored || rc == 0;
-		answer = stored ? 0 : rc;
-		defer = defer || a->rules.defer;
-	}
-	reply = lmtp_reply_text(answer, defer);
-	lmtp_metrics_delivery(reply);
-	net_conn_printf(s->conn, "%s\r\n", reply);
+	for (size_t i = 0; i < rcpt->n; i++)
+		note(s, rcpt->list[i].to.name, sender, outcome(s, job, rcpt->list[i].to.account));
+	lmtp_metrics_delivery(f.text);
+	if (f.stored == 0 || f.stored == rcpt->n)
+		net_conn_printf(s->conn, "%s\r\n", f.text);
+	else
+		net_conn_printf(s->conn, "%.9s Not stored for all behind this address: %s\r\n", f.text, f.text + 10);
 }
 
-/* Replies for all recipients; the transaction is over. JOB is NULL when the message was not
- * kept. */
+/* Replies for all recipients; the transaction is over. */
 static void
 tell_all(struct lmtp_session *s, const struct job *job)
 {

@@ -100,7 +100,7 @@ has_already(const struct lmtp_session *s, uint32_t account)
 {
 	for (size_t i = 0; i < s->nrcpts; i++)
 		for (size_t k = 0; k < s->rcpts[i].n; k++)
-			if (s->rcpts[i].list[k].to.account == account)
+			if (s->rcpts[i].list[k].to.account == account && s->rcpts[i].list[k].refused == 0)
 				return true;
 	return false;
 }

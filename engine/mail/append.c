@@ -397,7 +397,22 @@ delivered(void *arg, int rc)
 	pthread_mutex_unlock(&a->batch->lock);
 }
 
-/* What speaks against this recipient before anything is written. */
+/* 1: it came before, and this is the same once more. */
+static int
+has_it(struct shelf_store *store, uint32_t account, const struct shelf_draft *draft)
+{
+	const uint8_t *id = shelf_draft_identity(draft);
+	struct kv_view *view = NULL;
+	int rc = id == NULL ? 0 : kv_view_begin(store->kv, account, &view);
+
+	if (id == NULL || rc != 0)
+		return rc;
+	rc = mail_once_has(view, id, shelf_now_s());
+	kv_view_end(&view);
+	return rc;
+}
+
+/* What speaks against this recipient before anything is written; 1: nothing, but there is nothing to do. */
 static int
 admit(struct shelf_store *store, const struct shelf_delivery *d, const struct shelf_append *item,
       struct shelf_buf *name)
@@ -409,6 +424,8 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 		return rc;
 	if (account.disabled || (account.services & SHELF_SERVICE_DELIVERY) == 0)
 		return SHELF_EDISABLED;
+	if ((rc = has_it(store, d->account, item->draft)) != 0 || (rc = d->refused) != 0)
+		return rc;
 	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox,
 				     name);
 	if (rc == SHELF_ENAME && d->existing)
@@ -442,7 +459,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 					  .n = 1,
 					  .batch = &b};
 		if ((rc = admit(store, &list[i], &item[i], &name[i])) != 0) {
-			delivered(&a[i], rc);
+			delivered(&a[i], rc == 1 ? 0 : rc);
 			continue;
 		}
 		a[i].name = shelf_buf_span(&name[i]);

@@ -302,6 +302,8 @@ check_one(struct check *k, uint32_t shard)
 		rc = check_metadata(k, shard);
 	if (rc == 0)
 		rc = check_pop3(k, shard);
+	if (rc == 0)
+		rc = check_once(k, shard);
 	/* Gone since it was listed. */
 	return rc == SHELF_ENOACCOUNT || check_is_damage(rc) ? 0 : rc;
 }

@@ -8,6 +8,8 @@
  */
 #include <stdlib.h>
 
+#include <openssl/evp.h>
+
 #include <mailshelf/mem.h>
 #include <mailshelf/mime.h>
 
@@ -19,6 +21,8 @@ struct shelf_draft {
 	struct mime_scan *scan;
 	struct shelf_arena arena; /* of the scan */
 	bool finished;
+	EVP_MD_CTX *sha; /* of what is sent again when it is; NULL: nobody asks */
+	uint8_t identity[EVP_MAX_MD_SIZE];
 	int64_t sent_s;
 	int rc; /* of the first write that failed: the draft is good for nothing any more */
 };
@@ -34,10 +38,29 @@ shelf_draft_new(struct shelf_store *store, struct shelf_draft **out)
 	return 0;
 }
 
+void
+shelf_draft_identify(struct shelf_draft *d, struct shelf_span envelope)
+{
+	SHELF_ASSERT(!d->finished && d->sha == NULL);
+	d->sha = EVP_MD_CTX_new();
+	SHELF_ASSERT(d->sha != NULL && EVP_DigestInit_ex(d->sha, EVP_sha256(), NULL) == 1 &&
+		     EVP_DigestUpdate(d->sha, &envelope.len, sizeof(envelope.len)) == 1 &&
+		     EVP_DigestUpdate(d->sha, envelope.data, envelope.len) == 1);
+}
+
+const uint8_t *
+shelf_draft_identity(const struct shelf_draft *d)
+{
+	SHELF_ASSERT(d->finished);
+	return d->sha == NULL ? NULL : d->identity;
+}
+
 int
 shelf_draft_write(struct shelf_draft *d, const void *data, size_t len)
 {
 	SHELF_ASSERT(!d->finished);
+	if (d->sha != NULL && EVP_DigestUpdate(d->sha, data, len) != 1)
+		d->rc = SHELF_ENOMEM;
 	if (d->rc == 0 && (d->rc = blob_draft_add(d->blob, data, len)) == 0)
 		mime_scan_feed(d->scan, data, len);
 	return d->rc;
@@ -52,6 +75,8 @@ shelf_draft_finish(struct shelf_draft *d)
 	SHELF_ASSERT(!d->finished);
 	if (d->rc != 0)
 		return d->rc;
+	if (d->sha != NULL && EVP_DigestFinal_ex(d->sha, d->identity, NULL) != 1)
+		return d->rc = SHELF_ENOMEM;
 	root = mime_scan_end(&d->scan);
 	d->sent_s = root->envelope->sent_s;
 	mime_record_encode(root, &record);
@@ -96,6 +121,7 @@ shelf_draft_free(struct shelf_draft **draft)
 	if (d == NULL)
 		return;
 	*draft = NULL;
+	EVP_MD_CTX_free(d->sha);
 	mime_scan_free(&d->scan);
 	shelf_arena_free(&d->arena);
 	blob_draft_free(&d->blob);

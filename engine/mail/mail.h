@@ -416,10 +416,21 @@ SHELF_CHECK int mail_moved_decode(struct shelf_span key, struct shelf_span value
  * the flags are on its page. */
 SHELF_CHECK int mail_moved_find(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mail_gone *out,
 				struct mail_moved *at);
-/* Is a note there that nobody needs any more? 1 yes. */
-SHELF_CHECK int mail_moved_old(struct kv_view *view);
+enum { MAIL_MOVED_UNIT_S = 3600, MAIL_MOVED_KEPT = 2 };
+
+/* ---- Mail that will come again (once.c) ------------------------------------------------------------------ */
+
+/* 1: a note of ID (16 bytes) is there, not older than some days. */
+SHELF_CHECK int mail_once_has(struct kv_view *view, const uint8_t *id, int64_t now_s);
+bool mail_once_readable(struct shelf_span key, struct shelf_span value);
+enum { MAIL_ONCE_UNIT_S = 86400, MAIL_ONCE_KEPT = 11 }; /* ten whole days and today */
+
+/* ---- What goes by its age (aged.c) ------------------------------------------------------------------------ */
+
+/* Is a row there that nobody needs any more? 1 yes. */
+SHELF_CHECK int mail_aged_is(struct kv_view *view);
 /* Drops up to MOST such. *MORE is set when there are more. */
-SHELF_CHECK int mail_moved_drop(struct mail_change *c, unsigned most, bool *more);
+SHELF_CHECK int mail_aged_drop(struct mail_change *c, unsigned most, bool *more);
 
 /* A uidvalidity greater than any the account has given: the time, or one more than the last. */
 uint32_t mail_new_uidvalidity(struct mail_change *c);

@@ -13,6 +13,7 @@
  *   check_repair.c   counters of accounts and totals that are put right
  *   check_metadata.c annotations of one account
  *   check_pop3.c     what is kept for POP3 of one account
+ *   check_once.c     notes of mail that will come again
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
  *
  * No snapshot lives longer than a slice, and still what is told was true at one moment: each slice goes
@@ -192,5 +193,7 @@ SHELF_CHECK int check_acl(struct check *k, uint32_t shard);
 SHELF_CHECK int check_metadata(struct check *k, uint32_t shard);
 /* What is kept for POP3 (26, 27). */
 SHELF_CHECK int check_pop3(struct check *k, uint32_t shard);
+/* Notes of mail that will come again (29). */
+SHELF_CHECK int check_once(struct check *k, uint32_t shard);
 
 #endif

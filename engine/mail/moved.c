@@ -18,12 +18,12 @@
 
 #include "mail.h"
 
-enum { SLOT_S = 3600, SLOTS_KEPT = 2, FORMAT = 1, VALUE_BYTES = 21, HOPS_MAX = 16 };
+enum { FORMAT = 1, VALUE_BYTES = 21, HOPS_MAX = 16 };
 
 static uint32_t
 slot_of(int64_t s)
 {
-	return (uint32_t)(s / SLOT_S);
+	return (uint32_t)(s / MAIL_MOVED_UNIT_S);
 }
 
 int
@@ -157,52 +157,4 @@ mail_moved_find(struct kv_view *view, uint32_t mailbox, uint32_t uid, struct mai
 			return rc;
 	}
 	return 0;
-}
-
-/* The key of the first row whose time is over: 1 found. */
-static int
-first_old(struct kv_view *view, int64_t now_s, struct mail_key *key)
-{
-	struct shelf_span k, v;
-	struct kv_scan scan;
-	int rc = kv_scan_open(view, KV_MOVED, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
-
-	if (rc != 0)
-		return rc;
-	if ((rc = kv_scan_next(&scan, &k, &v)) == 1) {
-		if (k.len != 12)
-			rc = SHELF_ECORRUPT;
-		else if (base_get_be32(k.data) + SLOTS_KEPT <= slot_of(now_s))
-			*key = mail_key3(base_get_be32(k.data), base_get_be32(k.data + 4),
-					 base_get_be32(k.data + 8));
-		else
-			rc = 0;
-	}
-	kv_scan_close(&scan);
-	return rc;
-}
-
-int
-mail_moved_old(struct kv_view *view)
-{
-	struct mail_key key;
-
-	return first_old(view, shelf_now_s(), &key);
-}
-
-int
-mail_moved_drop(struct mail_change *c, unsigned most, bool *more)
-{
-	struct mail_key key;
-	int rc;
-
-	while ((rc = first_old(kv_txn_view(c->txn), c->now_s, &key)) == 1) {
-		if (most-- == 0) {
-			*more = true;
-			return 0;
-		}
-		if ((rc = kv_del(c->txn, KV_MOVED, mail_key_span(&key))) != 0)
-			return rc;
-	}
-	return rc;
 }

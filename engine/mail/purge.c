@@ -216,7 +216,7 @@ purge_due(struct kv_txn *txn, void *arg)
 		return rc;
 	messages = c.acct.quota.held_messages;
 	bytes = c.acct.quota.held_bytes;
-	if ((rc = drop_due(&c, p)) != 0 || (rc = mail_moved_drop(&c, SLICE_ROWS, &p->more)) != 0)
+	if ((rc = drop_due(&c, p)) != 0 || (rc = mail_aged_drop(&c, SLICE_ROWS, &p->more)) != 0)
 		return rc;
 	p->messages = messages - c.acct.quota.held_messages;
 	p->bytes = bytes - c.acct.quota.held_bytes;
@@ -245,7 +245,7 @@ purge_account_step(struct shelf_store *store, uint32_t account, int64_t until)
 	    (rc = kv_view_begin(store->kv, account, &view)) != 0)
 		return rc;
 	if ((rc = mail_purge_next(view, &p, &(struct mail_key){.len = 0}, &due)) == 0)
-		rc = mail_moved_old(view);
+		rc = mail_aged_is(view);
 	kv_view_end(&view);
 	if (rc != 1)
 		return rc;
@@ -305,7 +305,7 @@ static int
 clear_account(struct kv_txn *txn, void *arg)
 {
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
-					      KV_GUARD, KV_MOVED, KV_IMPORT, KV_ACL,
+					      KV_GUARD, KV_MOVED, KV_ONCE, KV_IMPORT, KV_ACL,
 					      KV_NOTE, KV_MNAME, KV_MBOX, KV_ACCT};
 	struct removal *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */

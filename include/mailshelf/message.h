@@ -130,6 +130,12 @@ SHELF_CHECK int shelf_draft_write(struct shelf_draft *draft, const void *data, s
 SHELF_CHECK int shelf_draft_finish(struct shelf_draft *draft);
 uint64_t shelf_draft_size(const struct shelf_draft *draft);
 const uint8_t *shelf_draft_email_id(const struct shelf_draft *draft); /* 16 bytes, after finish */
+/*
+ * For mail that is sent again to some who have it (shelf_deliver_note): before the first byte that is the same then.
+ * ENVELOPE: what else must be the same. The identity: 16 bytes, after finish; NULL when it was not asked for.
+ */
+void shelf_draft_identify(struct shelf_draft *draft, struct shelf_span envelope);
+const uint8_t *shelf_draft_identity(const struct shelf_draft *draft);
 void shelf_draft_free(struct shelf_draft **draft);
 
 struct shelf_append {
@@ -178,14 +184,18 @@ struct shelf_delivery {
 	/* The message may pass the limit of bytes by so much, when the account is below it; UINT64_MAX: no
 	 * limit counts. */
 	uint64_t over;
+	int refused; /* answered without trying, by an account that does not have it yet; 0: it is tried */
 };
 /*
  * shelf_deliver(store, draft, list, n, results_out)
  *   One message to N accounts: one body per partition, one transaction per account, commits shared.
  *   Each result has its own rc: 0, SHELF_EQUOTA, SHELF_ENOACCOUNT, SHELF_EDISABLED, SHELF_EFULL ...
+ *   An account that has a note of the draft's identity has it already: 0, and no uid.
  */
 void shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
     const struct shelf_delivery *list, size_t n, struct shelf_append_result *results_out);
+/* A draft of this identity will come again, and is not stored in ACCOUNT then: for ten days. */
+SHELF_CHECK int shelf_deliver_note(struct shelf_store *store, uint32_t account, const uint8_t *identity);
 /* Would LEN more bytes in one more message fit the quota now? 0 or SHELF_EQUOTA. */
 SHELF_CHECK int shelf_deliver_probe(struct shelf_store *store, uint32_t account, uint64_t len);
 /* The same when AHEAD messages of AHEAD_BYTES together are on their way. OVER: as of a delivery. */

@@ -242,4 +242,5 @@ rig_furnish(struct rig *r)
 	    .fetched_s = 1700000000, .hide = set}), "furnish");
 	must(shelf_uidl_set(r->store, r->joe, r->inbox, 255, shelf_span_str("UID-of-another.server")), "furnish");
 	shelf_uidset_free(&set);
+	must(shelf_deliver_note(r->store, r->joe, (const uint8_t *)"sixteen bytes id"), "furnish");
 }

@@ -50,6 +50,7 @@ fill(void)
 	ck_assert_int_eq(kv_shard_of(r.store->kv, r.joe, &shard), 0);
 	ck_assert_int_eq(kv_update_shard(r.store->kv, shard, 0, add_dicts, NULL), 0);
 	rig_fill(&r, r.joe, r.inbox, 295);
+	ck_assert_int_eq(shelf_deliver_note(r.store, r.joe, (const uint8_t *)"sixteen bytes id"), 0);
 	ck_assert_uint_eq(rig_create(&r, r.joe, "box"), 2);
 	for (unsigned i = 0; i < 5; i++) {
 		item.draft = rig_draft(&r, "both", i == 4 ? 1 << 20 : 100 + i);
@@ -177,6 +178,8 @@ static const struct damage {
 	{"moved: where from", 16, 0, JOE, KV_MOVED, ZERO, 1, NULL},
 	{"moved: where to", 16, 0, JOE, KV_MOVED, FLIP, 10, NULL},
 	{"moved: modseq", 16, 0, JOE, KV_MOVED, FLIP, 18, NULL},
+	{"mail that comes again: format", 29, 0, JOE, KV_ONCE, FLIP, 0, NULL},
+	{"mail that comes again: an id", 29, 0, JOE, KV_ONCE, MADE, 0, "00004e20"},
 	{"access control: format", 18, ALSO(19), JOE, KV_ACL, FLIP, 0, NULL},
 	{"access control: another name", 18, ALSO(19), JOE, KV_ACL, FLIP, 6, NULL},
 	{"access control: unknown rights", 18, ALSO(19), JOE, KV_ACL, FLIP, 3, NULL},
