@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -32,6 +33,7 @@ enum { LOOPS_MAX = 256, LINE_EXTRA_BYTES = 4096, INPUT_MIN_BYTES = 64 * 1024 };
 static const char imap_busy[] = "* BYE [UNAVAILABLE] Too many connections, try again later\r\n";
 static const char pop3_busy[] = "-ERR [SYS/TEMP] Too many connections, try again later\r\n";
 static const char lmtp_busy[] = "421 4.3.2 Too many connections, try again later\r\n";
+static const char lmtp_denied[] = "554 5.7.1 Access denied (delivery_networks)\r\n";
 
 /* One row for each listener that can be asked for. */
 enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOOR_MTA, DOORS };
@@ -40,13 +42,14 @@ static const struct door {
 	const struct net_protocol *protocol;
 	bool tls_at_once;
 	const char *busy;
+	const char *denied; /* NULL: anybody may connect */
 } doors[DOORS] = {
 	[DOOR_IMAP] = {"imap", &imap_protocol, false, imap_busy},
 	[DOOR_IMAPS] = {"imaps", &imap_protocol, true, imap_busy},
 	[DOOR_POP3] = {"pop3", &pop3_protocol, false, pop3_busy},
 	[DOOR_POP3S] = {"pop3s", &pop3_protocol, true, pop3_busy},
-	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy},
-	[DOOR_MTA] = {"mta", &mta_protocol, false, ""},
+	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy, lmtp_denied},
+	[DOOR_MTA] = {"mta", &mta_protocol, false, "", ""},
 };
 
 /* Settings and the servers that were made with them. A reload makes another generation for connections from then
@@ -54,6 +57,7 @@ static const struct door {
 struct generation {
 	struct generation *older;
 	struct conf *conf;
+	struct net_networks *delivery;
 	struct imap_server *imap;
 	struct pop3_server *pop3;
 	struct lmtp_server *lmtp;
@@ -126,11 +130,47 @@ load_tls(const struct conf *conf, struct net_tls **tls_out, char *error, size_t 
 	return *tls_out != NULL;
 }
 
+static bool
+load_networks(const struct conf *conf, struct net_networks **out, char *error, size_t error_len)
+{
+	char why[256];
+
+	*out = net_networks_new(conf->delivery_networks == NULL ? "" : conf->delivery_networks, why, sizeof(why));
+	if (*out == NULL)
+		snprintf(error, error_len, "delivery_networks: %s", why);
+	return *out != NULL;
+}
+
+struct unix_file {
+	int mode;
+	gid_t group; /* 0: none is set */
+};
+
+static bool
+unix_file_of(const struct conf *conf, struct unix_file *out, char *error, size_t error_len)
+{
+	const char *mode = conf->unix_mode == NULL ? "" : conf->unix_mode;
+	const struct group *group = conf->unix_group == NULL ? NULL : getgrnam(conf->unix_group);
+	size_t digits = strspn(mode, "01234567");
+
+	if (digits < 3 || digits > 4 || mode[digits] != '\0' || (strtol(mode, NULL, 8) & ~0777) != 0) {
+		snprintf(error, error_len, "unix_mode: %.20s: an octal number such as 0660", mode);
+		return false;
+	}
+	if (conf->unix_group != NULL && group == NULL) {
+		snprintf(error, error_len, "unix_group: %.100s: no such group", conf->unix_group);
+		return false;
+	}
+	*out = (struct unix_file){(int)strtol(mode, NULL, 8), group == NULL ? 0 : group->gr_gid};
+	return true;
+}
+
 static int
 read_settings(struct daemon *d)
 {
 	char error[512];
 	bool any = false;
+	struct unix_file file;
 
 	struct conf *conf = conf_args_load(&d->args, error, sizeof(error));
 
@@ -146,7 +186,9 @@ read_settings(struct daemon *d)
 	if (!any)
 		return complain(EX_USAGE, "nothing to listen on: give at least one of --imap, --imaps, "
 		    "--pop3, --pop3s, --lmtp, --mta");
-	if (!load_tls(d->conf, &d->tls, error, sizeof(error)))
+	if (!load_tls(d->conf, &d->tls, error, sizeof(error)) ||
+	    !load_networks(d->conf, &d->newest->delivery, error, sizeof(error)) ||
+	    !unix_file_of(d->conf, &file, error, sizeof(error)))
 		return complain(EX_CONFIG, error);
 	set_log_level(d->conf);
 	if (d->tls == NULL && (d->conf->imap != NULL || d->conf->pop3 != NULL))
@@ -258,6 +300,8 @@ listener_params(const struct daemon *d, enum door_id id)
 		.conns_max = (unsigned)conf->conns_max,
 		.conns_per_peer_max = (unsigned)conf->conns_per_peer_max,
 		.busy = doors[id].busy,
+		.from = doors[id].denied == NULL ? NULL : g->delivery,
+		.denied = doors[id].denied,
 	};
 }
 
@@ -276,8 +320,13 @@ static int
 listen_at(struct daemon *d, enum door_id id, const char *addr)
 {
 	struct net_listener_params params = listener_params(d, id);
+	struct unix_file file;
 	char error[512];
 
+	if (!unix_file_of(d->conf, &file, error, sizeof(error))) /* it could be told when the settings were read */
+		return complain(EX_CONFIG, error);
+	params.unix_mode = file.mode;
+	params.unix_group = file.group;
 	d->listeners[id] = net_listener_new(d->loops, d->nloops, addr, &params, error, sizeof(error));
 	if (d->listeners[id] == NULL)
 		return cannot_listen(doors[id].setting, error);
@@ -382,7 +431,7 @@ static bool
 needs_restart(const char *name)
 {
 	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "metrics",
-		"pid_file", "loops", "workers", "search_threads"};
+		"pid_file", "loops", "workers", "search_threads", "unix_mode", "unix_group"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)
@@ -393,7 +442,7 @@ needs_restart(const char *name)
 
 /* FRESH and *TLS become those of all connections from now on. */
 static void
-apply(struct daemon *d, struct conf *fresh, struct net_tls **tls)
+apply(struct daemon *d, struct conf *fresh, struct net_tls **tls, struct net_networks *delivery)
 {
 	struct generation *g = SHELF_NEW(struct generation);
 	const struct conf_row *rows;
@@ -405,6 +454,7 @@ apply(struct daemon *d, struct conf *fresh, struct net_tls **tls)
 			shelf_log(SHELF_LOG_WARN, "setting needs a restart", "name", "%s", rows[i].name, NULL);
 	}
 	g->conf = fresh;
+	g->delivery = delivery;
 	g->older = d->newest;
 	d->newest = g;
 	d->conf = fresh;
@@ -427,8 +477,10 @@ reload(struct daemon *d)
 {
 	char error[512];
 	struct net_tls *tls = NULL;
+	struct net_networks *delivery = NULL;
 	struct conf *fresh = conf_args_load(&d->args, error, sizeof(error));
-	bool ok = fresh != NULL && load_tls(fresh, &tls, error, sizeof(error));
+	bool ok = fresh != NULL && load_tls(fresh, &tls, error, sizeof(error)) &&
+	    load_networks(fresh, &delivery, error, sizeof(error));
 
 	/* A TLS listener that is open now needs a certificate, whatever the new file says of it. */
 	if (ok && tls == NULL &&
@@ -440,9 +492,11 @@ reload(struct daemon *d)
 		shelf_log(SHELF_LOG_ERROR, "reload", "result", "%s", "nothing changed", "reason", "%s", error,
 		    NULL);
 		conf_free(&fresh);
+		net_tls_unref(&tls);
+		net_networks_free(&delivery);
 		return;
 	}
-	apply(d, fresh, &tls);
+	apply(d, fresh, &tls, delivery);
 	shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
 }
 
@@ -512,6 +566,7 @@ stop(struct daemon *d)
 	for (struct generation *g = d->newest, *older; g != NULL; g = older) {
 		older = g->older;
 		conf_free(&g->conf);
+		net_networks_free(&g->delivery);
 		free(g);
 	}
 	conf_args_free(&d->args);

@@ -17,6 +17,16 @@
 
 /* ---- Greeting and small ones ----------------------------------------------------------------- */
 
+static void
+announce(struct lmtp_session *s, const char *cap, bool when)
+{
+	if (strcmp(cap, "SIZE") == 0)
+		net_conn_printf(s->conn, "250 SIZE %llu\r\n",
+		    (unsigned long long)s->server->conf->message_max_bytes);
+	else if (when)
+		net_conn_printf(s->conn, "250-%s\r\n", cap);
+}
+
 void
 lmtp_cmd_lhlo(struct lmtp_session *s, struct shelf_span args)
 {
@@ -33,13 +43,18 @@ lmtp_cmd_lhlo(struct lmtp_session *s, struct shelf_span args)
 	s->state = LMTP_IDLE;
 	lmtp_session_forget(s);
 	s->bad_in_a_row = 0;
-	net_conn_printf(s->conn, "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n"
-	    "250-BINARYMIME\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n",
-	    lmtp_session_hostname(s));
-	if (net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn))
-		net_conn_printf(s->conn, "250-STARTTLS\r\n");
-	net_conn_printf(s->conn, "250-ENHANCEDSTATUSCODES\r\n250 SIZE %llu\r\n",
-	    (unsigned long long)s->server->conf->message_max_bytes);
+	net_conn_printf(s->conn, "250-%s\r\n", lmtp_session_hostname(s));
+#define LMTP_CAP(text, when, source) announce(s, text, when);
+#include "lmtp_caps.def"
+#undef LMTP_CAP
+}
+
+/* Of Postfix: the client's address and name as another server says. What stands in our Received fields, and who may
+ * connect, is never for a client to say. */
+void
+lmtp_cmd_xclient(struct lmtp_session *s, struct shelf_span args)
+{
+	lmtp_reply(s, "502 5.5.1", "Not taken here: who you are is what the connection says");
 }
 
 void

@@ -112,7 +112,7 @@ listen_on(const char *addr, char *error, size_t error_len)
 		return -1;
 	}
 	snprintf(full, sizeof(full), "127.0.0.1:%s", addr);
-	return net_addr_listen(addr[strspn(addr, "0123456789")] == '\0' ? full : addr, error, error_len);
+	return net_addr_listen(addr[strspn(addr, "0123456789")] == '\0' ? full : addr, 0, 0, error, error_len);
 }
 
 struct metrics_server *

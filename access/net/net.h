@@ -11,6 +11,8 @@
 #ifndef ACCESS_NET_H
 #define ACCESS_NET_H
 
+#include <sys/types.h>
+
 #include <mailshelf/buf.h>
 #include <mailshelf/durations.h>
 
@@ -194,7 +196,14 @@ struct net_listener_params {
 	unsigned conns_max;          /* of this listener; beyond: refused with `busy` and closed */
 	unsigned conns_per_peer_max; /* of one IP address (IPv6: one /64); 0: no limit; loopback is exempt */
 	const char *busy;            /* what a refused client is told, "* BYE Too many connections\r\n" */
+	const struct net_networks *from; /* who may connect; outlives the listener; NULL: anybody */
+	const char *denied;          /* what others are told; for ever the same text */
+	int unix_mode;               /* of the file of a Unix socket; 0: 0660 */
+	gid_t unix_group;            /* its group; 0: as the system has it */
 };
+/* "127.0.0.0/8 ::1 192.0.2.7", separated by blanks or commas; none at all: nobody. NULL and a text in ERROR. */
+struct net_networks *net_networks_new(const char *text, char *error, size_t error_len);
+void net_networks_free(struct net_networks **nets);
 /* ADDR: "127.0.0.1:143", "[::1]:143", "*:143", "unix:/path". Connections are dealt to the loops in turn.
  * Port 0 takes a free one. Before the first loop runs, or on the first loop. On failure returns NULL,
  * says why in ERROR and sets errno (EINVAL: the address makes no sense; EADDRINUSE, EACCES, ...). */
@@ -207,7 +216,7 @@ struct net_listener_counts {
 };
 struct net_listener_counts net_listener_counts(struct net_listener *listener); /* any thread */
 /* Certificate (the listener takes its own reference), server and limits for connections from now on; protocol
- * and `busy` stay as they are. Any thread. */
+ * and `busy` stay as they are, and the file of a Unix socket. Any thread. */
 void net_listener_set(struct net_listener *listener, const struct net_listener_params *params);
 /* No connection is accepted after this has returned; those that are open go on. Any thread. */
 void net_listener_free(struct net_listener **listener);

@@ -105,7 +105,7 @@ is_stale(const struct sockaddr_un *un)
 }
 
 static int
-listen_unix(const char *addr, char *error, size_t error_len)
+listen_unix(const char *addr, int mode, gid_t group, char *error, size_t error_len)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	const char *path = addr + strlen("unix:");
@@ -120,7 +120,8 @@ listen_unix(const char *addr, char *error, size_t error_len)
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0)
 		return fail(fd, error, error_len, addr, "cannot bind");
 	/* Nobody can connect between bind and listen, so nobody gets in with the umask's mode. */
-	if (chmod(path, 0660) != 0 || listen(fd, NET_BACKLOG) != 0) {
+	if ((group != 0 && chown(path, (uid_t)-1, group) != 0) ||
+	    chmod(path, mode == 0 ? 0660 : (mode_t)mode) != 0 || listen(fd, NET_BACKLOG) != 0) {
 		unlink(path);
 		return fail(fd, error, error_len, addr, "cannot listen");
 	}
@@ -176,7 +177,7 @@ listen_host(const char *host, const char *port, const char *addr, char *error, s
 }
 
 int
-net_addr_listen(const char *addr, char *error, size_t error_len)
+net_addr_listen(const char *addr, int mode, gid_t group, char *error, size_t error_len)
 {
 	const char *colon = strrchr(addr, ':');
 	const char *from = addr;
@@ -185,7 +186,7 @@ net_addr_listen(const char *addr, char *error, size_t error_len)
 	uint64_t port;
 
 	if (strncmp(addr, "unix:", 5) == 0)
-		return listen_unix(addr, error, error_len);
+		return listen_unix(addr, mode, group, error, error_len);
 	if (colon == NULL || !shelf_span_u64(shelf_span_str(colon + 1), 65535, &port))
 		return refuse(error, error_len, addr, "ADDR:PORT expected, PORT a number up to 65535");
 	len = (size_t)(colon - addr);

@@ -183,19 +183,31 @@ net_listener_gone(struct net_listener *listener, const struct net_conn *conn)
 /* ---- Accepting --------------------------------------------------------------------------------- */
 
 static void
-turn_away(struct net_listener *listener, int fd, const char *peer, const char *why)
+turn_away(struct net_listener *listener, int fd, const char *peer, const char *why, const char *answer)
 {
 	int64_t now = shelf_mono_ms();
 
 	/* A client that expects TLS could not read it. */
-	if (listener->busy != NULL && !listener->params.conn.tls_at_once)
-		send(fd, listener->busy, strlen(listener->busy), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (answer != NULL && !listener->params.conn.tls_at_once)
+		send(fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 	if (now < listener->refused_log_at)
 		return;
 	listener->refused_log_at = now + 1000;
 	shelf_log(SHELF_LOG_WARN, "connection refused", "service", "%s",
 	    listener->params.conn.protocol->name, "peer", "%s", peer, "reason", "%s", why, NULL);
+}
+
+static bool
+may_connect(struct net_listener *listener, const struct sockaddr *addr)
+{
+	bool yes;
+
+	pthread_mutex_lock(&listener->lock);
+	yes = listener->params.from == NULL || net_networks_has(listener->params.from, addr);
+	listener->refused += !yes;
+	pthread_mutex_unlock(&listener->lock);
+	return yes;
 }
 
 static void
@@ -209,9 +221,13 @@ welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 	char text[96];
 
 	peer = net_addr_peer(addr, text, sizeof(text));
+	if (!may_connect(listener, addr)) {
+		turn_away(listener, fd, text, "not from a network that may connect", listener->params.denied);
+		return;
+	}
 	refused = admit(listener, &peer, net_addr_is_loopback(addr));
 	if (refused != NULL) {
-		turn_away(listener, fd, text, refused);
+		turn_away(listener, fd, text, refused, listener->busy);
 		return;
 	}
 	listener->next_loop = (listener->next_loop + 1) % listener->nloops;
@@ -277,7 +293,7 @@ struct net_listener *
 net_listener_new(struct net_loop **loops, unsigned nloops, const char *addr,
     const struct net_listener_params *params, char *error, size_t error_len)
 {
-	int fd = net_addr_listen(addr, error, error_len);
+	int fd = net_addr_listen(addr, params->unix_mode, params->unix_group, error, error_len);
 	struct net_listener *listener;
 	struct stat st;
 
@@ -343,6 +359,7 @@ net_listener_set(struct net_listener *listener, const struct net_listener_params
 	listener->params.conn.tls = net_tls_ref(params->conn.tls);
 	listener->params.conn.input_max_bytes = params->conn.input_max_bytes;
 	listener->params.conn.handshake_timeout_s = params->conn.handshake_timeout_s;
+	listener->params.from = params->from;
 	listener->params.conns_max = params->conns_max;
 	listener->params.conns_per_peer_max = params->conns_per_peer_max;
 	pthread_mutex_unlock(&listener->lock);

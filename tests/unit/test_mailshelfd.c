@@ -205,6 +205,11 @@ static const struct {
 	{{"-s", "STORE", "--imap", "127.0.0.1:0", "--tls-cert", "CERT"}, EX_CONFIG, "set together"},
 	{{"-s", "STORE", "--imaps", "127.0.0.1:0", "--tls-cert", "CERT", "--tls-key", "OTHERKEY"},
 	    EX_CONFIG, "does not belong to the certificate"},
+	{{"-s", "STORE", "--lmtp", "127.0.0.1:0", "--delivery-networks", "10.0.0.1/8"}, EX_CONFIG,
+	    "delivery_networks: 10.0.0.1/8: the address has bits"},
+	{{"-s", "STORE", "--lmtp", "unix:DIR/s", "--unix-mode", "0999"}, EX_CONFIG, "unix_mode: 0999: an octal number"},
+	{{"-s", "STORE", "--lmtp", "unix:DIR/s", "--unix-group", "no such"}, EX_CONFIG,
+	    "unix_group: no such: no such group"},
 	{{"-s", "STORE", "--imap", "127.0.0.1:0", "--pid-file", "DIR/no/pid"}, EX_CANTCREAT, "no/pid"},
 };
 
@@ -335,6 +340,37 @@ name_of_certificate(int port)
 	return name;
 }
 
+START_TEST(delivery_is_for_some)
+{
+	static const char *const args[] = {"-c", "DIR/conf", "--lmtp", "127.0.0.1:0", "--mta", "127.0.0.1:0", NULL};
+	struct client c;
+
+	copy_file(cert, "cert");
+	copy_file(key, "key");
+	write_settings("delivery_networks = 192.0.2.0/24 ::1\n");
+	start(args);
+	wait_ready();
+	c = client_connect(port_of("lmtp"));
+	ck_assert_int_eq(strncmp(client_line(&c), "554 5.7.1 Access denied", 23), 0);
+	ck_assert_int_eq(client_rest(&c), 0);
+	client_close(&c);
+	c = client_connect(port_of("mta"));
+	ck_assert_int_eq(client_rest(&c), 0);
+	client_close(&c);
+	write_settings("delivery_networks = 192.0.2.0/24 everybody\n");
+	kill(daemon_pid, SIGHUP);
+	wait_log("delivery_networks: everybody: not an address");
+	write_settings("delivery_networks = 192.0.2.0/24, 127.0.0.1\n");
+	kill(daemon_pid, SIGHUP);
+	wait_log("reload result=ok");
+	c = client_connect(port_of("lmtp"));
+	ck_assert_int_eq(strncmp(client_line(&c), "220 ", 4), 0);
+	client_close(&c);
+	kill(daemon_pid, SIGTERM);
+	ck_assert_int_eq(wait_exit(), EX_OK);
+}
+END_TEST
+
 START_TEST(reloads)
 {
 	static const char *const args[] = {"-c", "DIR/conf", "--imaps", "127.0.0.1:0", NULL};
@@ -386,6 +422,7 @@ suite_mailshelfd(void)
 	tcase_add_loop_test(tc, refuses_to_start, 0, (int)(sizeof(refusals) / sizeof(refusals[0])));
 	tcase_add_test(tc, port_in_use);
 	tcase_add_test(tc, starts_serves_stops);
+	tcase_add_test(tc, delivery_is_for_some);
 	tcase_add_test(tc, reloads);
 	suite_add_tcase(suite, tc);
 	return suite;

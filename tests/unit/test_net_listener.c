@@ -1,6 +1,7 @@
 /*
  * test_net_listener.c - addresses, limits, refusals, running out of descriptors
  */
+#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "net_addr.h"
 #include "net_rig.h"
 
 static struct rig rig;
@@ -146,6 +148,80 @@ START_TEST(unix_socket)
 }
 END_TEST
 
+START_TEST(unix_socket_has_the_mode_it_is_told)
+{
+	struct net_listener_params params = {.conns_max = 10, .unix_mode = 0606, .unix_group = getgid()};
+	char addr[128], error[256];
+	struct stat st;
+
+	snprintf(addr, sizeof(addr), "unix:/tmp/mailshelf-net-%d.sock", (int)getpid());
+	rig_start(&rig, 1, false, false);
+	params.conn = rig.params;
+	rig.listener = net_listener_new(rig.loops, 1, addr, &params, error, sizeof(error));
+	ck_assert_ptr_nonnull(rig.listener);
+	ck_assert_int_eq(stat(addr + 5, &st), 0);
+	ck_assert_int_eq(st.st_mode & 0777, 0606);
+	rig_stop(&rig);
+}
+END_TEST
+
+/* "" or the only address of a list, and a peer. */
+static const struct {
+	const char *networks, *peer;
+	bool has;
+} memberships[] = {
+	{"", "127.0.0.1", false},
+	{"127.0.0.0/8 ::1", "127.9.9.9", true},
+	{"127.0.0.0/8,::1", "::1", true},
+	{"127.0.0.0/8 ::1", "::2", false},
+	{"127.0.0.0/8 ::1", "128.0.0.1", false},
+	{"192.0.2.7", "192.0.2.7", true},
+	{"192.0.2.7", "192.0.2.6", false},
+	{"192.0.2.7/32", "::ffff:192.0.2.7", true},
+	{"192.0.2.128/25", "192.0.2.127", false},
+	{"192.0.2.128/25", "192.0.2.255", true},
+	{"10.0.0.0/9", "10.127.255.255", true},
+	{"10.0.0.0/9", "10.128.0.0", false},
+	{"0.0.0.0/0", "203.0.113.9", true},
+	{"0.0.0.0/0", "2001:db8::1", false},
+	{"::/0", "203.0.113.9", true},
+	{"::/0", "2001:db8::1", true},
+	{"2001:db8::/33", "2001:db8:7fff::1", true},
+	{"2001:db8::/33", "2001:db8:8000::1", false},
+	{"192.0.2.0/24 2001:db8::1", "2001:db8::1", true},
+};
+
+START_TEST(networks_have_their_addresses)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr *addr = (struct sockaddr *)&in6;
+	struct net_networks *nets;
+	char error[256];
+
+	nets = net_networks_new(memberships[_i].networks, error, sizeof(error));
+	ck_assert_ptr_nonnull(nets);
+	if (inet_pton(AF_INET, memberships[_i].peer, &in.sin_addr) == 1)
+		addr = (struct sockaddr *)&in;
+	else
+		ck_assert_int_eq(inet_pton(AF_INET6, memberships[_i].peer, &in6.sin6_addr), 1);
+	ck_assert_int_eq(net_networks_has(nets, addr), memberships[_i].has);
+	net_networks_free(&nets);
+}
+END_TEST
+
+START_TEST(what_is_no_network)
+{
+	static const char *const bad[] = {"x", "127.0.0.1/33", "127.0.0.1/", "127.0.0.0/-1", "::1/129",
+		"10.0.0.1/8", "::1 y", "2001:db8::1/64", "127.0.0.0/8/8", "1.2.3", "[::1]",
+		"1234:1234:1234:1234:1234:1234:1234:1234:1234:1234"};
+	char error[256];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(net_networks_new(bad[i], error, sizeof(error)) == NULL, "%s", bad[i]);
+}
+END_TEST
+
 static const struct {
 	const char *addr;
 	int error; /* 0: listens */
@@ -262,6 +338,10 @@ suite_net_listener(void)
 	tcase_add_test(tc, full_listener_says_so);
 	tcase_add_test(tc, one_address_has_its_limit);
 	tcase_add_test(tc, unix_socket);
+	tcase_add_test(tc, unix_socket_has_the_mode_it_is_told);
+	tcase_add_loop_test(tc, networks_have_their_addresses, 0,
+	    (int)(sizeof(memberships) / sizeof(memberships[0])));
+	tcase_add_test(tc, what_is_no_network);
 	tcase_add_test(tc, port_in_use);
 	tcase_add_test(tc, accept_does_not_spin_without_descriptors);
 	tcase_add_loop_test(tc, addresses_are_understood, 0,
