@@ -40,7 +40,7 @@ SEES_access/lmtp   := access/net access/conf access/route access/metrics
 SEES_access/route  := access/conf
 SEES_access/mta    := access/net access/conf access/route
 SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
-SEES_tools         :=
+SEES_tools         := access/conf access/route
 SEES_tools/dict    := engine/base engine/kv engine/blob
 SEES_bench         :=
 SEES_bench/peers   := bench
@@ -82,7 +82,7 @@ $B/libaccess.a: $(call objs,$(ACCESS))
 link = @echo "  LD   $(@F)" && $(CC) $(OPT_$(MODE)) $(LINK_$(MODE)) $(CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS)
 $B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
-$B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libmailshelf.a
+$B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_engine) -lz
 $B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS) tests/golden/golden_list.c) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
 	$(link) $(LIBS_access) $(LIBS_engine) $(LIBS_tests)

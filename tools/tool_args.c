@@ -148,6 +148,22 @@ take_value(struct tool *t, const struct tool_option *o, const char *text)
 	return 0;
 }
 
+/* Behind the dashes. "-s" is --store, "-m" the first option of the verb that takes a value and begins so. "": none. */
+static const char *
+long_name(const char *arg, const struct tool_option *options)
+{
+	if (arg[1] == '-')
+		return arg + 2;
+	if (arg[1] == '\0' || arg[2] != '\0')
+		return "";
+	if (arg[1] == 's')
+		return "store";
+	for (const struct tool_option *o = options; o != NULL && o->name != NULL; o++)
+		if (o->kind == TOOL_TEXT && o->name[0] == arg[1])
+			return o->name;
+	return "";
+}
+
 /* One option at argv[*i]: its own, or one every verb has. */
 static int
 take_option(struct tool *t, const struct tool_option *options, int argc, char **argv, int *i)
@@ -155,12 +171,10 @@ take_option(struct tool *t, const struct tool_option *options, int argc, char **
 	const struct tool_option own[] = {
 		{"json", TOOL_FLAG, &t->json}, {"store", TOOL_TEXT, &t->store_dir}, {0}};
 	const struct tool_option *lists[] = {own, options};
-	const char *name = strcmp(argv[*i], "-s") == 0 ? "store" : argv[*i] + 2;
+	const char *name = long_name(argv[*i], options);
 	const char *value = strchr(name, '=');
 	size_t len = value == NULL ? strlen(name) : (size_t)(value++ - name);
 
-	if (argv[*i][1] != '-' && strcmp(argv[*i], "-s") != 0)
-		return tool_usage(t, "%s: unknown option", argv[*i]);
 	for (size_t l = 0; l < 2; l++) {
 		for (const struct tool_option *o = lists[l]; o != NULL && o->name != NULL; o++) {
 			if (strlen(o->name) != len || memcmp(o->name, name, len) != 0)

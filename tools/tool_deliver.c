@@ -1,5 +1,8 @@
 /*
- * tool_deliver.c - one message from stdin into an account, as a mail system's delivery program
+ * tool_deliver.c - one message from stdin to an address, as a mail system's delivery program
+ *
+ * Addresses lead where LMTP would take them: aliases, extensions, policies are those of access/route, settings those
+ * of mailshelfd's file.
  *
  * The exit status is what the caller acts on: anything that may be better later is EX_TEMPFAIL, so
  * that the mail system keeps the message; it bounces only for what stays wrong. EX_OK comes after
@@ -8,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "conf.h"
+#include "route.h"
 #include "source.h"
 #include "tools.h"
 
@@ -81,10 +86,14 @@ read_message(struct shelf_draft *draft, const char **why_out)
 	return rc;
 }
 
-/* What a mail system should do about RC. */
+/* What a mail system should do about RC. DEFER: of a full box, for now. */
 static int
-fate_of(int rc)
+fate_of(int rc, bool defer)
 {
+	if (rc == 0)
+		return EX_OK;
+	if (rc == SHELF_EQUOTA && defer)
+		return EX_TEMPFAIL;
 	switch (tool_exit_of(rc)) {
 	case EX_USAGE:
 		return EX_USAGE;
@@ -102,54 +111,183 @@ fate_of(int rc)
 	}
 }
 
+/* ---- Delivering -------------------------------------------------------------------------------- */
+
+struct delivering {
+	struct tool *t;
+	struct conf *conf;
+	const char *from, *mailbox; /* NULL: not given */
+	struct route to;
+	struct route_rules *rules; /* as many as TO has */
+	struct shelf_delivery *list;
+	struct shelf_append_result *results;
+	struct shelf_draft *draft;
+};
+
+/* Nothing that could end a field, or the brackets of a path. */
+static bool
+is_plain(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((uint8_t)*text < ' ' || *text == 0x7f || *text == '<' || *text == '>')
+			return false;
+	return true;
+}
+
 static int
-report(struct tool *t, const struct shelf_append_result *r)
+read_settings(struct delivering *d, const char *file)
+{
+	char error[512];
+
+	d->conf = conf_new();
+	if (file != NULL && !conf_read(d->conf, file, error, sizeof error)) {
+		tool_say(d->t, "%s", error);
+		return EX_TEMPFAIL;
+	}
+	conf_finish(d->conf);
+	if (d->t->store_dir == NULL)
+		d->t->store_dir = d->conf->store;
+	return 0;
+}
+
+/* Who gets it, and where it goes there. */
+static int
+find_way(struct delivering *d, const char *recipient)
+{
+	struct shelf_span local = shelf_span_str(recipient), domain = {NULL, 0};
+	int rc;
+
+	if (strchr(recipient, '@') != NULL && !route_split(shelf_span_str(recipient), &local, &domain))
+		return SHELF_ENOACCOUNT;
+	if ((rc = route_find(d->t->store, d->conf, local, domain, &d->to)) != 0)
+		return rc;
+	d->rules = shelf_zalloc(d->to.n * sizeof *d->rules);
+	d->list = shelf_zalloc(d->to.n * sizeof *d->list);
+	d->results = shelf_zalloc(d->to.n * sizeof *d->results);
+	for (size_t i = 0; i < d->to.n && rc == 0; i++) {
+		struct shelf_delivery *to = &d->list[i];
+
+		rc = route_rules(d->t->store, &d->to.list[i], &d->rules[i]);
+		to->account = d->to.list[i].account;
+		to->over = d->rules[i].over;
+		to->mailbox = shelf_span_str(d->mailbox);
+		if (d->mailbox == NULL && d->conf->extension_mailbox) {
+			to->mailbox = shelf_span_str(d->to.list[i].mailbox);
+			to->existing = true;
+		}
+	}
+	return rc;
+}
+
+static int
+begin_draft(struct delivering *d, const char *recipient)
+{
+	struct shelf_buf fields = {0};
+	const char *from = d->from == NULL ? "" : d->from;
+	int rc = shelf_draft_new(d->t->store, &d->draft);
+
+	if (rc == 0 && d->from != NULL && d->conf->lmtp_add_fields) {
+		shelf_buf_printf(&fields, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", from, recipient);
+		rc = shelf_draft_write(d->draft, fields.data, fields.len);
+	}
+	if (rc == 0 && d->to.n > 1)
+		shelf_draft_identify(d->draft, shelf_span_str(from));
+	shelf_buf_free(&fields);
+	return rc;
+}
+
+static void
+report(struct delivering *d)
 {
 	struct shelf_buf b = {0};
 
-	if (!t->json)
-		return EX_OK;
-	shelf_buf_add_byte(&b, '{');
-	tool_json_u64(&b, "mailbox", r->mailbox);
-	tool_json_u64(&b, "uidvalidity", r->uidvalidity);
-	tool_json_u64(&b, "uid", r->first_uid);
-	shelf_buf_add_byte(&b, '}');
+	shelf_buf_add_byte(&b, '[');
+	for (size_t i = 0; i < d->to.n; i++) {
+		const struct shelf_append_result *r = &d->results[i];
+
+		shelf_buf_add_str(&b, i > 0 ? ",{" : "{");
+		tool_json_str(&b, "account", shelf_span_str(d->to.list[i].name));
+		tool_json_str(&b, "result", shelf_span_str(r->rc == 0 ? "stored" : shelf_err_name(r->rc)));
+		if (r->rc == 0 && r->first_uid != 0) {
+			tool_json_u64(&b, "mailbox", r->mailbox);
+			tool_json_u64(&b, "uidvalidity", r->uidvalidity);
+			tool_json_u64(&b, "uid", r->first_uid);
+		}
+		shelf_buf_add_byte(&b, '}');
+	}
+	shelf_buf_add_byte(&b, ']');
 	tool_print_buf(&b);
-	return EX_OK;
+}
+
+/*
+ * The one answer for all accounts of an address, as the door of LMTP gives it: for now when one cannot take it now (who
+ * has it notes that, and does not get it twice), else for good when one cannot take it at all.
+ */
+static int
+answer_of(struct delivering *d)
+{
+	int answer = EX_OK;
+
+	for (size_t i = 0; i < d->to.n; i++) {
+		int fate = fate_of(d->results[i].rc, d->rules[i].defer);
+
+		if (fate == EX_OK)
+			continue;
+		tool_say(d->t, "%s: %s", d->to.list[i].name, shelf_err_text(d->results[i].rc));
+		if (answer != EX_TEMPFAIL)
+			answer = fate;
+	}
+	for (size_t i = 0; i < d->to.n && answer == EX_TEMPFAIL && d->to.n > 1; i++)
+		if (d->results[i].rc == 0 && shelf_deliver_note(d->t->store, d->list[i].account,
+						 shelf_draft_identity(d->draft)) != 0)
+			tool_say(d->t, "%s: has it, and may get it twice", d->to.list[i].name);
+	return answer;
+}
+
+static int
+deliver(struct delivering *d, const char *recipient)
+{
+	const char *why = NULL;
+	int rc = find_way(d, recipient);
+
+	if (rc == 0)
+		rc = begin_draft(d, recipient);
+	if (rc == 0)
+		rc = read_message(d->draft, &why);
+	if (rc != 0) {
+		tool_say(d->t, "%s: %s", recipient, why != NULL ? why : shelf_err_text(rc));
+		return fate_of(rc, false);
+	}
+	shelf_deliver(d->t->store, d->draft, d->list, d->to.n, d->results);
+	if (d->t->json)
+		report(d);
+	return answer_of(d);
 }
 
 int
 tool_deliver(struct tool *t)
 {
-	const char *mailbox = NULL, *why = NULL;
-	const struct tool_option options[] = {{"mailbox", TOOL_TEXT, &mailbox}, {0}};
-	struct shelf_append_result result = {0};
-	struct shelf_delivery to = {0};
-	struct shelf_draft *draft = NULL;
-	struct shelf_account a;
+	struct delivering d = {.t = t};
+	const char *config = NULL;
+	const struct tool_option options[] = {{"mailbox", TOOL_TEXT, &d.mailbox}, {"from", TOOL_TEXT, &d.from},
+	    {"config", TOOL_TEXT, &config}, {0}};
 	int rc = tool_args(t, options, 1, 1);
 
 	if (rc != 0)
 		return rc;
-	rc = tool_open(t);
-	if (rc != 0)
-		return rc == EX_USAGE ? rc : EX_TEMPFAIL;
-	rc = shelf_account_find(t->store, shelf_span_str(t->argv[0]), &a);
-	if (rc == SHELF_ENAME)
-		rc = SHELF_ENOACCOUNT;
+	if (d.from != NULL && strcmp(d.from, "<>") == 0)
+		d.from = "";
+	if (!is_plain(t->argv[0]) || (d.from != NULL && !is_plain(d.from)))
+		return tool_usage(t, "an address cannot have control characters, or brackets");
+	if ((rc = read_settings(&d, config)) == 0 && (rc = tool_open(t)) != 0)
+		rc = rc == EX_USAGE ? rc : EX_TEMPFAIL;
 	if (rc == 0)
-		rc = shelf_draft_new(t->store, &draft);
-	if (rc == 0)
-		rc = read_message(draft, &why);
-	if (rc == 0) {
-		to.account = a.id;
-		to.mailbox = shelf_span_str(mailbox);
-		shelf_deliver(t->store, draft, &to, 1, &result);
-		rc = result.rc;
-	}
-	shelf_draft_free(&draft);
-	if (rc == 0)
-		return report(t, &result);
-	tool_say(t, "%s: %s", t->argv[0], why != NULL ? why : shelf_err_text(rc));
-	return fate_of(rc);
+		rc = deliver(&d, t->argv[0]);
+	shelf_draft_free(&d.draft);
+	route_free(&d.to);
+	free(d.rules);
+	free(d.list);
+	free(d.results);
+	conf_free(&d.conf);
+	return rc;
 }

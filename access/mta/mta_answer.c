@@ -8,21 +8,6 @@
 #include "conf.h"
 #include "route.h"
 
-/* ADDRESS at its last "@". */
-static bool
-split(struct shelf_span address, struct shelf_span *local, struct shelf_span *domain)
-{
-	size_t at = address.len;
-
-	while (at > 0 && address.data[at - 1] != '@')
-		at--;
-	if (at < 2)
-		return false;
-	*local = shelf_span(address.data, at - 1);
-	*domain = shelf_span(address.data + at, address.len - at);
-	return true;
-}
-
 const char *
 mta_action(const struct mta_server *server, struct shelf_span recipient, uint64_t size)
 {
@@ -32,7 +17,7 @@ mta_action(const struct mta_server *server, struct shelf_span recipient, uint64_
 	bool full = false, defer = false;
 	int rc = SHELF_ENOACCOUNT;
 
-	if (split(recipient, &local, &domain))
+	if (route_split(recipient, &local, &domain))
 		rc = route_find(server->store, server->conf, local, domain, &to);
 	for (size_t i = 0; rc == 0 && i < to.n; i++) {
 		if ((rc = route_rules(server->store, &to.list[i], &rules)) == 0)
@@ -74,7 +59,7 @@ mta_lookup(const struct mta_server *server, struct shelf_span key)
 	struct route to = {.n = 0};
 	int rc = SHELF_ENOACCOUNT;
 
-	if (split(key, &local, &domain))
+	if (route_split(key, &local, &domain))
 		rc = route_find(server->store, server->conf, local, domain, &to);
 	else if (key.len > 0 && shelf_span_find(key, '@', 0) < 0)
 		rc = know_domain(server, key);

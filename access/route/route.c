@@ -224,6 +224,20 @@ route_find(struct shelf_store *store, const struct conf *conf, struct shelf_span
 	return rc;
 }
 
+bool
+route_split(struct shelf_span address, struct shelf_span *local, struct shelf_span *domain)
+{
+	size_t at = address.len;
+
+	while (at > 0 && address.data[at - 1] != '@')
+		at--;
+	if (at < 2)
+		return false;
+	*local = shelf_span(address.data, at - 1);
+	*domain = shelf_span(address.data + at, address.len - at);
+	return true;
+}
+
 int
 route_rules(struct shelf_store *store, const struct route_to *to, struct route_rules *out)
 {

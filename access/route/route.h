@@ -40,6 +40,8 @@ struct route { /* {0}: empty */
  */
 SHELF_CHECK int route_find(struct shelf_store *store, const struct conf *conf, struct shelf_span local,
     struct shelf_span domain, struct route *out);
+/* ADDRESS at its last "@". False: it has none, or nothing in front of it. */
+bool route_split(struct shelf_span address, struct shelf_span *local, struct shelf_span *domain);
 /* How its account is to be treated by who delivers (policy.h). */
 struct route_rules {
 	bool defer;    /* full: for now, not for good */

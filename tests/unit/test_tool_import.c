@@ -269,6 +269,52 @@ START_TEST(delivery_and_its_refusals)
 }
 END_TEST
 
+/* As an MTA calls it: addresses, aliases, extensions, the sender, settings of the daemon. */
+START_TEST(delivery_for_a_mail_server)
+{
+	char words[600];
+	struct shelf_span two[2] = {shelf_span_str("joe"), shelf_span_str("ann")};
+
+	tool_rig_file(r, "m", "Subject: x\n\ny\n", 14);
+	snprintf(words, sizeof words, "local_domains = example.org\nextension_mailbox = yes\n");
+	tool_rig_file(r, "conf", words, strlen(words));
+	ck_assert_int_eq(run(tool_mailbox_create, "joe lists"), EX_OK);
+	snprintf(words, sizeof words, "-c %s/conf -f a@example.net joe+lists@Example.ORG", r->dir);
+	ck_assert_int_eq(deliver("m", words), EX_OK);
+	ck_assert_uint_eq(mailbox("lists").exists, 1);
+	ck_assert_uint_eq(mailbox("lists").bytes, strlen("Return-Path: <a@example.net>\r\n"
+	    "Delivered-To: joe+lists@Example.ORG\r\nSubject: x\r\n\r\ny\r\n"));
+	/* No such mailbox: INBOX, none is made. */
+	snprintf(words, sizeof words, "-c %s/conf -f <> joe+other@example.org", r->dir);
+	ck_assert_int_eq(deliver("m", words), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 1);
+	ck_assert_uint_eq(mailbox("INBOX").bytes, strlen("Return-Path: <>\r\nDelivered-To: joe+other@example.org\r\n"
+	    "Subject: x\r\n\r\ny\r\n"));
+	snprintf(words, sizeof words, "-c %s/conf joe@example.com", r->dir);
+	ck_assert_int_eq(deliver("m", words), EX_NOUSER);
+	ck_assert_int_eq(deliver("m", "@example.org"), EX_NOUSER);
+	ck_assert_int_eq(deliver("m", "-c /nonexistent joe"), EX_TEMPFAIL);
+	ck_assert_int_eq(deliver("m", "-f a<b> joe"), EX_USAGE);
+	ck_assert_int_eq(deliver("m", "-x joe"), EX_USAGE);
+	ck_assert_int_eq(deliver("m", "joe ann"), EX_USAGE);
+	/* A full box: for good, for now; behind an alias the others have it, once. */
+	ck_assert_int_eq(run(tool_account_add, "ann --quota 10"), EX_OK);
+	ck_assert_int_eq(deliver("m", "ann"), EX_CANTCREAT);
+	ck_assert_int_eq(shelf_alias_set(store, shelf_span_str("both"), two, 2), 0);
+	ck_assert_int_eq(deliver("m", "both"), EX_CANTCREAT);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 2);
+	ck_assert_int_eq(run(tool_policy_set, "ann over_quota defer"), EX_OK);
+	ck_assert_int_eq(deliver("m", "ann"), EX_TEMPFAIL);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_int_eq(deliver("m", "both"), EX_TEMPFAIL);
+		ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+	}
+	ck_assert_int_eq(run(tool_quota_set, "ann none"), EX_OK);
+	ck_assert_int_eq(deliver("m", "both"), EX_OK);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+}
+END_TEST
+
 /* Pieces of any size give what the whole gives; what comes back is what went in. */
 START_TEST(conversion_comes_back)
 {
@@ -337,6 +383,7 @@ suite_tool_import(void)
 	tcase_add_test(tc, too_many_keywords_lose_keywords_not_mail);
 	tcase_add_test(tc, what_is_wrong_with_the_source);
 	tcase_add_test(tc, delivery_and_its_refusals);
+	tcase_add_test(tc, delivery_for_a_mail_server);
 	tcase_add_loop_test(tc, conversion_comes_back, 0, 4);
 	tcase_add_test(tc, names_seen_are_counted);
 	suite_add_tcase(s, tc);
