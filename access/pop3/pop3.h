@@ -4,9 +4,10 @@
  * Shape     A session reads one line at a time, finds its row in pop3_commands.def and calls the
  *           row's function, which writes its reply, or starts a stream (a long reply, written in
  *           slices) or work on another thread; until those end no further line is read.
- * Maildrop  The INBOX as it was at login (RFC 1939 4): numbers, unique-ids and sizes do not change
- *           while the session lives, whatever other sessions do. Nothing is written before QUIT.
- * Threads   Everything runs on the connection's loop, except the update at QUIT.
+ * Maildrop  The INBOX, or the mailbox of the policy, as it was at login (RFC 1939 4): numbers, unique-ids and
+ *           sizes do not change while the session lives, whatever other sessions do. Nothing is written before
+ *           QUIT; but what was fetched is noted when the connection ends otherwise, too.
+ * Threads   Everything runs on the connection's loop, except opening the maildrop and the update at QUIT.
  * Lifetime  No snapshot of the store survives the return to the session's loop: a stream keeps a
  *           message number, or a body and an offset.
  * Sources   RFC 1939, 2449, 2595, 3206, 5034.
@@ -16,6 +17,7 @@
 
 #include <mailshelf/account.h>
 #include <mailshelf/message.h>
+#include <mailshelf/policy.h>
 #include <mailshelf/view.h>
 
 struct auth;
@@ -54,7 +56,7 @@ enum pop3_state { /* bits, RFC 1939 3; UPDATE is POP3_WAIT_UPDATE */
 enum pop3_wait { /* for what the session waits before it reads a command */
 	POP3_WAIT_COMMAND,
 	POP3_WAIT_SASL,   /* the next line is a SASL response */
-	POP3_WAIT_LOGIN,
+	POP3_WAIT_LOGIN,  /* or for the maildrop */
 	POP3_WAIT_TLS,
 	POP3_WAIT_UPDATE,
 };
@@ -86,6 +88,19 @@ struct pop3_stream {
 	struct pop3_top ahead;   /* VERIFY: where TOP ends */
 };
 
+enum pop3_dele { POP3_DELE_REMOVE, POP3_DELE_TRASH, POP3_DELE_ARCHIVE, POP3_DELE_HIDE }; /* policy pop3_delete */
+
+/* The maildrop as of login. */
+struct pop3_drop {
+	uint32_t mailbox, uidvalidity;
+	struct shelf_view *view;
+	struct shelf_uidset *shown; /* NULL: all of VIEW */
+	uint64_t bytes;             /* of these messages */
+	enum pop3_dele dele;
+	char archive[SHELF_POLICY_TEXT_MAX + 1]; /* "": the mailbox for archives */
+	bool seen;                  /* what is fetched becomes \Seen */
+};
+
 struct pop3_session {
 	struct pop3_server *server;
 	struct net_conn *conn;
@@ -98,6 +113,7 @@ struct pop3_session {
 	/* AUTHORIZATION */
 	unsigned login_failures;
 	bool has_user;
+	bool recent;              /* the login asked for what is recent */
 	struct shelf_buf user;
 	struct sasl *sasl;
 	uint32_t entered;         /* account that SASL let in and auth counts, while the client has yet to agree */
@@ -106,14 +122,10 @@ struct pop3_session {
 	char account_name[SHELF_ACCOUNT_NAME_MAX + 1];
 	uint32_t account;         /* 0 before login */
 	uint64_t accounts_seen;   /* auth_still() */
-	uint32_t mailbox;
-	uint32_t uidvalidity;
-	struct shelf_view *view;
-	uint64_t bytes;           /* of all messages in VIEW */
+	struct pop3_drop drop;
 	struct shelf_uidset *deleted;
 	uint64_t deleted_bytes;
-	bool to_trash;            /* policy pop3_delete: not removed, moved */
-	struct shelf_uidset *fetched; /* policy pop3_seen: whole, by RETR; NULL: not wanted */
+	struct shelf_uidset *fetched; /* whole, by RETR */
 	unsigned retrieved;
 	struct pop3_stream stream;
 };
@@ -146,8 +158,13 @@ void pop3_login_capa(struct pop3_session *s);
 
 /* ---- The maildrop (pop3_maildrop.c) ---------------------------------------------------------- */
 
-SHELF_CHECK int pop3_maildrop_open(struct pop3_session *s, const struct shelf_account *account);
+/* On a worker, for the session's account; then DONE on the loop. */
+void pop3_maildrop_open(struct pop3_session *s, void (*done)(struct pop3_session *s, int rc));
 void pop3_maildrop_close(struct pop3_session *s);
+void pop3_drop_free(struct pop3_drop *drop);
+/* Of all messages, deleted or not. */
+uint32_t pop3_drop_count(const struct pop3_drop *drop);
+uint32_t pop3_drop_uid(const struct pop3_drop *drop, uint32_t seq); /* 0: none */
 uint32_t pop3_maildrop_count(const struct pop3_session *s); /* without the deleted ones */
 uint64_t pop3_maildrop_bytes(const struct pop3_session *s); /* without the deleted ones */
 /* Message number SEQ: SHELF_ENOMESSAGE when there is none, when it is marked deleted, or when
@@ -156,11 +173,31 @@ SHELF_CHECK int pop3_maildrop_msg(struct pop3_session *s, uint32_t seq, struct s
 SHELF_CHECK int pop3_maildrop_delete(struct pop3_session *s, uint32_t seq);
 void pop3_maildrop_reset(struct pop3_session *s);
 
+/* ---- Which messages (pop3_window.c) ---------------------------------------------------------- */
+
+/* A walk over rows of messages in the order of uids; AHEAD is 0 at first, and once more in each snapshot. */
+struct pop3_walk {
+	struct shelf_rd *rd;
+	uint32_t mailbox;
+	struct shelf_msg ahead;
+};
+/* Message UID: the next one of the walk, or one that is gone and only found by its uid. SHELF_ENOMESSAGE. */
+SHELF_CHECK int pop3_walk_to(struct pop3_walk *w, uint32_t uid, struct shelf_msg *out);
+/*
+ * Narrows DROP, whose view is open and whose bytes are those of the whole mailbox, to what SHOW (policy.h) lets see.
+ * RD is the snapshot of the view; later ones are its own.
+ */
+SHELF_CHECK int pop3_window(struct pop3_drop *drop, struct shelf_store *store, struct shelf_rd *rd, uint32_t account,
+    uint64_t show);
+
 /* ---- QUIT (pop3_update.c) -------------------------------------------------------------------- */
 
 bool pop3_update_needed(const struct pop3_session *s);
 /* Does what QUIT has to do, on a worker; replies; closes the connection (RFC 1939 6). */
 void pop3_update(struct pop3_session *s);
+
+/* What a session that did not come to QUIT has fetched. */
+void pop3_update_broken(struct pop3_session *s);
 
 /* ---- Long replies (pop3_stream.c) ------------------------------------------------------------ */
 

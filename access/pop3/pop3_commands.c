@@ -75,11 +75,11 @@ pop3_cmd_uidl(struct pop3_session *s, const struct pop3_args *args)
 	}
 	if (!get_number(s, args->word[0], &seq))
 		return;
-	uid = shelf_view_uid(s->view, seq);
+	uid = pop3_drop_uid(&s->drop, seq);
 	if (uid == 0 || shelf_uidset_has(s->deleted, uid))
 		pop3_err(s, "No such message");
 	else
-		pop3_ok(s, "%u %08x%08x", seq, s->uidvalidity, uid);
+		pop3_ok(s, "%u %08x%08x", seq, s->drop.uidvalidity, uid);
 }
 
 void

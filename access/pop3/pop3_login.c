@@ -7,6 +7,8 @@
  */
 #include "pop3.h"
 
+#include <stdio.h>
+
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 
@@ -49,6 +51,9 @@ login_failed(struct pop3_session *s, int rc)
 	case SHELF_EDISABLED:
 		pop3_err(s, "%sPOP3 is switched off for this account", code);
 		break;
+	case SHELF_ENOMAILBOX:
+		pop3_err(s, "%sThe mailbox that POP3 serves does not exist", code);
+		break;
 	case SHELF_ELIMIT:
 		pop3_err(s, "%sToo many sessions of this account", code);
 		break;
@@ -60,28 +65,39 @@ login_failed(struct pop3_session *s, int rc)
 }
 
 static void
+maildrop_opened(struct pop3_session *s, int rc)
+{
+	s->wait = POP3_WAIT_COMMAND;
+	if (rc != 0) {
+		shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s", s->account_name, "error", "%s",
+		    shelf_err_name(rc), NULL);
+		pop3_maildrop_close(s);
+		auth_logout(s->server->auth, s->account, SHELF_SERVICE_POP3);
+		s->account = 0;
+		login_failed(s, rc);
+	} else {
+		s->state = POP3_TRANSACTION;
+		net_conn_deadline(s->conn, 0);
+		net_conn_input_max(s->conn, 0);
+		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
+		pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
+		    (unsigned long long)pop3_maildrop_bytes(s));
+	}
+	pop3_session_go(s);
+}
+
+static void
 enter(struct pop3_session *s, int rc, const struct shelf_account *account)
 {
 	pop3_login_forget(s);
-	if (rc == 0) {
-		rc = pop3_maildrop_open(s, account);
-		if (rc != 0) {
-			pop3_maildrop_close(s);
-			auth_logout(s->server->auth, account->id, SHELF_SERVICE_POP3);
-			shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s",
-			    account->name, "error", "%s", shelf_err_name(rc), NULL);
-		}
-	}
 	if (rc != 0) {
 		login_failed(s, rc);
 		return;
 	}
-	s->state = POP3_TRANSACTION;
-	net_conn_deadline(s->conn, 0);
-	net_conn_input_max(s->conn, 0);
-	net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
-	pop3_ok(s, "%u messages (%llu octets)", pop3_maildrop_count(s),
-	    (unsigned long long)pop3_maildrop_bytes(s));
+	s->account = account->id;
+	snprintf(s->account_name, sizeof(s->account_name), "%s", account->name);
+	s->wait = POP3_WAIT_LOGIN;
+	pop3_maildrop_open(s, maildrop_opened);
 }
 
 static void
@@ -136,10 +152,19 @@ password_allowed(struct pop3_session *s)
 void
 pop3_cmd_user(struct pop3_session *s, const struct pop3_args *args)
 {
+	static const char recent[] = "recent:";
+	struct shelf_span name = args->text;
+
 	if (!password_allowed(s))
 		return;
+	/* "recent:joe" is joe, on a computer that is to see what is recent whatever another one has fetched or
+	 * hidden. */
+	s->recent = name.len > sizeof(recent) - 1 &&
+	    shelf_span_is(shelf_span(name.data, sizeof(recent) - 1), recent);
+	if (s->recent)
+		name = shelf_span(name.data + sizeof(recent) - 1, name.len - (sizeof(recent) - 1));
 	shelf_buf_clear(&s->user);
-	shelf_buf_add_span(&s->user, args->text);
+	shelf_buf_add_span(&s->user, name);
 	s->has_user = true;
 	/* The same for names that do not exist (RFC 1939 13). */
 	pop3_ok(s, "Send PASS");

@@ -1,5 +1,5 @@
 /*
- * pop3_maildrop.c - the INBOX as this session sees it
+ * pop3_maildrop.c - the mailbox as this session sees it
  *
  * What must stay true: the view, the sizes and the marks change through these functions only;
  * nothing is removed before QUIT (pop3_update.c).
@@ -10,65 +10,137 @@
 #include "pop3.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-#include <mailshelf/policy.h>
+#include <mailshelf/log.h>
+#include <mailshelf/mem.h>
 
-int
-pop3_maildrop_open(struct pop3_session *s, const struct shelf_account *account)
+#include "net.h"
+
+struct opening {
+	struct shelf_store *store;
+	uint32_t account;
+	char name[SHELF_ACCOUNT_NAME_MAX + 1];
+	bool recent;
+	struct pop3_drop drop;
+	int rc;
+	void (*done)(struct pop3_session *s, int rc);
+};
+
+static void
+take_policies(struct pop3_drop *drop, const struct shelf_policies *policy)
 {
-	struct shelf_policies policy;
-	struct shelf_mailbox inbox;
-	struct shelf_rd *rd = NULL;
-	int rc = shelf_policy_get(s->server->store, shelf_span_str(account->name), &policy);
+	drop->dele = (enum pop3_dele)policy->value[SHELF_POLICY_POP3_DELETE];
+	drop->seen = policy->value[SHELF_POLICY_POP3_SEEN] == 1;
+	snprintf(drop->archive, sizeof(drop->archive), "%s", policy->text[SHELF_POLICY_POP3_ARCHIVE]);
+}
 
-	if (rc != 0)
-		return rc;
-	/* One snapshot for all three, so that STAT and the view agree. */
-	rc = shelf_rd_begin(s->server->store, account->id, &rd);
-	if (rc == 0)
-		rc = shelf_mailbox_find(rd, shelf_span_str("INBOX"), &inbox);
-	if (rc == 0)
-		rc = shelf_view_open(rd, inbox.id, &s->view);
-	if (rc == 0) {
-		s->account = account->id;
-		snprintf(s->account_name, sizeof(s->account_name), "%s", account->name);
-		s->mailbox = inbox.id;
-		s->uidvalidity = inbox.uidvalidity;
-		s->bytes = inbox.bytes;
-		s->deleted = shelf_uidset_new();
-		s->deleted_bytes = 0;
-		s->to_trash = policy.value[SHELF_POLICY_POP3_DELETE] == 1;
-		if (policy.value[SHELF_POLICY_POP3_SEEN] == 1)
-			s->fetched = shelf_uidset_new();
+/* On a worker. */
+static void
+run_opening(void *arg)
+{
+	struct opening *o = arg;
+	struct pop3_drop *drop = &o->drop;
+	struct shelf_policies policy;
+	struct shelf_mailbox box;
+	struct shelf_rd *rd = NULL;
+	const char *name;
+
+	if ((o->rc = shelf_policy_get(o->store, shelf_span_str(o->name), &policy)) != 0)
+		return;
+	take_policies(drop, &policy);
+	name = policy.text[SHELF_POLICY_POP3_MAILBOX];
+	/* One snapshot for all, so that STAT and the view agree. */
+	o->rc = shelf_rd_begin(o->store, o->account, &rd);
+	if (o->rc == 0)
+		o->rc = shelf_mailbox_find(rd, shelf_span_str(*name == '\0' ? "INBOX" : name), &box);
+	if (o->rc == 0)
+		o->rc = shelf_view_open(rd, box.id, &drop->view);
+	if (o->rc == 0) {
+		drop->mailbox = box.id;
+		drop->uidvalidity = box.uidvalidity;
+		drop->bytes = box.bytes;
+		o->rc = pop3_window(drop, o->store, rd, o->account,
+		    o->recent ? shelf_show(SHELF_SHOW_RECENT, 0) : policy.value[SHELF_POLICY_POP3_SHOW]);
 	}
 	shelf_rd_end(&rd);
-	return rc;
+}
+
+static void
+opened(void *session, void *arg)
+{
+	struct pop3_session *s = session;
+	struct opening *o = arg;
+	void (*done)(struct pop3_session *s, int rc) = o->done;
+	int rc = o->rc;
+
+	s->drop = o->drop;
+	if (rc == 0) {
+		s->deleted = shelf_uidset_new();
+		s->deleted_bytes = 0;
+		s->fetched = shelf_uidset_new();
+	}
+	free(o);
+	if (!net_conn_closing(s->conn))
+		done(s, rc);
+}
+
+void
+pop3_maildrop_open(struct pop3_session *s, void (*done)(struct pop3_session *s, int rc))
+{
+	struct opening *o = SHELF_NEW(struct opening);
+
+	o->store = s->server->store;
+	o->account = s->account;
+	snprintf(o->name, sizeof(o->name), "%s", s->account_name);
+	o->recent = s->recent;
+	o->done = done;
+	net_conn_work(s->conn, run_opening, o, opened);
+}
+
+void
+pop3_drop_free(struct pop3_drop *drop)
+{
+	shelf_view_close(&drop->view);
+	shelf_uidset_free(&drop->shown);
 }
 
 void
 pop3_maildrop_close(struct pop3_session *s)
 {
-	shelf_view_close(&s->view);
+	pop3_drop_free(&s->drop);
 	shelf_uidset_free(&s->deleted);
 	shelf_uidset_free(&s->fetched);
 }
 
 uint32_t
+pop3_drop_count(const struct pop3_drop *drop)
+{
+	return drop->shown != NULL ? shelf_uidset_count(drop->shown) : shelf_view_count(drop->view);
+}
+
+uint32_t
+pop3_drop_uid(const struct pop3_drop *drop, uint32_t seq)
+{
+	return drop->shown != NULL ? shelf_uidset_nth(drop->shown, seq) : shelf_view_uid(drop->view, seq);
+}
+
+uint32_t
 pop3_maildrop_count(const struct pop3_session *s)
 {
-	return shelf_view_count(s->view) - shelf_uidset_count(s->deleted);
+	return pop3_drop_count(&s->drop) - shelf_uidset_count(s->deleted);
 }
 
 uint64_t
 pop3_maildrop_bytes(const struct pop3_session *s)
 {
-	return s->bytes > s->deleted_bytes ? s->bytes - s->deleted_bytes : 0;
+	return s->drop.bytes > s->deleted_bytes ? s->drop.bytes - s->deleted_bytes : 0;
 }
 
 int
 pop3_maildrop_msg(struct pop3_session *s, uint32_t seq, struct shelf_msg *out)
 {
-	uint32_t uid = shelf_view_uid(s->view, seq);
+	uint32_t uid = pop3_drop_uid(&s->drop, seq);
 	struct shelf_rd *rd = NULL;
 	int rc;
 
@@ -76,7 +148,7 @@ pop3_maildrop_msg(struct pop3_session *s, uint32_t seq, struct shelf_msg *out)
 		return SHELF_ENOMESSAGE;
 	rc = shelf_rd_begin(s->server->store, s->account, &rd);
 	if (rc == 0)
-		rc = shelf_msg_get(rd, s->mailbox, uid, out);
+		rc = shelf_msg_get(rd, s->drop.mailbox, uid, out);
 	shelf_rd_end(&rd);
 	return rc;
 }

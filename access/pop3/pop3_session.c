@@ -241,6 +241,7 @@ close_session(void *session, const char *reason)
 		    reason, "conn", "%llu", net_conn_id(s->conn), NULL);
 	}
 	pop3_stream_end(s);
+	pop3_update_broken(s);
 	pop3_maildrop_close(s);
 	pop3_login_forget(s);
 	lineproto_reset(s->lines);

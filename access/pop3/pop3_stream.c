@@ -57,57 +57,29 @@ pop3_stream_list(struct pop3_session *s, enum pop3_stream_kind kind)
 	s->stream = (struct pop3_stream){.kind = kind, .seq = 1};
 }
 
-/*
- * The size of UID. Walking forward is cheaper than looking up each one; *AHEAD is the walk's next
- * message. Messages expunged meanwhile are not met by the walk, only by their uid.
- */
-static int
-size_of(struct shelf_rd *rd, const struct pop3_session *s, uint32_t uid, struct shelf_msg *ahead,
-    uint64_t *size_out)
-{
-	struct shelf_msg m;
-	int rc = 0;
-
-	if (ahead->uid < uid)
-		rc = shelf_msg_next(rd, s->mailbox, uid, SHELF_MSG_ALL, ahead);
-	if (rc == SHELF_ENOMESSAGE) {
-		*ahead = (struct shelf_msg){.uid = UINT32_MAX, .gone = true};
-		rc = 0;
-	}
-	if (rc == 0 && ahead->uid == uid && !ahead->gone) {
-		*size_out = ahead->size;
-		return 0;
-	}
-	if (rc == 0)
-		rc = shelf_msg_get(rd, s->mailbox, uid, &m);
-	if (rc == 0)
-		*size_out = m.size;
-	return rc;
-}
-
 static void
 list_rows(struct pop3_session *s, struct shelf_rd *rd, struct shelf_buf *out, int *rc)
 {
 	struct pop3_stream *st = &s->stream;
-	uint32_t count = shelf_view_count(s->view);
-	struct shelf_msg ahead = {.uid = 0};
+	uint32_t count = pop3_drop_count(&s->drop);
+	struct pop3_walk walk = {.rd = rd, .mailbox = s->drop.mailbox};
 
 	for (unsigned rows = 0; rows < STEP_MAX_ROWS && st->seq <= count; rows++, st->seq++) {
-		uint32_t uid = shelf_view_uid(s->view, st->seq);
-		uint64_t size = 0;
+		uint32_t uid = pop3_drop_uid(&s->drop, st->seq);
+		struct shelf_msg m;
 
 		if (shelf_uidset_has(s->deleted, uid))
 			continue;
 		if (st->kind == POP3_STREAM_UIDL) {
-			shelf_buf_printf(out, "%u %08x%08x\r\n", st->seq, s->uidvalidity, uid);
+			shelf_buf_printf(out, "%u %08x%08x\r\n", st->seq, s->drop.uidvalidity, uid);
 			continue;
 		}
-		*rc = size_of(rd, s, uid, &ahead, &size);
+		*rc = pop3_walk_to(&walk, uid, &m);
 		if (*rc == SHELF_ENOMESSAGE)
 			continue; /* gone for good: as if it were marked */
 		if (*rc != 0)
 			return;
-		shelf_buf_printf(out, "%u %llu\r\n", st->seq, (unsigned long long)size);
+		shelf_buf_printf(out, "%u %llu\r\n", st->seq, (unsigned long long)m.size);
 	}
 	*rc = 0;
 }
@@ -129,7 +101,7 @@ step_list(struct pop3_session *s)
 	shelf_buf_free(&out);
 	if (rc != 0) {
 		break_off(s, rc);
-	} else if (st->seq > shelf_view_count(s->view)) {
+	} else if (st->seq > pop3_drop_count(&s->drop)) {
 		sink(s, ".\r\n", 3);
 		pop3_stream_end(s);
 	}
@@ -201,7 +173,7 @@ step_body(struct pop3_session *s)
 		pop3_stuff_feed(&st->stuff, piece, sink, s);
 	} else {
 		pop3_stuff_end(&st->stuff, sink, s);
-		if (st->whole && s->fetched != NULL)
+		if (st->whole)
 			shelf_uidset_add(s->fetched, st->uid);
 		pop3_stream_end(s);
 		s->retrieved++;

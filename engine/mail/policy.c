@@ -1,14 +1,15 @@
 /*
  * policy.c - rows of POLICY: what is set for an account, a domain, or all
  *
- * Value: format 1, then pairs of varints, ascending: number (policy.def), value. Numbers of a later release are kept.
+ * Value: format 1, then pairs, ascending: number (policy.def), value, both varints. Format 2 is the same with texts:
+ * where the number is TEXTS or higher, the value is one. Numbers of a later release are kept.
  */
 #include <mailshelf/mem.h>
 #include <mailshelf/policy.h>
 
 #include "mail.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 1, FORMAT_TEXTS = 2, TEXTS = 1024 };
 
 static const struct shelf_policy_info infos[SHELF_POLICIES] = {
 #define SHELF_POLICY(id, name, number, kind, choices, std, text)                                   \
@@ -44,6 +45,13 @@ choices(const char *words)
 	return n;
 }
 
+static bool
+is_value(enum shelf_policy id, uint64_t value)
+{
+	return (infos[id].kind != SHELF_POLICY_KIND_CHOICE || value < choices(infos[id].choices)) &&
+	       (infos[id].kind != SHELF_POLICY_KIND_SHOW || value >> 32 <= SHELF_SHOW_RECENT);
+}
+
 /* A scope as a key: names are folded, a domain keeps its "@". */
 static int
 fold(struct shelf_span scope, char *out)
@@ -55,28 +63,38 @@ fold(struct shelf_span scope, char *out)
 
 /* ---- Rows -------------------------------------------------------------------------------------------- */
 
+struct pair {
+	uint64_t number, value; /* value UINT64_MAX: not set any more */
+	struct shelf_span text; /* where number >= TEXTS */
+};
+typedef void pair_fn(void *arg, const struct pair *p);
+
 /* Calls FN for each pair. SHELF_ECORRUPT, SHELF_EVERSION. */
 static int
-each_pair(struct shelf_span row, void (*fn)(void *arg, uint64_t number, uint64_t value), void *arg)
+each_pair(struct shelf_span row, pair_fn *fn, void *arg)
 {
 	struct base_reader r = base_reader(row);
-	uint64_t last = 0;
+	uint64_t last = 0, format = base_get_le(&r, 1);
 
-	if (base_get_le(&r, 1) != FORMAT)
+	if (format != FORMAT && format != FORMAT_TEXTS)
 		return r.bad ? SHELF_ECORRUPT : SHELF_EVERSION;
 	while (!r.bad && base_left(&r) > 0) {
-		uint64_t number = base_get_varint(&r), value = base_get_varint(&r);
+		struct pair p = {.number = base_get_varint(&r)};
 
-		if (r.bad || number <= last)
+		if (format == FORMAT_TEXTS && p.number >= TEXTS)
+			p.text = base_get_text(&r);
+		else
+			p.value = base_get_varint(&r);
+		if (r.bad || p.number <= last)
 			return SHELF_ECORRUPT;
-		last = number;
-		fn(arg, number, value);
+		last = p.number;
+		fn(arg, &p);
 	}
 	return r.bad || last == 0 ? SHELF_ECORRUPT : 0;
 }
 
 static void
-pass(void *arg, uint64_t number, uint64_t value)
+pass(void *arg, const struct pair *p)
 {
 }
 
@@ -88,17 +106,20 @@ mail_policy_check(struct shelf_span row)
 
 /* What is not set yet. */
 static void
-take(void *arg, uint64_t number, uint64_t value)
+take(void *arg, const struct pair *pair)
 {
 	struct shelf_policies *p = arg;
 
 	for (unsigned id = 0; id < SHELF_POLICIES; id++) {
-		if (infos[id].number != number || p->set[id])
+		if (infos[id].number != pair->number || p->set[id])
 			continue;
-		/* A choice of a later release: as if it were not set. */
-		if (infos[id].kind == SHELF_POLICY_KIND_CHOICE && value >= choices(infos[id].choices))
+		/* Of a later release: as if it were not set. */
+		if (!is_value((enum shelf_policy)id, pair->value) || pair->text.len > SHELF_POLICY_TEXT_MAX)
 			continue;
-		p->value[id] = value;
+		if (pair->text.len > 0)
+			memcpy(p->text[id], pair->text.data, pair->text.len);
+		p->text[id][pair->text.len] = '\0';
+		p->value[id] = pair->value;
 		p->set[id] = true;
 	}
 }
@@ -109,6 +130,7 @@ begin(struct shelf_policies *out)
 	for (unsigned id = 0; id < SHELF_POLICIES; id++) {
 		out->value[id] = infos[id].std;
 		out->set[id] = false;
+		out->text[id][0] = '\0';
 	}
 }
 
@@ -161,31 +183,36 @@ shelf_policy_own(struct shelf_store *store, struct shelf_span scope, struct shel
 
 struct setting_policy {
 	char scope[SHELF_ACCOUNT_NAME_MAX + 1];
-	uint64_t number, value; /* UINT64_MAX: gone */
+	struct pair pair;
 	struct shelf_buf row;
 	bool done;
 };
 
 static void
-put_pair(struct setting_policy *s, uint64_t number, uint64_t value)
+put_pair(struct setting_policy *s, const struct pair *p)
 {
-	if (value == UINT64_MAX)
+	if (p->value == UINT64_MAX)
 		return;
-	base_add_varint(&s->row, number);
-	base_add_varint(&s->row, value);
+	base_add_varint(&s->row, p->number);
+	if (p->number < TEXTS) {
+		base_add_varint(&s->row, p->value);
+		return;
+	}
+	base_add_text(&s->row, p->text);
+	s->row.data[0] = FORMAT_TEXTS;
 }
 
 static void
-copy_pair(void *arg, uint64_t number, uint64_t value)
+copy_pair(void *arg, const struct pair *p)
 {
 	struct setting_policy *s = arg;
 
-	if (!s->done && number >= s->number) {
-		put_pair(s, s->number, s->value);
+	if (!s->done && p->number >= s->pair.number) {
+		put_pair(s, &s->pair);
 		s->done = true;
 	}
-	if (number != s->number)
-		put_pair(s, number, value);
+	if (p->number != s->pair.number)
+		put_pair(s, p);
 }
 
 static int
@@ -203,25 +230,49 @@ put_policy(struct kv_txn *txn, void *arg)
 	if (rc != 0)
 		return rc;
 	if (!s->done)
-		put_pair(s, s->number, s->value);
+		put_pair(s, &s->pair);
 	if (s->row.len > 1)
 		return kv_put(txn, KV_POLICY, key, shelf_buf_span(&s->row));
 	return was ? kv_del(txn, KV_POLICY, key) : 0;
 }
 
+static int
+set_pair(struct shelf_store *store, struct shelf_span scope, enum shelf_policy id, const struct pair *pair)
+{
+	struct setting_policy s = {.pair = *pair};
+	int rc = fold(scope, s.scope);
+
+	if (rc == 0)
+		rc = kv_update(store->kv, KV_CATALOG, pair->value == UINT64_MAX ? 0 : KV_ADDS, put_policy, &s);
+	shelf_buf_free(&s.row);
+	return rc != 0 || !mail_rules_has(id) ? rc : mail_rules_settle_scope(store, s.scope);
+}
+
 int
 shelf_policy_set(struct shelf_store *store, struct shelf_span scope, enum shelf_policy id, uint64_t value)
 {
-	struct setting_policy s = {.number = infos[id].number, .value = value};
-	int rc = fold(scope, s.scope);
+	const struct pair pair = {.number = infos[id].number, .value = value};
 
-	if (rc == 0 && value != UINT64_MAX && infos[id].kind == SHELF_POLICY_KIND_CHOICE &&
-	    value >= choices(infos[id].choices))
-		rc = SHELF_EINVALID;
+	if (value != UINT64_MAX && (!is_value(id, value) || infos[id].kind == SHELF_POLICY_KIND_MAILBOX))
+		return SHELF_EINVALID;
+	return set_pair(store, scope, id, &pair);
+}
+
+int
+shelf_policy_set_text(struct shelf_store *store, struct shelf_span scope, enum shelf_policy id,
+		      struct shelf_span text)
+{
+	struct pair pair = {.number = infos[id].number};
+	struct shelf_buf name = {0};
+	int rc = infos[id].kind != SHELF_POLICY_KIND_MAILBOX ? SHELF_EINVALID : shelf_mailbox_canonical(text, &name);
+
+	if (rc == 0 && name.len > SHELF_POLICY_TEXT_MAX)
+		rc = SHELF_ENAME;
+	pair.text = shelf_buf_span(&name);
 	if (rc == 0)
-		rc = kv_update(store->kv, KV_CATALOG, value == UINT64_MAX ? 0 : KV_ADDS, put_policy, &s);
-	shelf_buf_free(&s.row);
-	return rc != 0 || !mail_rules_has(id) ? rc : mail_rules_settle_scope(store, s.scope);
+		rc = set_pair(store, scope, id, &pair);
+	shelf_buf_free(&name);
+	return rc;
 }
 
 int
@@ -243,7 +294,7 @@ put_row(struct kv_txn *txn, void *arg)
 int
 mail_policy_load(struct shelf_store *store, struct shelf_span scope, struct shelf_span row)
 {
-	struct setting_policy s = {.number = 0};
+	struct setting_policy s = {.done = false};
 	int rc = fold(scope, s.scope);
 
 	if (rc == 0 && (rc = mail_policy_check(row)) == 0) {

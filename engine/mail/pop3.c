@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 #include <mailshelf/pop3.h>
 
@@ -280,6 +281,41 @@ shelf_pop3_note(struct shelf_store *store, uint32_t account, uint32_t mailbox, c
 	return rc;
 }
 
+struct later {
+	struct noting n;
+	struct shelf_pop3_note note;
+	struct shelf_uidset *fetched;
+	uint32_t account;
+};
+
+static void
+end_later(void *arg, int rc)
+{
+	struct later *l = arg;
+
+	if (rc != 0)
+		shelf_log(SHELF_LOG_WARN, "pop3 fetched not noted", "account", "%u", l->account, "error", "%s",
+			  shelf_err_name(rc), NULL);
+	shelf_uidset_free(&l->fetched);
+	free(l);
+}
+
+void
+shelf_pop3_note_later(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+		      const struct shelf_pop3_note *note)
+{
+	struct later *l;
+
+	if (!has_any(note->fetched))
+		return;
+	l = SHELF_NEW(struct later);
+	l->account = account;
+	l->fetched = shelf_uidset_copy(note->fetched);
+	l->note = (struct shelf_pop3_note){.fetched = l->fetched, .fetched_s = note->fetched_s};
+	l->n = (struct noting){.store = store, .mailbox = mailbox, .note = &l->note, .whole = true, .from = 1};
+	kv_submit(store->kv, account, KV_QUIET | KV_ADDS, take_note, &l->n, end_later, l);
+}
+
 /* ---- Reading ------------------------------------------------------------------------------------- */
 
 int
@@ -297,7 +333,8 @@ shelf_pop3_get(struct shelf_rd *rd, uint32_t mailbox, uint32_t uid, struct shelf
 	return 0;
 }
 
-typedef void page_fn(void *arg, const struct mail_pop3 *p);
+/* False ends the walk. */
+typedef bool page_fn(void *arg, const struct mail_pop3 *p);
 
 static int
 each_page(struct shelf_rd *rd, uint32_t mailbox, page_fn *fn, void *arg)
@@ -313,7 +350,10 @@ each_page(struct shelf_rd *rd, uint32_t mailbox, page_fn *fn, void *arg)
 	while ((rc = kv_scan_next(&scan, &key, &value)) == 1) {
 		if ((rc = mail_pop3_decode(key, value, &p)) != 0)
 			break;
-		fn(arg, &p);
+		if (!fn(arg, &p)) {
+			rc = 0;
+			break;
+		}
 	}
 	kv_scan_close(&scan);
 	return rc;
@@ -325,7 +365,7 @@ struct gathering {
 	uint64_t bytes;
 };
 
-static void
+static bool
 add_fetched(void *arg, const struct mail_pop3 *p)
 {
 	struct gathering *g = arg;
@@ -335,6 +375,7 @@ add_fetched(void *arg, const struct mail_pop3 *p)
 		if (p->when[n] >= g->before_s)
 			index_bit_set(&bits, n, false);
 	index_bits_add_to(&bits, p->page, g->set);
+	return true;
 }
 
 int
@@ -345,13 +386,14 @@ shelf_pop3_fetched_before(struct shelf_rd *rd, uint32_t mailbox, int64_t before_
 	return each_page(rd, mailbox, add_fetched, &g);
 }
 
-static void
+static bool
 add_hidden(void *arg, const struct mail_pop3 *p)
 {
 	struct gathering *g = arg;
 
 	index_bits_add_to(&p->hidden, p->page, g->set);
 	g->bytes += p->hidden_bytes;
+	return true;
 }
 
 int
@@ -362,4 +404,18 @@ shelf_pop3_hidden(struct shelf_rd *rd, uint32_t mailbox, struct shelf_uidset *se
 
 	*bytes_out = g.bytes;
 	return rc;
+}
+
+static bool
+hides_none(void *arg, const struct mail_pop3 *p)
+{
+	*(bool *)arg = index_bits_any(&p->hidden);
+	return !*(bool *)arg;
+}
+
+int
+shelf_pop3_hides(struct shelf_rd *rd, uint32_t mailbox, bool *out)
+{
+	*out = false;
+	return each_page(rd, mailbox, hides_none, out);
 }

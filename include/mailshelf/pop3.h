@@ -37,6 +37,11 @@ struct shelf_pop3_note {
 SHELF_CHECK int shelf_pop3_note(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_pop3_note *note);
 
+/* The same for who cannot wait, of what was fetched alone: NOTE may go when it returns. What cannot be written is
+ * logged. */
+void shelf_pop3_note_later(struct shelf_store *store, uint32_t account, uint32_t mailbox,
+    const struct shelf_pop3_note *note);
+
 struct shelf_pop3_state {
 	int64_t fetched_s; /* 0: not fetched */
 	bool hidden;
@@ -48,6 +53,9 @@ SHELF_CHECK int shelf_pop3_fetched_before(struct shelf_rd *rd, uint32_t mailbox,
     struct shelf_uidset *set);
 /* Adds the hidden ones, as above. BYTES_OUT: what they take. */
 SHELF_CHECK int shelf_pop3_hidden(struct shelf_rd *rd, uint32_t mailbox, struct shelf_uidset *set, uint64_t *bytes_out);
+
+/* Are there any? Asks once for each 256 uids touched, up to the first. */
+SHELF_CHECK int shelf_pop3_hides(struct shelf_rd *rd, uint32_t mailbox, bool *out);
 
 /* ---- Unique-ids of other servers ------------------------------------------------------------- */
 

@@ -235,7 +235,12 @@ do_policy(struct dialogue_server *s, const struct dialogue_step *step)
 	enum shelf_policy id;
 	uint64_t value;
 
-	if (!shelf_policy_find(shelf_span_str(step->word[1]), &id) || !number(step->word[2], &value))
+	if (!shelf_policy_find(shelf_span_str(step->word[1]), &id))
+		return "no such policy in policy.def";
+	if (shelf_policy_info(id)->kind == SHELF_POLICY_KIND_MAILBOX)
+		return said(s, "policy", shelf_policy_set_text(s->store, shelf_span_str(step->word[0]), id,
+		    shelf_span_str(step->word[2])));
+	if (!number(step->word[2], &value))
 		return "policy SCOPE NAME NUMBER, as in policy.def";
 	return said(s, "policy", shelf_policy_set(s->store, shelf_span_str(step->word[0]), id, value));
 }

@@ -1,6 +1,7 @@
 /* test_policy.c - policies: which scope counts, rows of other releases, the verbs; the quota race */
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "mail.h"
@@ -91,7 +92,7 @@ END_TEST
 START_TEST(damage_is_found)
 {
 	static const struct shelf_span rows[] = {{(const uint8_t *)"\1", 1}, {(const uint8_t *)"\1\1", 2},
-		{(const uint8_t *)"\1\2\1\1\1", 5}, {(const uint8_t *)"\2\1\1", 3}, {(const uint8_t *)"", 0}};
+		{(const uint8_t *)"\1\2\1\1\1", 5}, {(const uint8_t *)"\3\1\1", 3}, {(const uint8_t *)"", 0}};
 	struct shelf_span row = rows[_i];
 	struct shelf_policies p;
 
@@ -123,6 +124,74 @@ START_TEST(the_verbs)
 	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe|quota_grace|default"), EX_OK);
 	ck_assert_int_eq(verb_run(&r, tool_policy_show, true, "joe"), EX_OK);
 	ck_assert_ptr_nonnull(strstr(verb_out, "\"over_quota\":\"reject\",\"quota_grace\":0,\"quota_exempt\":\"no\""));
+	rig_close(&r);
+}
+END_TEST
+
+static const struct {
+	const char *words, *shown; /* NULL: refused */
+} shows[] = {
+    {"all", "all"},
+    {"recent", "recent"},
+    {"newest|500", "newest 500"},
+    {"days|1", "days 1"},
+    {"since|2026-01-31", "since 2026-01-31"},
+    {"since|1970-01-01", "since 1970-01-01"},
+    {"newest", NULL},
+    {"newest|0", NULL},
+    {"newest|4294967296", NULL},
+    {"days|x", NULL},
+    {"since|2026-02-30", NULL},
+    {"since|3d", NULL},
+    {"since|2026-01-31 10:00", NULL},
+    {"all|5", NULL},
+    {"recent|5", NULL},
+    {"some", NULL},
+    {"default|5", NULL},
+};
+
+START_TEST(which_messages)
+{
+	char words[100], json[100];
+
+	rig_open(&r, NULL);
+	snprintf(words, sizeof words, "joe|pop3_show|%s", shows[_i].words);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, words), shows[_i].shown == NULL ? EX_USAGE : EX_OK);
+	snprintf(json, sizeof json, "[{\"scope\":\"joe\",\"pop3_show\":\"%s\"}]\n",
+	    shows[_i].shown == NULL ? "" : shows[_i].shown);
+	ck_assert_int_eq(verb_run(&r, tool_policy_show, true, ""), EX_OK);
+	ck_assert_str_eq(verb_out, shows[_i].shown == NULL ? "[]\n" : json);
+	ck_assert_int_eq(set("joe", SHELF_POLICY_POP3_SHOW, (uint64_t)5 << 32), SHELF_EINVALID);
+	rig_close(&r);
+}
+END_TEST
+
+/* Texts stand behind numbers, in rows of their own format, and come and go. */
+START_TEST(names_of_mailboxes)
+{
+	const enum shelf_policy box = SHELF_POLICY_POP3_MAILBOX;
+	struct shelf_policies p;
+	char longest[SHELF_POLICY_TEXT_MAX + 2];
+
+	rig_open(&r, NULL);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "@example.org|pop3_mailbox|inbox"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe@example.org|pop3_archive|Old/\xc3\xa4"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe@example.org|quota_grace|1K"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe|pop3_archive|a//b"), EX_USAGE);
+	ck_assert_int_eq(shelf_policy_get(r.store, shelf_span_str("joe@example.org"), &p), 0);
+	ck_assert_str_eq(p.text[box], "INBOX");
+	ck_assert_str_eq(p.text[SHELF_POLICY_POP3_ARCHIVE], "Old/\xc3\xa4");
+	ck_assert_uint_eq(p.value[SHELF_POLICY_QUOTA_GRACE], 1024);
+	ck_assert_int_eq(set("joe", box, 0), SHELF_EINVALID);
+	ck_assert_int_eq(shelf_policy_set_text(r.store, shelf_span_str("joe"), SHELF_POLICY_OVER_QUOTA,
+	    shelf_span_str("x")), SHELF_EINVALID);
+	memset(longest, 'x', sizeof longest);
+	ck_assert_int_eq(shelf_policy_set_text(r.store, shelf_span_str("joe"), box,
+	    shelf_span(longest, sizeof longest - 1)), SHELF_ENAME);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe@example.org|pop3_archive|default"), EX_OK);
+	ck_assert_int_eq(verb_run(&r, tool_policy_show, false, ""), EX_OK);
+	ck_assert_str_eq(verb_out, "@example.org pop3_mailbox INBOX\njoe@example.org quota_grace 1.0 KiB\n");
 	rig_close(&r);
 }
 END_TEST
@@ -219,6 +288,8 @@ suite_policy(void)
 	tcase_add_test(tc, rows_of_a_later_release);
 	tcase_add_loop_test(tc, damage_is_found, 0, 5);
 	tcase_add_test(tc, the_verbs);
+	tcase_add_loop_test(tc, which_messages, 0, sizeof shows / sizeof *shows);
+	tcase_add_test(tc, names_of_mailboxes);
 	tcase_add_loop_test(tc, they_race_for_the_last_megabyte, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;

@@ -187,6 +187,20 @@ START_TEST(a_session_costs_one_commit)
 }
 END_TEST
 
+/* For who cannot wait: the store does, when it is closed. */
+START_TEST(what_was_fetched_is_noted_later)
+{
+	struct shelf_uidset *set = rig_set(2, 300);
+
+	rig_fill(&r, r.joe, r.inbox, 300);
+	shelf_pop3_note_later(r.store, r.joe, r.inbox, &(struct shelf_pop3_note){.fetched = set, .fetched_s = 1000});
+	shelf_pop3_note_later(r.store, r.joe, 4711, &(struct shelf_pop3_note){.fetched = set, .fetched_s = 1000});
+	shelf_uidset_free(&set);
+	rig_reopen(&r);
+	ck_assert_str_eq(fetched_before(r.inbox, 1001), "2:300");
+}
+END_TEST
+
 START_TEST(it_goes_with_the_message)
 {
 	uint32_t box = rig_create(&r, r.joe, "box");
@@ -318,6 +332,7 @@ suite_pop3(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, fetched_and_hidden_are_kept);
 	tcase_add_test(t, a_session_costs_one_commit);
+	tcase_add_test(t, what_was_fetched_is_noted_later);
 	tcase_add_test(t, it_goes_with_the_message);
 	tcase_add_test(t, undelete_brings_the_unique_id_back);
 	tcase_add_test(t, nothing_is_left_of_what_is_gone);
