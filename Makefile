@@ -194,7 +194,7 @@ deps-build deps-test deps-demo deps-fuzz deps-interop: deps-%:
 demo: deps-demo ## A store with mail and a running server to try (DEMO_EXIT=1: stop by itself)
 	@$(MAKE) --no-print-directory -j$(JOBS) MODE=release all
 	@BIN=$(BUILD)/release DEMO_EXIT='$(DEMO_EXIT)' tools/demo/demo.sh
-install: ## Programs, library, headers (PREFIX, DESTDIR)
+install: ## Programs, library, headers, manual pages, completion for bash (PREFIX, DESTDIR)
 	@$(MAKE) MODE=release all && PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BIN=$(BUILD)/release \
 	  tests/support/install.sh
 

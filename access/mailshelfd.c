@@ -584,9 +584,11 @@ main(int argc, char **argv)
 		complain(EX_USAGE, error);
 		return complain(EX_USAGE, "--help shows the options");
 	}
-	if (d.args.help || d.args.version) {
+	if (d.args.help || d.args.man || d.args.version) {
 		if (d.args.help)
 			conf_args_help(stdout);
+		else if (d.args.man)
+			conf_args_man(stdout);
 		else
 			puts("mailshelfd " SHELF_VERSION);
 		conf_args_free(&d.args);

@@ -71,19 +71,28 @@ print_verb(const struct tool_verb *v)
 int
 tool_help(struct tool *t)
 {
+	bool man = false, words = false;
+	const struct tool_option options[] = {{"man", TOOL_FLAG, &man}, {"words", TOOL_FLAG, &words}, {0}};
 	const struct tool_verb *v;
-	int used, rc = tool_args(t, NULL, 0, 2);
+	int used, rc = tool_args(t, options, 0, 2);
 
 	if (rc != 0)
 		return rc;
-	if (t->argc == 0) {
+	if (words)
+		tool_man_words(verbs, VERBS);
+	else if (t->argc == 0 && man)
+		tool_man_all(verbs, VERBS);
+	else if (t->argc == 0)
 		print_help(stdout);
+	if (words || t->argc == 0)
 		return EX_OK;
-	}
 	v = find_verb(t->argc, t->argv, &used);
 	if (v == NULL || used != t->argc)
 		return tool_usage(t, "%s: unknown verb", t->argv[t->argc - 1]);
-	print_verb(v);
+	if (man)
+		tool_man_verb(v);
+	else
+		print_verb(v);
 	return EX_OK;
 }
 

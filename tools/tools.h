@@ -37,6 +37,11 @@ struct tool_verb {
 	const char *options; /* lines for --help, may be "" */
 };
 
+/* tool_man.c, to stdout: the manual page of one verb, of the program; verbs and options for a shell to complete. */
+void tool_man_verb(const struct tool_verb *verb);
+void tool_man_all(const struct tool_verb *verbs, size_t n);
+void tool_man_words(const struct tool_verb *verbs, size_t n);
+
 #define TOOL(name, fn, usage, text, options) tool_run_fn tool_##fn;
 #include "tools.def"
 #undef TOOL

@@ -1,19 +1,16 @@
 /*
  * conf_args.c - the command line of mailshelfd
  *
- * Every row of conf.def is an option `--name VALUE` or `--name=VALUE`, so help and parser need no list of
- * their own. Values are tried on a scratch struct conf while parsing: a typing error is found before
+ * Every row of conf.def is an option `--name VALUE` or `--name=VALUE`, so the parser needs no list of
+ * its own. Values are tried on a scratch struct conf while parsing: a typing error is found before
  * the file is read.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <mailshelf/mem.h>
 
 #include "conf_args.h"
-
-enum { HELP_COLUMN = 30 };
 
 void
 conf_args_free(struct conf_args *args)
@@ -54,6 +51,10 @@ conf_args_parse(struct conf_args *args, int argc, char **argv, char *error, size
 
 		if (value == NULL && (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)) {
 			args->help = true;
+			continue;
+		}
+		if (value == NULL && strcmp(name, "--man") == 0) {
+			args->man = true;
 			continue;
 		}
 		if (value == NULL && (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)) {
@@ -108,50 +109,4 @@ conf_args_load(const struct conf_args *args, char *error, size_t error_len)
 fail:
 	conf_free(&conf);
 	return NULL;
-}
-
-static void
-help_row(FILE *out, const struct conf_row *row)
-{
-	char name[64];
-	size_t n = (size_t)snprintf(name, sizeof(name), "--%s", row->name);
-
-	for (size_t i = 2; i < n; i++)
-		name[i] = name[i] == '_' ? '-' : name[i];
-	fprintf(out, "  %-*s %s", HELP_COLUMN - 3, name, row->text);
-	switch (row->kind) {
-	case CONF_KIND_TEXT:
-		if (row->text_default != NULL)
-			fprintf(out, " (%s)", row->text_default);
-		break;
-	case CONF_KIND_BOOL:
-		fprintf(out, " (%s)", row->num_default != 0 ? "yes" : "no");
-		break;
-	case CONF_KIND_NUM:
-		fprintf(out, " (%" PRIu64 " %s; %" PRIu64 "..%" PRIu64 ")", row->num_default, row->unit,
-		    row->min, row->max);
-	}
-	fputc('\n', out);
-}
-
-void
-conf_args_help(FILE *out)
-{
-	size_t n;
-	const struct conf_row *rows = conf_rows(&n);
-
-	fprintf(out, "usage: mailshelfd -s STORE [-c FILE] [--SETTING VALUE]...\n"
-	    "Serves the mail of a store over IMAP, POP3 and LMTP, in the foreground.\n\n"
-	    "  %-*s directory of the store, the same as --store\n"
-	    "  %-*s read settings from FILE first, `name = value` lines\n"
-	    "  %-*s print this and exit\n"
-	    "  %-*s print the version and exit\n\n"
-	    "Settings, as options here and (with _ for -) in the file; defaults in parentheses:\n",
-	    HELP_COLUMN - 3, "-s STORE", HELP_COLUMN - 3, "-c FILE", HELP_COLUMN - 3, "-h, --help",
-	    HELP_COLUMN - 3, "-V, --version");
-	for (size_t i = 0; i < n; i++)
-		help_row(out, &rows[i]);
-	fprintf(out, "\nAt least one of --imap, --imaps, --pop3, --pop3s, --lmtp must be set.\n"
-	    "SIGHUP reads the file and the certificate again, for connections from then on (store, addresses,\n"
-	    "pid_file, loops and workers need a restart); SIGUSR1 logs what kept the loops busy; SIGTERM stops.\n");
 }

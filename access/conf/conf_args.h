@@ -17,7 +17,7 @@ struct conf_arg {
 
 struct conf_args {
 	const char *file; /* -c; NULL: none */
-	bool help, version;
+	bool help, man, version;
 	struct conf_arg *list;
 	size_t count;
 };
@@ -28,6 +28,8 @@ bool conf_args_parse(struct conf_args *args, int argc, char **argv, char *error,
 struct conf *conf_args_load(const struct conf_args *args, char *error, size_t error_len);
 /* What --help prints: every row of conf.def. */
 void conf_args_help(FILE *out);
+/* What --man prints: the same as a manual page (conf_man.c). */
+void conf_args_man(FILE *out);
 void conf_args_free(struct conf_args *args);
 
 #endif

@@ -134,3 +134,21 @@ shelf_buf_add_json(struct shelf_buf *b, struct shelf_span s)
 	}
 	shelf_buf_add_byte(b, '"');
 }
+
+void
+shelf_buf_add_roff(struct shelf_buf *b, struct shelf_span s)
+{
+	bool line_start = true;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (line_start && (s.data[i] == '.' || s.data[i] == '\''))
+			shelf_buf_add_str(b, "\\&");
+		line_start = s.data[i] == '\n';
+		if (s.data[i] == '\\')
+			shelf_buf_add_str(b, "\\e");
+		else if (s.data[i] == '-')
+			shelf_buf_add_str(b, "\\-");
+		else
+			shelf_buf_add_byte(b, s.data[i]);
+	}
+}

@@ -48,5 +48,7 @@ void shelf_buf_free(struct shelf_buf *b);
 
 /* JSON string, quotes included; bytes that are not UTF-8 become U+FFFD. */
 void shelf_buf_add_json(struct shelf_buf *b, struct shelf_span s);
+/* Text of a manual page, man(7): nothing in it is a request or an escape, and hyphens can be copied into a shell. */
+void shelf_buf_add_roff(struct shelf_buf *b, struct shelf_span s);
 
 #endif

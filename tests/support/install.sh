@@ -9,10 +9,12 @@ install -m 755 "${BIN:?}/mailshelf" "$to/bin/"
 install -m 755 "$BIN/mailshelfd" "$to/sbin/"
 install -m 644 "$BIN/libmailshelf.a" "$to/lib/"
 install -m 644 include/mailshelf/*.h include/mailshelf/*.def "$to/include/mailshelf/"
-for page in docs/man/*.[1-8]; do
-	[ -e "$page" ] || continue
-	section=${page##*.}
-	install -d "$to/share/man/man$section"
-	install -m 644 "$page" "$to/share/man/man$section/"
+install -d "$to/share/man/man1" "$to/share/man/man8" "$to/share/bash-completion/completions"
+"$BIN/mailshelfd" --man >"$to/share/man/man8/mailshelfd.8"
+"$BIN/mailshelf" help --man >"$to/share/man/man1/mailshelf.1"
+# "account add --batch ...": the words before the first option are the verb.
+"$BIN/mailshelf" help --words | sed 's/ --.*//' | while read -r verb; do
+	"$BIN/mailshelf" help $verb --man >"$to/share/man/man1/mailshelf-${verb// /-}.1"
 done
+install -m 644 tools/completion.bash "$to/share/bash-completion/completions/mailshelf"
 echo "installed under $to"
