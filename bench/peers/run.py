@@ -16,6 +16,7 @@ import pwd
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,7 @@ class Bench:
             with open(self.path) as f:
                 self.results = json.load(f)
         self.fresh = set()
+        self.until = time.monotonic() + options.total
 
     # ---- results ----
 
@@ -147,6 +149,7 @@ class Bench:
         for kind in servers.ALL:
             if kind.name not in self.options.servers:
                 continue
+            server = None
             try:
                 server = kind(self)
                 server.start()
@@ -155,15 +158,21 @@ class Bench:
             except RowFailed as why:
                 self.say("%s: %s" % (kind.title, why))
                 self.results.setdefault("servers", {})[kind.name] = {"title": kind.title, "version": "", "note": str(why)}
+                if server is not None:
+                    self.servers.pop(kind.name, None)
+                    self.put_away(server)
 
     def end(self):
         for server in self.servers.values():
-            server.stop()
-            server.group.remove()
-            if not self.options.keep:
-                shutil.rmtree(server.dir, ignore_errors=True)
+            self.put_away(server)
         for corpus in self.corpora.values():
             os.remove(corpus["path"])
+
+    def put_away(self, server):
+        server.stop()
+        server.group.remove()
+        if not self.options.keep:
+            shutil.rmtree(server.dir, ignore_errors=True)
 
     def turns(self, number):
         """The servers, another one first in each round."""
@@ -173,6 +182,10 @@ class Bench:
 
     def attempt(self, server, wanted, size, function):
         """Runs FUNCTION; a failure is a note in each of the rows WANTED. Whether it went well."""
+        if time.monotonic() > self.until:
+            for row in wanted:
+                self.note(row, size, server, "not run: the time of the whole run was over")
+            return False
         try:
             if not server.alive():
                 server.stop()
@@ -225,6 +238,7 @@ def options_of(argv):
     parser.add_argument("--idle-most", type=int, default=10000, help="connections for mailshelf alone")
     parser.add_argument("--mixed", type=int, default=60, help="seconds of steady load for each server")
     parser.add_argument("--limit", type=int, default=120, help="seconds that one command may take")
+    parser.add_argument("--total", type=int, default=3600, help="seconds after which no further row begins")
     parser.add_argument("--report", action="store_true", help="only write the report again")
     parser.add_argument("--keep", action="store_true", help="leave the stores")
     options = parser.parse_args(argv)
@@ -245,6 +259,7 @@ def main(argv):
         report.write(bench.results, options.out)
         return 0
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # the servers stop, too
     bench.prepare()
     bench.results["machine"] = machine(bench.dir)
     try:

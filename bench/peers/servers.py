@@ -3,6 +3,7 @@
 All four run at once; the rows take turns with them. Passwords: Dovecot compares plain text, Cyrus plain text from sasldb,
 mailshelf remembers a verified login (a keyed hash in memory), so no row is about password hashes.
 """
+import contextlib
 import glob
 import os
 import shutil
@@ -66,9 +67,10 @@ class Server:
         with open(path, "w") as f:
             f.write(text)
 
-    def drop(self):
+    def drop(self, *more):
         """What goes in front of a command that runs as the server's user."""
-        return ["setpriv", "--reuid", self.bench.user, "--regid", self.bench.user_group, "--clear-groups"] if self.bench.user else []
+        user = ("--reuid", self.bench.user, "--regid", self.bench.user_group, "--clear-groups") if self.bench.user else ()
+        return ["setpriv", *user, *more] if user or more else []
 
     def start(self):
         """Until it has answered; how long that took in ms."""
@@ -77,7 +79,7 @@ class Server:
         argv = self.command()
         begin = time.monotonic()
         with open(os.path.join(self.dir, "output"), "ab") as log:
-            self.process = subprocess.Popen(self.drop() + argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(self.drop("--pdeathsig", "TERM") + argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=self.group.enter, env=self.environment, cwd=self.dir, start_new_session=True)
         self.group.root = self.process.pid
         while time.monotonic() - begin < START_S:
@@ -99,6 +101,7 @@ class Server:
     def stop(self):
         if self.process is None:
             return
+        family = self.group.pids()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -106,11 +109,24 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.process = None
-        end = time.monotonic() + 20
-        while self.group.path and self.group.pids() and time.monotonic() < end:
-            time.sleep(0.05)
-        for pid in self.group.pids() if self.group.path else []:
-            os.kill(pid, signal.SIGKILL)  # its own children that did not listen
+        for how in (None, signal.SIGTERM, signal.SIGKILL):  # children that outlive it: Cyrus' idled does
+            family = [p for p in family if self.of_ours(p)]
+            for pid in family if how else ():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
+            end = time.monotonic() + 5
+            while any(self.of_ours(p) for p in family) and time.monotonic() < end:
+                time.sleep(0.02)
+
+    def of_ours(self, pid):
+        """Still the process that we know: it has our directory on its command line, or is in our group."""
+        if self.group.path:
+            return pid in self.group.pids()
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as f:
+                return self.dir.encode() in f.read()
+        except OSError:
+            return False
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -210,13 +226,6 @@ class Mdbox(Dovecot):
     name, title = "mdbox", "Dovecot mdbox+zstd"
     location = "mdbox:~/mdbox"
     settings = "mail_plugins = $mail_plugins zlib\nplugin {\n  zlib_save = zstd\n}"
-
-
-class Hibernating(Mdbox):
-    """Only for idle connections."""
-    name, title = "hibernate", "Dovecot with imap-hibernate"
-    settings = (Mdbox.settings + "\nimap_hibernate_timeout = 1s\nservice imap {\n  unix_listener imap-master {\n    mode = 0600\n  }\n}\n"
-        "service imap-hibernate {\n  unix_listener imap-hibernate {\n    mode = 0600\n  }\n}")
 
 
 class Maildir(Dovecot):
