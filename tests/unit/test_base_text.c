@@ -72,6 +72,14 @@ START_TEST(utf8_vectors)
 	ck_assert(shelf_utf8_valid(shelf_buf_span(&out)));
 	if (utf8[_i].valid)
 		ck_assert(shelf_span_eq(shelf_buf_span(&out), s));
+	/* The same wherever it stands between ASCII, which is looked at eight bytes at a time. */
+	for (size_t before = 0; before <= 17; before++)
+		for (size_t after = 0; after <= 17; after++) {
+			shelf_buf_clear(&out);
+			shelf_buf_printf(&out, "%.*s%s%.*s", (int)before, "0123456789abcdefg", utf8[_i].in, (int)after,
+			    "0123456789abcdefg");
+			ck_assert(shelf_utf8_valid(shelf_buf_span(&out)) == utf8[_i].valid);
+		}
 	shelf_buf_free(&out);
 }
 END_TEST
