@@ -98,20 +98,23 @@ imap_out_literal(struct imap_session *s, uint64_t len)
 void
 imap_out_string(struct imap_session *s, struct shelf_span v)
 {
-	size_t i = 0;
+	uint8_t *p;
 
 	if (!is_quotable(s, v)) {
 		imap_out_literal(s, v.len);
 		shelf_buf_add_span(&s->out, v);
 		return;
 	}
-	shelf_buf_add_byte(&s->out, '"');
-	for (i = 0; i < v.len; i++) {
+	/* Room for all of it at once: asked for byte by byte it was a sixth of listing envelopes. */
+	p = shelf_buf_reserve(&s->out, 2 * v.len + 2);
+	*p++ = '"';
+	for (size_t i = 0; i < v.len; i++) {
 		if (v.data[i] == '"' || v.data[i] == '\\')
-			shelf_buf_add_byte(&s->out, '\\');
-		shelf_buf_add_byte(&s->out, v.data[i]);
+			*p++ = '\\';
+		*p++ = v.data[i];
 	}
-	shelf_buf_add_byte(&s->out, '"');
+	*p++ = '"';
+	s->out.len = (size_t)(p - s->out.data);
 }
 
 void
