@@ -147,7 +147,13 @@ enum {
 };
 /* Blocks until the commit is on disk. */
 SHELF_CHECK int kv_update(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg);
-/* The same without waiting; done(done_arg, rc) on the committer's thread, which must only signal. */
+/*
+ * An update of two accounts that live in the same shard: FN begins in ACCOUNT and goes to OTHER and back with
+ * kv_txn_set_account(). SHELF_EBUSY: they do not, or not any more, or OTHER is on its way to another shard.
+ */
+SHELF_CHECK int kv_update_both(struct kv_db *db, uint32_t account, uint32_t other, unsigned flags, kv_update_fn *fn,
+    void *arg);
+/* The same as kv_update without waiting; done(done_arg, rc) on the committer's thread, which must only signal. */
 void kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
     kv_done_fn *done, void *done_arg);
 /* An update of a shard's shared tables, of no account until kv_txn_set_account(). */
@@ -156,7 +162,7 @@ SHELF_CHECK int kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags
 /* Reads inside an update; what they return lives until the next write of the update. */
 struct kv_view *kv_txn_view(struct kv_txn *txn);
 uint32_t kv_txn_account(const struct kv_txn *txn);
-void kv_txn_set_account(struct kv_txn *txn, uint32_t account); /* in kv_update_shard only */
+void kv_txn_set_account(struct kv_txn *txn, uint32_t account); /* in kv_update_shard, kv_update_both */
 SHELF_CHECK int kv_put(struct kv_txn *txn, enum kv_table table, struct shelf_span key,
     struct shelf_span value);
 /*

@@ -577,6 +577,19 @@ kv_update(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, 
 	return rc != 0 ? rc : run_and_wait(env, &job);
 }
 
+/* Where both are is looked at again when its turn comes (kv_leave_admit). */
+int
+kv_update_both(struct kv_db *db, uint32_t account, uint32_t other, unsigned flags, kv_update_fn *fn, void *arg)
+{
+	struct kv_job job = {.fn = fn, .arg = arg, .account = account, .other = other, .flags = flags};
+	struct kv_env *env, *its;
+	int rc = kv_env_of_account(db, account, &env);
+
+	if (rc == 0)
+		rc = kv_env_of_account(db, other, &its);
+	return rc != 0 ? rc : env != its ? SHELF_EBUSY : run_and_wait(env, &job);
+}
+
 int
 kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags, kv_update_fn *fn, void *arg)
 {

@@ -126,6 +126,7 @@ struct kv_job {
 	void *done_arg;
 	pthread_cond_t cond;
 	uint32_t account;
+	uint32_t other; /* kv_update_both; 0: none */
 	unsigned flags;
 	bool of_shard; /* kv_update_shard: may change the account */
 	bool expelled; /* wrote and failed: not run again with its group */

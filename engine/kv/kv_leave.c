@@ -212,6 +212,20 @@ wait_or_open(struct kv_txn *txn)
 	return write_leaving(txn, &row);
 }
 
+/* The second account of an update, when the first is here and open: it does not wait for that one. */
+static int
+admit_other(struct kv_txn *txn, const struct kv_job *job)
+{
+	struct kv_env *env = txn->env;
+	bool closed = (env->parked != NULL && env->parked->account == job->other) ||
+	    (txn->leaving.account == job->other && txn->leaving.state == CLOSED);
+	uint64_t move = 0;
+	uint32_t shard;
+	int rc = kv_leave_look(txn->view.file, txn->view.mdb, job->other, &move, &shard);
+
+	return rc < 0 ? rc : rc == 1 || closed ? SHELF_EBUSY : 0;
+}
+
 int
 kv_leave_admit(struct kv_txn *txn, struct kv_job *job)
 {
@@ -222,6 +236,8 @@ kv_leave_admit(struct kv_txn *txn, struct kv_job *job)
 	if (job->of_shard || env->shard == KV_SHARDS_MAX || job->account == KV_CATALOG)
 		return 0;
 	rc = kv_leave_look(txn->view.file, txn->view.mdb, job->account, &job->move, &job->shard);
+	if (rc == 1 && job->other != 0)
+		return SHELF_EBUSY; /* the other one need not be there */
 	if (rc != 0) {
 		job->fate = rc == 1 ? KV_GOES : KV_RUNS;
 		return rc == 1 ? 0 : rc;
@@ -233,6 +249,8 @@ kv_leave_admit(struct kv_txn *txn, struct kv_job *job)
 		rc = wait_or_open(txn);
 	if (rc == 1)
 		job->fate = KV_WAITS;
+	else if (rc == 0 && job->other != 0)
+		rc = admit_other(txn, job);
 	return rc == 1 ? 0 : rc;
 }
 

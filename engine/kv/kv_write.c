@@ -24,7 +24,9 @@ kv_txn_account(const struct kv_txn *txn)
 void
 kv_txn_set_account(struct kv_txn *txn, uint32_t account)
 {
-	SHELF_ASSERT(txn->job->of_shard);
+	const struct kv_job *job = txn->job;
+
+	SHELF_ASSERT(job->of_shard || (job->other != 0 && (account == job->account || account == job->other)));
 	txn->view.account = account;
 }
 

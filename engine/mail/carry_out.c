@@ -116,7 +116,8 @@ walk_slice(struct walk *w)
 		return rc;
 	rc = look_at_version(w, view);
 	for (; rc == 0 && w->table < KV_TABLES; w->table++, w->from.len = 0)
-		if (kv_table_of_account((enum kv_table)w->table) &&
+		/* What a MOVE has left to do is of two accounts as they are here. */
+		if (kv_table_of_account((enum kv_table)w->table) && w->table != KV_CROSS &&
 		    (rc = walk_table(w, view, until_ms, &rows)) != 0)
 			break;
 	kv_view_end(&view);

@@ -1,6 +1,7 @@
 /*
- * check_metadata.c - annotations of an account (25)
+ * check_metadata.c - annotations of an account (25), what its moves have left to do (30)
  */
+#include "crossing.h"
 #include "mail_check.h"
 
 struct note_walk {
@@ -70,6 +71,16 @@ check_note(struct note_walk *w, struct shelf_span key, struct shelf_span value)
 	return m.mailbox == 0 ? 0 : check_mailbox(w, m.mailbox);
 }
 
+static int
+check_crossing(struct check *k, struct shelf_span key, struct shelf_span value)
+{
+	int rc = mail_crossing_check(key, value);
+
+	if (check_is_damage(rc))
+		check_found(k, 30, "what a move between accounts has left to do cannot be read");
+	return check_is_damage(rc) ? 0 : rc;
+}
+
 int
 check_metadata(struct check *k, uint32_t shard)
 {
@@ -89,6 +100,12 @@ check_metadata(struct check *k, uint32_t shard)
 		rc = check_note(&w, key, value);
 	if (rc == 0)
 		end_entry(&w);
+	kv_scan_close(&scan);
+	if (rc == 0)
+		rc = kv_scan_open(w.view, KV_CROSS, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+	while (rc == 0 && (rc = kv_scan_next(&scan, &key, &value)) == 1)
+		if ((rc = check_crossing(k, key, value)) != 0)
+			break;
 	kv_scan_close(&scan);
 	kv_view_end(&w.view);
 	return rc;

@@ -3,13 +3,15 @@
  *
  *   read a slice --> drafts, when bodies must go to another partition --> one transaction of the target
  *        ^                                                                     |
- *        |                                     MOVE: remove them where they were, undo those that were gone
+ *        |                   MOVE, of one partition: the same removes them where they were
+ *        |                   of two: they are noted in it, and settled at once (crossing.c)
  *        +---------------------------------------------------------------------+
  *
- * No transaction spans two accounts. A COPY that fails takes back what its slices had written (RFC 9051 6.4.7). A MOVE
- * writes before it removes: should the machine stop in between, a message is in both places, never in none. Of two
- * sessions moving the same message one finds it gone and takes its own copy back. What was moved away is held where it
- * was, like what is expunged: the owner of a shared mailbox can bring it back.
+ * A COPY that fails takes back what its slices had written (RFC 9051 6.4.7). A MOVE within a partition is one
+ * transaction of both accounts. Where it cannot be, it writes before it removes: should the machine stop in between, a
+ * message is in both places until the note is seen, never in none, and then in the target alone. Of two sessions moving
+ * the same message one finds it gone and takes its own copy back. What was moved away is held where it was, like what
+ * is expunged: the owner of a shared mailbox can bring it back.
  *
  * What must stay true: a slice has SLICE_MESSAGES messages, and of bodies that go elsewhere SLICE_BYTES or one
  * message; drafts hold no more than that.
@@ -18,10 +20,10 @@
 
 #include <mailshelf/mem.h>
 
+#include "crossing.h"
 #include "draft.h"
-#include "mail.h"
 
-enum { SLICE_MESSAGES = 256, SLICE_BYTES = 8 << 20, TRIES = 3 };
+enum { SLICE_MESSAGES = MAIL_CROSSING_MAX, SLICE_BYTES = 8 << 20, TRIES = 3 };
 
 struct item {
 	struct shelf_msg msg;
@@ -41,6 +43,9 @@ struct across {
 	struct shelf_keywords keywords;
 	uint32_t next; /* uid */
 	uint32_t uidvalidity;
+	bool together; /* a MOVE in one transaction of both */
+	struct mail_expunge out; /* of it; its sets are of the slice */
+	struct mail_crossing crossing;
 };
 
 /* Its body is in another partition than the target. */
@@ -198,6 +203,76 @@ put_one(struct mail_change *c, struct mail_open *o, struct across *a, struct ite
 	return set_flags(c, o, a, item);
 }
 
+/* Before the first is written: which are not where they were read? A blob that was gone may be told again. */
+static int
+look_for_all(struct kv_txn *txn, struct across *a)
+{
+	struct mail_mbox box = {0};
+	struct mail_msg m;
+	int rc = 0;
+
+	if (a->together) {
+		kv_txn_set_account(txn, a->what->account);
+		rc = mail_mbox_get(kv_txn_view(txn), a->what->from, &box);
+	}
+	if (rc == SHELF_ENOMAILBOX) {
+		box.flags = MAIL_MBOX_DELETED;
+		rc = 0;
+	}
+	for (size_t i = 0; i < a->n && (rc == 0 || rc == SHELF_ENOMESSAGE); i++) {
+		struct item *item = &a->item[i];
+
+		item->to_uid = 0;
+		/* Its body was gone, or all are. */
+		item->gone = (is_elsewhere(a, item) && item->draft == NULL) || (box.flags & MAIL_MBOX_DELETED) != 0;
+		if (!a->together || item->gone)
+			continue;
+		rc = mail_msg_get(kv_txn_view(txn), a->what->from, item->msg.uid, &m);
+		item->gone = rc == SHELF_ENOMESSAGE;
+	}
+	if (a->together)
+		kv_txn_set_account(txn, a->what->to_account);
+	return rc == SHELF_ENOMESSAGE ? 0 : rc;
+}
+
+/* Of a MOVE by two transactions. */
+static int
+note_all(struct mail_change *c, struct across *a)
+{
+	struct mail_crossing *x = &a->crossing;
+
+	*x = (struct mail_crossing){.from_account = a->what->account, .from = a->what->from,
+	    .to_account = a->what->to_account, .to = a->what->to};
+	for (size_t i = 0; i < a->n; i++) {
+		if (a->item[i].gone)
+			continue;
+		x->uid[x->n] = a->item[i].msg.uid;
+		x->to_uid[x->n++] = a->item[i].to_uid;
+	}
+	return mail_crossing_note(c, x);
+}
+
+/* In the transaction that has put them: they are all there. */
+static int
+remove_all(struct kv_txn *txn, struct across *a)
+{
+	struct shelf_uidset *uids = shelf_uidset_new(), *gone = shelf_uidset_new();
+	int rc;
+
+	for (size_t i = 0; i < a->n; i++)
+		if (!a->item[i].gone)
+			shelf_uidset_add(uids, a->item[i].msg.uid);
+	a->out = (struct mail_expunge){.store = a->store, .mailbox = a->what->from, .uids = uids, .gone = gone};
+	kv_txn_set_account(txn, a->what->account);
+	rc = shelf_uidset_count(uids) == 0 ? 0 : mail_expunge_within(txn, &a->out);
+	if (rc == 0 && shelf_uidset_count(gone) != shelf_uidset_count(uids))
+		rc = SHELF_ECORRUPT;
+	kv_txn_set_account(txn, a->what->to_account);
+	shelf_uidset_free(&uids);
+	shelf_uidset_free(&gone);
+	return rc;
+}
+
 static int
 put_all(struct kv_txn *txn, void *arg)
 {
@@ -206,21 +281,42 @@ put_all(struct kv_txn *txn, void *arg)
 	struct mail_open o = {0};
 	int rc;
 
-	if ((rc = mail_change_begin(&c, a->store, txn)) != 0)
+	if ((rc = look_for_all(txn, a)) != 0 || (rc = mail_change_begin(&c, a->store, txn)) != 0)
 		return rc;
 	rc = mail_open(&c, a->what->to, &o);
 	a->uidvalidity = o.row.uidvalidity;
-	for (size_t i = 0; i < a->n && rc == 0; i++) {
-		a->item[i].to_uid = 0;
-		/* A draft whose body was gone stays without; a blob that is gone may be told again. */
-		a->item[i].gone = is_elsewhere(a, &a->item[i]) && a->item[i].gone;
+	for (size_t i = 0; i < a->n && rc == 0; i++)
 		if (!a->item[i].gone)
 			rc = put_one(&c, &o, a, &a->item[i]);
-	}
+	if (rc == 0 && a->what->move && !a->together)
+		rc = note_all(&c, a);
 	if (rc == 0 && (rc = mail_open_flush(&c, &o)) == 0)
 		rc = mail_change_end(&c);
 	a->result->modseq = c.acct.modseq;
 	mail_close(&o);
+	return rc == 0 && a->together ? remove_all(txn, a) : rc;
+}
+
+/* SHELF_EBUSY: not in this partition, or not together, any more. */
+static int
+update(struct across *a)
+{
+	const struct shelf_copy *what = a->what;
+	uint32_t shard;
+	int rc = kv_shard_of(a->store->kv, what->account, &shard);
+
+	if (rc != 0)
+		return rc;
+	a->together = what->move && shard == a->shard;
+	rc = SHELF_EBUSY;
+	if (a->together)
+		rc = kv_update_both(a->store->kv, what->to_account, what->account, KV_ADDS, put_all, a);
+	if (rc == SHELF_EBUSY) {
+		a->together = false;
+		rc = kv_update(a->store->kv, what->to_account, KV_ADDS, put_all, a);
+	} else if (rc == 0) {
+		mail_expunge_tell(a->store, what->account, &a->out);
+	}
 	return rc;
 }
 
@@ -234,10 +330,10 @@ put_slice(struct across *a)
 		for (size_t k = 0; k < a->n && rc == 0; k++)
 			if (a->item[k].draft == NULL && is_elsewhere(a, &a->item[k]))
 				rc = make_draft(a, &a->item[k]);
-			else if (a->item[k].draft != NULL && !a->item[k].gone)
+			else if (a->item[k].draft != NULL)
 				rc = blob_draft_prepare(mail_draft_blob(a->item[k].draft), a->shard);
 		if (rc == 0)
-			rc = kv_update(a->store->kv, a->what->to_account, KV_ADDS, put_all, a);
+			rc = update(a);
 		if (rc != SHELF_EBUSY)
 			break;
 		/* A dictionary went between compressing and linking, or the target moved. */
@@ -258,31 +354,20 @@ take_back(struct across *a, const struct shelf_uidset *to_uids)
 	    a->what->to, to_uids, MAIL_EXPUNGE_UNDO, NULL);
 }
 
-/* What of the slice is still where it was goes there; what is not is taken back here. */
+/* What of the slice is still where it was goes there; what is not has been taken back here. */
 static int
-remove_slice(struct across *a)
+settle_slice(struct across *a)
 {
-	struct shelf_uidset *from = shelf_uidset_new(), *gone = shelf_uidset_new(), *undo = shelf_uidset_new();
-	int rc, undone;
+	struct shelf_uidset *left = shelf_uidset_new();
+	int rc = 0;
 
+	if (a->crossing.n > 0)
+		rc = mail_crossing_settle(a->store, &a->crossing, true, left);
 	for (size_t i = 0; i < a->n; i++)
-		if (!a->item[i].gone)
-			shelf_uidset_add(from, a->item[i].msg.uid);
-	rc = shelf_msg_expunge(a->store, a->what->account, a->what->from, from, 0, gone);
-	for (size_t i = 0; i < a->n; i++) {
-		struct item *item = &a->item[i];
-
-		if (item->gone || shelf_uidset_has(gone, item->msg.uid))
-			continue;
-		shelf_uidset_add(undo, item->to_uid);
-		item->gone = true;
-	}
-	undone = take_back(a, undo);
-	shelf_uidset_free(&from);
-	shelf_uidset_free(&gone);
-	shelf_uidset_free(&undo);
-	/* Deleted meanwhile, and all of it with it. */
-	return rc == SHELF_ENOMAILBOX ? undone : rc != 0 ? rc : undone;
+		if (rc != 0 || !shelf_uidset_has(left, a->item[i].msg.uid))
+			a->item[i].gone = true;
+	shelf_uidset_free(&left);
+	return rc == SHELF_ECANCELLED ? SHELF_EBUSY : rc;
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------- */
@@ -303,8 +388,8 @@ one_slice(struct across *a)
 	if (rc == 0 && a->n > 0 && (rc = put_slice(a)) != 0)
 		for (size_t i = 0; i < a->n; i++)
 			a->item[i].to_uid = 0;
-	if (rc == 0 && a->n > 0 && a->what->move)
-		rc = remove_slice(a);
+	if (rc == 0 && a->n > 0 && a->what->move && !a->together)
+		rc = settle_slice(a);
 	for (size_t i = 0; i < a->n && (rc == 0 || a->what->move); i++) {
 		if (a->item[i].gone || a->item[i].to_uid == 0)
 			continue;

@@ -156,6 +156,30 @@ expunge(struct kv_txn *txn, void *arg)
 	return rc;
 }
 
+int
+mail_expunge_within(struct kv_txn *txn, struct mail_expunge *x)
+{
+	struct expunging e = {.store = x->store, .mailbox = x->mailbox, .uids = x->uids,
+	    .flags = x->flags | SHELF_EXPUNGE_ATOMIC, .let_go = x->let_go, .from = 1, .gone = x->gone};
+	int rc = expunge(txn, &e);
+
+	x->gone_bytes = e.gone_bytes;
+	x->fired = e.fired;
+	x->event = e.event;
+	return rc;
+}
+
+void
+mail_expunge_tell(struct shelf_store *store, uint32_t account, const struct mail_expunge *x)
+{
+	if (x->fired)
+		mail_guard_tell(store, account, &x->event);
+	if (x->let_go && x->gone_bytes > 0)
+		shelf_log(SHELF_LOG_WARN, "removed without hold, the store is full", "account", "%u", account,
+			  "messages", "%u", shelf_uidset_count(x->gone), "bytes", "%llu",
+			  (unsigned long long)x->gone_bytes, NULL);
+}
+
 /* Nothing to remove needs no commit: CLOSE of a mailbox without \Deleted is the usual case. */
 static int
 nothing_to_do(struct shelf_store *store, uint32_t account, uint32_t mailbox, unsigned flags)

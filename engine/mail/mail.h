@@ -385,6 +385,22 @@ void mail_drop_held(struct mail_acct *a, const struct mail_msg *msg);
 SHELF_CHECK int mail_remove(struct mail_change *c, struct mail_open *o, uint32_t uid, unsigned how);
 /* For shelf_msg_expunge: messages that should never have come; nothing is held or counted. */
 enum { MAIL_EXPUNGE_UNDO = 256 };
+/* For who does more than that in one transaction of the account: all of UIDS in it, those that were there into
+ * GONE. LET_GO: nothing is held. SHELF_ENOMAILBOX. What is to be told is told after the commit. */
+struct mail_expunge {
+	struct shelf_store *store;
+	uint32_t mailbox;
+	const struct shelf_uidset *uids;
+	unsigned flags;
+	bool let_go;
+	struct shelf_uidset *gone;
+	/* Results. */
+	uint64_t gone_bytes;
+	bool fired;
+	struct mail_guard_event event;
+};
+SHELF_CHECK int mail_expunge_within(struct kv_txn *txn, struct mail_expunge *x);
+void mail_expunge_tell(struct shelf_store *store, uint32_t account, const struct mail_expunge *x);
 /* shelf_msg_copy_to() into another account (copy_across.c); the sets of RESULT are empty. */
 SHELF_CHECK int mail_copy_across(struct shelf_store *store, const struct shelf_copy *what,
 				 struct shelf_copy_result *result);

@@ -11,7 +11,7 @@
  *   check_acl.c      access control lists of one account
  *   check_door.c     a moment in which nobody writes
  *   check_repair.c   counters of accounts and totals that are put right
- *   check_metadata.c annotations of one account
+ *   check_metadata.c annotations of one account, moves that have not ended
  *   check_pop3.c     what is kept for POP3 of one account
  *   check_once.c     notes of mail that will come again
  *   check_sums.c     what is kept about bytes of accounts, domains, partition, blobs
@@ -189,7 +189,7 @@ SHELF_CHECK int check_blob_sums(struct check *k, uint32_t shard);
 
 /* Entries of the account's access control lists, and the index of shares (18, 19). */
 SHELF_CHECK int check_acl(struct check *k, uint32_t shard);
-/* Annotations of the account (25). */
+/* Annotations of the account (25), rows of CROSS (30). */
 SHELF_CHECK int check_metadata(struct check *k, uint32_t shard);
 /* What is kept for POP3 (26, 27). */
 SHELF_CHECK int check_pop3(struct check *k, uint32_t shard);

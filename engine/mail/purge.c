@@ -12,7 +12,7 @@
 #include <mailshelf/mem.h>
 
 #include "carry.h"
-#include "mail.h"
+#include "crossing.h"
 
 enum { SLICE_ROWS = 300, PASS_EVERY_S = 60, JANITOR_BUDGET_MS = 50, JANITOR_MS = 1000,
        CATCH_UP_EVERY_S = 3600, LOADING_KEPT_S = 24 * 3600, JOB_BYTES_MAX = 16 };
@@ -306,7 +306,7 @@ clear_account(struct kv_txn *txn, void *arg)
 {
 	static const enum kv_table plain[] = {KV_FPAGE,	 KV_FSUM,  KV_KEYWORD, KV_VANISH, KV_DUE,
 					      KV_GUARD, KV_MOVED, KV_ONCE, KV_IMPORT, KV_ACL,
-					      KV_NOTE, KV_MNAME, KV_MBOX, KV_ACCT};
+					      KV_NOTE, KV_CROSS, KV_MNAME, KV_MBOX, KV_ACCT};
 	struct removal *p = arg;
 	struct mail_acct ignored = {0}; /* an account under removal keeps no counters */
 	unsigned left = SLICE_ROWS;
@@ -567,6 +567,9 @@ shelf_store_purge(struct shelf_store *store, unsigned budget_ms)
 	int64_t until = shelf_mono_ms() + budget_ms;
 	int damage = 0, rc;
 
+	/* A process that serves has its own under way. */
+	if ((rc = mail_crossings(store, store->serving)) != 0 && !mail_pass_over(rc, KV_SHARDS_MAX, 0, &damage))
+		return rc;
 	/* Held mail first: what it lets go is work for the shards. */
 	if ((rc = purge_accounts(store, until, &damage)) != 0)
 		return rc;
@@ -637,6 +640,10 @@ janitor(void *arg)
 	struct shelf_store *s = arg;
 	int64_t cleared_s = mono_s();
 	bool more = true, stop = false;
+	int begun = mail_crossings(s, false); /* what ended with the last process */
+
+	if (begun != 0)
+		shelf_log(SHELF_LOG_WARN, "moves not finished", "error", "%s", shelf_err_text(begun), NULL);
 
 	while (!stop) {
 		struct timespec until;

@@ -259,7 +259,8 @@ enum { SHELF_COPY_MAX = 200000 };
  * shelf_msg_copy_to(store, what, result)
  *   The same, also into a mailbox of another account, without the flags that who copies may not set there. Then bodies
  *   may have to be stored anew, quota is asked of the target, for MOVE too, and the messages come in slices of 256: a
- *   COPY that fails takes them back; what MOVE takes away is held where it was, like what is expunged.
+ *   COPY that fails takes them back; what MOVE takes away is held where it was, like what is expunged. A MOVE that is
+ *   stopped half way is finished by the next process that serves, or by shelf_store_purge().
  */
 struct shelf_copy {
 	uint32_t account, from;

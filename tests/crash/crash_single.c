@@ -187,9 +187,15 @@ may_answer(int rc)
 }
 
 static bool
+held_may_go(const struct single_op *op)
+{
+	return op->kind == SINGLE_REMOVE || op->kind == SINGLE_MOVE;
+}
+
+static bool
 compare(const struct point *p, const struct single_lines *is, bool died, struct shelf_buf *why)
 {
-	bool removes = p->op->kind == SINGLE_REMOVE;
+	bool removes = held_may_go(p->op);
 	bool unknown = died || p->told->rc == SHELF_EUNKNOWN;
 
 	/* What comes behind the fault completes some operations. */
@@ -198,6 +204,8 @@ compare(const struct point *p, const struct single_lines *is, bool died, struct 
 	if (p->op->kind == SINGLE_WHOLE)
 		return single_same(is, &p->before, why) ||
 		       ((unknown || p->op->after != NULL) && single_same(is, &p->after, why));
+	if (p->op->kind == SINGLE_MOVE && !died && !single_as_many(is, &p->before, why))
+		return false;
 	return single_between(is, &p->before, &p->after, removes, why);
 }
 
@@ -250,7 +258,11 @@ another_goes_on(struct point *p, const struct variant *v, struct single_lines *i
 		printf("the next process: status %x, %s\n", (unsigned)status, shelf_err_name(p->told->after_rc));
 	single_lines_free(is);
 	good = look(p, is) && good;
-	if (good && !single_between(is, &p->before, &p->after, p->op->kind == SINGLE_REMOVE, &why)) {
+	if (good && !single_between(is, &p->before, &p->after, held_may_go(p->op), &why)) {
+		printf("behind the next process: %s\n", shelf_buf_cstr(&why));
+		good = false;
+	}
+	if (good && p->op->kind == SINGLE_MOVE && !single_as_many(is, &p->before, &why)) {
 		printf("behind the next process: %s\n", shelf_buf_cstr(&why));
 		good = false;
 	}

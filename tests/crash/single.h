@@ -23,6 +23,7 @@ enum single_kind {
 	SINGLE_WHOLE,  /* one transaction: as before, or as after */
 	SINGLE_PARTS,  /* several: each message and mailbox as before or as after */
 	SINGLE_REMOVE, /* the same, and what is removed may be let go where there is no room to hold it */
+	SINGLE_MOVE,   /* the same, and behind what must work then each message is in one place */
 };
 struct single_op {
 	const char *name;
@@ -55,6 +56,8 @@ bool single_same(const struct single_lines *a, const struct single_lines *b, str
  * at least as much as in the poorer of them. */
 bool single_between(const struct single_lines *is, const struct single_lines *before, const struct single_lines *after,
     bool held_may_go, struct shelf_buf *why);
+/* Of each body as many messages are there, held ones aside, as in BEFORE. */
+bool single_as_many(const struct single_lines *is, const struct single_lines *before, struct shelf_buf *why);
 /* All of IS is in AFTER but what is held, and all of AFTER but what is held is there. */
 bool single_same_but_held(const struct single_lines *is, const struct single_lines *after, struct shelf_buf *why);
 

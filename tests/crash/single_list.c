@@ -249,3 +249,33 @@ single_between(const struct single_lines *is, const struct single_lines *before,
 	}
 	return true;
 }
+
+static size_t
+there_of(const struct single_lines *l, const char *line)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		n += strncmp(l->line[i], line, ID_END) == 0 && !is_held(l->line[i]);
+	return n;
+}
+
+bool
+single_as_many(const struct single_lines *is, const struct single_lines *before, struct shelf_buf *why)
+{
+	const char *seen = "";
+
+	for (size_t i = 0; i < before->n; i++) {
+		const char *line = before->line[i];
+
+		if (strncmp(line, "mail ", 5) != 0 || strncmp(line, seen, ID_END) == 0)
+			continue;
+		seen = line;
+		if (there_of(is, line) != there_of(before, line)) {
+			shelf_buf_printf(why, "%zu instead of %zu times: %s", there_of(is, line),
+			    there_of(before, line), line);
+			return false;
+		}
+	}
+	return true;
+}

@@ -319,6 +319,49 @@ run_move(struct single *s)
 	return copy(s, 1, UINT32_MAX, true);
 }
 
+/* To another account, of another partition (ann) or of the same (archive), as prepare_across makes sure. */
+static int
+move_to(struct single *s, uint32_t from, uint32_t first, uint32_t last, uint32_t account)
+{
+	struct shelf_copy_result done = {.from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
+	struct shelf_uidset *uids = shelf_uidset_new();
+	const struct shelf_copy what = {.account = s->joe, .from = from, .to_account = account,
+	    .to = SINGLE_INBOX, .uids = uids, .move = true};
+	int rc;
+
+	shelf_uidset_add_range(uids, first, last);
+	rc = shelf_msg_copy_to(s->store, &what, &done);
+	shelf_uidset_free(&uids);
+	shelf_uidset_free(&done.from_uids);
+	shelf_uidset_free(&done.to_uids);
+	return rc;
+}
+
+static int
+prepare_across(struct single *s)
+{
+	struct shelf_account joe, ann, archive;
+	int rc;
+
+	if ((rc = shelf_account_get(s->store, s->joe, &joe)) != 0 ||
+	    (rc = shelf_account_get(s->store, s->ann, &ann)) != 0 ||
+	    (rc = shelf_account_get(s->store, s->archive, &archive)) != 0)
+		return rc;
+	return joe.partition != ann.partition && joe.partition == archive.partition ? 0 : SHELF_EINVALID;
+}
+
+static int
+run_move_across(struct single *s)
+{
+	return move_to(s, s->box, 1, UINT32_MAX, s->ann);
+}
+
+static int
+run_move_beside(struct single *s)
+{
+	return move_to(s, SINGLE_INBOX, 300, UINT32_MAX, s->archive);
+}
+
 static int
 run_undelete(struct single *s)
 {
@@ -673,6 +716,8 @@ const struct single_op single_ops[] = {
 	{"unique-id", SINGLE_WHOLE, NULL, run_uidl, NULL, false},
 	{"copy", SINGLE_WHOLE, NULL, run_copy, NULL, false},
 	{"move of all", SINGLE_PARTS, NULL, run_move, NULL, false},
+	{"move to another partition", SINGLE_MOVE, prepare_across, run_move_across, purge_all, false},
+	{"move to another account", SINGLE_MOVE, prepare_across, run_move_beside, purge_all, false},
 	{"undelete", SINGLE_PARTS, NULL, run_undelete, NULL, false},
 	{"create", SINGLE_WHOLE, NULL, run_create, NULL, false},
 	{"rename", SINGLE_WHOLE, NULL, run_rename, NULL, false},

@@ -196,6 +196,7 @@ static const struct damage {
 	{"unique-id: of the text lost", 27, 0, JOE, KV_UIDL, GONE, 0, "016f74686572"},
 	{"unique-id: another one", 27, 0, JOE, KV_UIDL, FLIP, 4, "00000000010000010e"},
 	{"unique-id: of another message", 27, 0, JOE, KV_UIDL, FLIP, 7, "016f74686572"},
+	{"move that has not ended: a row", 30, 0, JOE, KV_CROSS, MADE, 0, "00000000010000000000000001"},
 	{"index of shares: lost", 19, 0, CATALOG, KV_SHARED, GONE, 0, NULL},
 	{"index of shares: format", 19, 0, CATALOG, KV_SHARED, FLIP, 0, NULL},
 	{"accounts without keys", 28, 0, CATALOG, KV_GLOBAL, FLIP, 3, "6b65796c657373"},

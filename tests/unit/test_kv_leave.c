@@ -321,6 +321,63 @@ START_TEST(there_and_back)
 END_TEST
 
 static int
+put_in_both(struct kv_txn *txn, void *arg)
+{
+	const uint32_t *account = arg;
+	int rc = 0;
+
+	for (int i = 0; i < 3 && rc == 0; i++) { /* there and back */
+		kv_txn_set_account(txn, account[i % 2]);
+		rc = kv_put(txn, KV_MSG, kvt_s(i == 2 ? "again" : "both"), kvt_s("x"));
+	}
+	return rc;
+}
+
+static int
+update_both(uint32_t first, uint32_t second)
+{
+	uint32_t account[2] = {first, second};
+
+	return kv_update_both(t.db, first, second, 0, put_in_both, account);
+}
+
+START_TEST(two_accounts_in_one_update)
+{
+	uint32_t home = shard_of(ACCOUNT), beside = 0, elsewhere = 0;
+	struct copy *c = calloc(1, sizeof *c);
+	struct kv_leave *l;
+
+	for (uint32_t a = OTHER; beside == 0 || elsewhere == 0; a++)
+		*(shard_of(a) == home ? &beside : &elsewhere) = a;
+	ck_assert_int_eq(update_both(ACCOUNT, elsewhere), SHELF_EBUSY);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), 0);
+	ck_assert_int_eq(kvt_has(t.db, ACCOUNT, KV_MSG, kvt_s("again"), kvt_s("x")), 1);
+	ck_assert_int_eq(kvt_has(t.db, beside, KV_MSG, kvt_s("both"), kvt_s("x")), 1);
+	ck_assert_int_eq(kvt_del(t.db, beside, KV_MSG, kvt_s("both")), 0);
+	/* The second one leaves: what is written before it is closed is told to who moves it. */
+	c->account = beside;
+	ck_assert_int_eq(kv_leave_begin(t.db, beside, &l), 0);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), 0);
+	ck_assert_int_eq(kv_leave_changes(l, c->change, BATCH, &c->n), 0);
+	ck_assert_uint_eq(c->n, 1);
+	ck_assert_mem_eq(c->change[0].key, "both", 4);
+	ck_assert_int_eq(kv_leave_close(l), 0);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), SHELF_EBUSY);
+	kv_leave_free(&l);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), 0);
+	free(c);
+	/* It has left, as the second and as the first. */
+	ck_assert_int_eq(move(beside, (home + 1) % SHARDS), 0);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), SHELF_EBUSY);
+	ck_assert_int_eq(update_both(beside, ACCOUNT), SHELF_EBUSY);
+	ck_assert_int_eq(move(ACCOUNT, (home + 1) % SHARDS), 0);
+	ck_assert_int_eq(update_both(ACCOUNT, beside), 0);
+	check_alone(ACCOUNT);
+	check_alone(beside);
+}
+END_TEST
+
+static int
 count_places(uint32_t *counts)
 {
 	struct kv_view *view;
@@ -727,6 +784,7 @@ suite_kv_leave(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, there_and_back);
+	tcase_add_test(tc, two_accounts_in_one_update);
 	tcase_add_test(tc, counted_where_it_lives);
 	tcase_add_test(tc, one_at_a_time);
 	tcase_add_loop_test(tc, who_comes_late_waits, 0, 3);
