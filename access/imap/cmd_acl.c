@@ -13,6 +13,7 @@ struct change {
 	struct shelf_span who;
 	enum shelf_acl_op op;
 	unsigned rights;
+	const struct shelf_asker *asker;
 	int rc;
 };
 
@@ -21,7 +22,7 @@ work(void *arg)
 {
 	struct change *w = arg;
 
-	w->rc = shelf_acl_set(w->store, w->account, w->mailbox, w->who, w->op, w->rights);
+	w->rc = shelf_acl_set_for(w->store, w->asker, w->account, w->mailbox, w->who, w->op, w->rights);
 }
 
 static enum imap_step
@@ -77,6 +78,7 @@ change(struct imap_cmd *c, bool deletes)
 	w->store = c->s->store;
 	w->account = at.place.account;
 	w->mailbox = at.row.id;
+	w->asker = imap_asker(c, SHELF_RIGHT_ADMIN);
 	c->data = w;
 	c->run = worked;
 	return imap_work(c, work, w);

@@ -17,6 +17,7 @@ struct copy {
 	struct shelf_store *store;
 	uint32_t account, from, to_account, to;
 	unsigned rights;             /* in the target */
+	const struct shelf_asker *from_asker, *to_asker;
 	struct shelf_uidset *uids;   /* still to do */
 	struct shelf_uidset *slice;  /* of a MOVE, under way */
 	uint32_t total;
@@ -32,7 +33,8 @@ work(void *arg)
 	const struct shelf_copy what = {.account = w->account, .from = w->from,
 	    .to_account = w->to_account, .to = w->to, .uids = w->move ? w->slice : w->uids,
 	    .move = w->move, .flags_lost = imap_address_fixed(w->rights),
-	    .keywords_lost = (w->rights & SHELF_RIGHT_WRITE) == 0};
+	    .keywords_lost = (w->rights & SHELF_RIGHT_WRITE) == 0,
+	    .from_asker = w->from_asker, .to_asker = w->to_asker};
 
 	w->rc = shelf_msg_copy_to(w->store, &what, &w->part);
 	/* After an error the part has what was moved before it. */
@@ -179,6 +181,10 @@ start(struct imap_cmd *c, bool move)
 	w->to_account = to.place.account;
 	w->to = to.row.id;
 	w->rights = to.rights;
+	w->from_asker = imap_asker(c,
+	    SHELF_RIGHT_READ | (move ? SHELF_RIGHT_DELETE_MESSAGES | SHELF_RIGHT_EXPUNGE : 0));
+	/* Flags are carried by what was allowed then. */
+	w->to_asker = imap_asker(c, SHELF_RIGHT_INSERT | (to.rights & SHELF_RIGHTS_FLAGS));
 	if (move)
 		imap_limit_cut(c, w->uids);
 	else if (imap_limit_refuses(c, shelf_uidset_count(w->uids)))

@@ -5,11 +5,13 @@
  * Sources   RFC 9051 6.4.3, 6.4.9; RFC 4315 2.1; RFC 7162 3.2.7, 3.2.9.
  */
 #include "conf.h"
+#include "imap_address.h"
 #include "imap_condstore.h"
 
 struct expunge {
 	struct shelf_store *store;
 	uint32_t account, mailbox;
+	const struct shelf_asker *asker;
 	struct shelf_uidset *uids; /* NULL: all */
 	bool removed;
 	int rc;
@@ -21,8 +23,8 @@ work(void *arg)
 	struct expunge *e = arg;
 	struct shelf_uidset *gone = shelf_uidset_new();
 
-	e->rc = shelf_msg_expunge(e->store, e->account, e->mailbox, e->uids, SHELF_EXPUNGE_DELETED,
-	    gone);
+	e->rc = shelf_msg_expunge_for(e->store, e->asker, e->account, e->mailbox, e->uids,
+	    SHELF_EXPUNGE_DELETED, gone);
 	e->removed = shelf_uidset_min(gone) != 0;
 	shelf_uidset_free(&gone);
 }
@@ -87,7 +89,8 @@ imap_cmd_expunge(struct imap_cmd *c)
 	struct expunge *e = SHELF_ARENA_NEW(&c->arena, struct expunge);
 	struct shelf_span set = {0};
 
-	*e = (struct expunge){.store = s->store, .account = s->owner, .mailbox = s->mailbox};
+	*e = (struct expunge){.store = s->store, .account = s->owner, .mailbox = s->mailbox,
+	    .asker = imap_asker(c, SHELF_RIGHT_EXPUNGE)};
 	c->data = e;
 	c->cleanup = cleanup;
 	if (c->uid) {

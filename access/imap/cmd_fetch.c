@@ -10,6 +10,7 @@
  * Sources   RFC 9051 6.4.5, 6.4.9; RFC 3501 6.4.5; RFC 5530 3 (EXPUNGEISSUED); RFC 4466 2.4 (modifiers);
  *           RFC 9394 3.3 (PARTIAL); RFC 7162 3.1.4, 3.2.6 (CHANGEDSINCE, VANISHED).
  */
+#include "imap_address.h"
 #include "imap_condstore.h"
 #include "imap_esearch.h"
 #include "imap_fetch.h"
@@ -18,6 +19,7 @@ enum { INLINE_MAX = 1000 }; /* messages looked at on the loop; more: on the work
 
 struct seen_work {
 	struct shelf_store *store;
+	const struct shelf_asker *asker;
 	uint32_t account, mailbox;
 	const struct shelf_uidset *uids;
 	struct shelf_uidset *unseen; /* the fetch's */
@@ -75,12 +77,16 @@ mark_seen(void *arg)
 {
 	struct seen_work *w = arg;
 	struct shelf_flag_change change = {.op = SHELF_FLAGS_ADD, .flags = SHELF_SEEN,
-	    .unchanged_since = UINT64_MAX};
+	    .unchanged_since = UINT64_MAX, .asker = w->asker};
 
 	w->rc = w->found ? 0 : find_unseen(w);
 	if (w->rc == 0 && shelf_uidset_count(w->unseen) > 0) {
 		w->rc = shelf_msg_set_flags(w->store, w->account, w->mailbox, w->unseen, &change,
 		    NULL, &w->modseq);
+	}
+	if (w->rc == SHELF_ENOPERM) { /* the right was taken away a moment ago: read, and not \Seen */
+		shelf_uidset_clear(w->unseen);
+		w->rc = 0;
 	}
 }
 
@@ -185,7 +191,7 @@ begin_seen(struct imap_cmd *c)
 	struct imap_fetch *f = &fc->fetch;
 
 	f->unseen = shelf_uidset_new();
-	*w = (struct seen_work){.store = c->s->store, .account = c->s->owner,
+	*w = (struct seen_work){.store = c->s->store, .asker = imap_asker(c, SHELF_RIGHT_SEEN), .account = c->s->owner,
 	    .mailbox = c->s->mailbox, .uids = f->uids, .unseen = f->unseen};
 	if (shelf_uidset_count(f->uids) <= INLINE_MAX) {
 		w->rc = find_unseen(w);

@@ -24,6 +24,7 @@ struct change {
 	struct shelf_span name, to;
 	unsigned use;
 	uint32_t id; /* CREATE, DELETE: of the mailbox */
+	const struct shelf_asker *asker;
 	int rc;
 };
 
@@ -34,13 +35,13 @@ work(void *arg)
 
 	switch (w->op) {
 	case OP_CREATE:
-		w->rc = shelf_mailbox_create(w->store, w->account, w->name, w->use, &w->id);
+		w->rc = shelf_mailbox_create_for(w->store, w->asker, w->account, w->name, w->use, &w->id);
 		break;
 	case OP_DELETE:
-		w->rc = shelf_mailbox_delete(w->store, w->account, w->name);
+		w->rc = shelf_mailbox_delete_for(w->store, w->asker, w->account, w->name);
 		break;
 	case OP_RENAME:
-		w->rc = shelf_mailbox_rename(w->store, w->account, w->name, w->to);
+		w->rc = shelf_mailbox_rename_for(w->store, w->asker, w->account, w->name, w->to);
 		break;
 	case OP_SUBSCRIBE:
 	case OP_UNSUBSCRIBE:
@@ -104,6 +105,7 @@ new_change(struct imap_cmd *c, enum op op)
 	w->store = c->s->store;
 	w->account = c->s->account;
 	w->op = op;
+	w->asker = imap_asker(c, 0);
 	c->data = w;
 	c->run = worked;
 	return w;

@@ -369,6 +369,7 @@ struct set {
 	uint64_t modseq; /* out */
 	struct shelf_metadata list[ENTRIES_MAX];
 	size_t n;
+	const struct shelf_asker *asker;
 	int rc;
 };
 
@@ -377,7 +378,7 @@ work(void *arg)
 {
 	struct set *w = arg;
 
-	w->rc = shelf_metadata_set(w->store, w->account, w->mailbox, w->list, w->n,
+	w->rc = shelf_metadata_set_for(w->store, w->asker, w->account, w->mailbox, w->list, w->n,
 	    &w->modseq);
 }
 
@@ -429,6 +430,7 @@ imap_cmd_setmetadata(struct imap_cmd *c)
 	struct imap_session *s = c->s;
 	struct shelf_span name = {0};
 	struct imap_address at = {0};
+	unsigned needs = SHELF_RIGHT_LOOKUP;
 	int rc = 0;
 
 	if (!imap_parse_sp(&c->p) || !parse_target(&c->p, &name) || !imap_parse_sp(&c->p) ||
@@ -445,12 +447,15 @@ imap_cmd_setmetadata(struct imap_cmd *c)
 		if (private && at.place.account != s->account)
 			return imap_no(c, "METADATA NOPRIVATE", "Private entries are of one's own mailboxes");
 		/* Who may only read does not change what others see. */
-		if (!private && (at.rights & SHELF_RIGHT_WRITE) == 0)
+		if (!private)
+			needs |= SHELF_RIGHT_WRITE;
+		if ((at.rights & needs) != needs)
 			return imap_err(c, SHELF_ENOPERM);
 	}
 	w->store = s->store;
 	w->account = at.place.account;
 	w->mailbox = at.row.id;
+	w->asker = imap_asker(c, needs);
 	c->data = w;
 	c->run = worked;
 	return imap_work(c, work, w);

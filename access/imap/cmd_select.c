@@ -346,6 +346,7 @@ imap_cmd_unselect(struct imap_cmd *c)
 
 struct close {
 	struct shelf_store *store;
+	const struct shelf_asker *asker;
 	uint32_t account, mailbox;
 	int rc;
 };
@@ -355,8 +356,10 @@ close_work(void *arg)
 {
 	struct close *cl = arg;
 
-	cl->rc = shelf_msg_expunge(cl->store, cl->account, cl->mailbox, NULL, SHELF_EXPUNGE_DELETED,
-	    NULL);
+	cl->rc = shelf_msg_expunge_for(cl->store, cl->asker, cl->account, cl->mailbox, NULL,
+	    SHELF_EXPUNGE_DELETED, NULL);
+	if (cl->rc == SHELF_ENOPERM) /* taken away a moment ago */
+		cl->rc = 0;
 }
 
 static enum imap_step
@@ -380,7 +383,7 @@ imap_cmd_close(struct imap_cmd *c)
 	if (s->read_only || (s->rights & SHELF_RIGHT_EXPUNGE) == 0)
 		return imap_cmd_unselect(c);
 	cl = SHELF_ARENA_NEW(&c->arena, struct close);
-	*cl = (struct close){s->store, s->owner, s->mailbox, 0};
+	*cl = (struct close){s->store, imap_asker(c, SHELF_RIGHT_EXPUNGE), s->owner, s->mailbox, 0};
 	c->data = cl;
 	c->run = closed;
 	return imap_work(c, close_work, cl);

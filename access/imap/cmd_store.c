@@ -251,6 +251,8 @@ imap_cmd_store(struct imap_cmd *c)
 	w->change.flags = flags.flags;
 	w->change.keywords = flags.keywords;
 	w->change.nkeywords = flags.nkeywords;
+	w->change.asker = imap_asker(c, w->change.op == SHELF_FLAGS_REPLACE ? s->rights & SHELF_RIGHTS_FLAGS :
+	    imap_address_needs(flags.flags, flags.nkeywords));
 	w->next = 1;
 	if (w->change.unchanged_since != UINT64_MAX)
 		imap_condstore_enable(s);

@@ -148,6 +148,29 @@ imap_address_may_create(struct imap_session *s, const struct imap_place *place)
 	return rc != 0 ? rc : (rights & SHELF_RIGHT_CREATE) != 0 ? 0 : SHELF_ENOPERM;
 }
 
+const struct shelf_asker *
+imap_asker(struct imap_cmd *c, unsigned needs)
+{
+	struct shelf_asker *asker = SHELF_ARENA_NEW(&c->arena, struct shelf_asker);
+
+	*asker = (struct shelf_asker){c->s->account_name, c->s->account, needs};
+	return asker;
+}
+
+unsigned
+imap_address_needs(uint32_t flags, size_t nkeywords)
+{
+	unsigned needs = 0;
+
+	if ((flags & SHELF_SEEN) != 0)
+		needs |= SHELF_RIGHT_SEEN;
+	if ((flags & SHELF_DELETED) != 0)
+		needs |= SHELF_RIGHT_DELETE_MESSAGES;
+	if ((flags & (SHELF_ANSWERED | SHELF_FLAGGED | SHELF_DRAFT)) != 0 || nkeywords > 0)
+		needs |= SHELF_RIGHT_WRITE;
+	return needs;
+}
+
 uint32_t
 imap_address_fixed(unsigned rights)
 {

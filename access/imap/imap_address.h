@@ -50,6 +50,10 @@ SHELF_CHECK int imap_address_find(struct imap_session *s, struct shelf_span name
     struct imap_address *out);
 /* May the user make a mailbox there: "k" on the nearest one above it; at his own top always. 0; SHELF_ENOPERM. */
 SHELF_CHECK int imap_address_may_create(struct imap_session *s, const struct imap_place *place);
+/* For the engine, with the command: the session's user, who must have NEEDS when the change is made. */
+const struct shelf_asker *imap_asker(struct imap_cmd *c, unsigned needs);
+/* The rights that let one set these flags. */
+unsigned imap_address_needs(uint32_t flags, size_t nkeywords);
 /* What a session may do with the mailbox of RD's account. */
 SHELF_CHECK int imap_address_rights(struct imap_session *s, uint32_t account, struct shelf_rd *rd,
     uint32_t mailbox, unsigned *rights_out);

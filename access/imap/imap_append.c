@@ -304,6 +304,19 @@ imap_append_receive(struct imap_cmd *c)
 	return parts(c);
 }
 
+/* Flags are taken by the rights of when they were read. */
+static void
+ask_for_rights(struct imap_cmd *c)
+{
+	struct imap_append *w = c->data;
+	unsigned needs = SHELF_RIGHT_INSERT;
+
+	for (size_t i = 0; i < w->n; i++)
+		needs |= imap_address_needs(w->items[i].flags, w->items[i].nkeywords);
+	w->items[0].asker = imap_asker(c, needs);
+	w->items[0].from_asker = imap_asker(c, SHELF_RIGHT_DELETE_MESSAGES | SHELF_RIGHT_EXPUNGE);
+}
+
 /* All of a message is there. */
 static enum imap_step
 message_ends(struct imap_cmd *c)
@@ -314,6 +327,7 @@ message_ends(struct imap_cmd *c)
 	if (rc != 0)
 		return refused(c, rc);
 	if (imap_at_end(&c->p)) {
+		ask_for_rights(c);
 		c->run = stored;
 		return imap_work(c, store, w);
 	}

@@ -114,14 +114,33 @@ shelf_acl_identifier(struct shelf_span who, char *out)
 	return mail_account_name(shelf_span(who.data + sign, who.len - sign), out + sign);
 }
 
-int
-shelf_acl_rights(struct shelf_rd *rd, uint32_t mailbox, const char *name, bool owner, unsigned *rights_out)
+/* The nearest mailbox above NAME; 0: there is none. */
+static int
+nearest_above(struct kv_view *view, struct shelf_span name, uint32_t *id_out)
+{
+	struct mail_name n;
+
+	for (size_t len = name.len; len-- > 0;) {
+		int rc;
+
+		if (name.data[len] != '/')
+			continue;
+		rc = mail_name_get(view, shelf_span(name.data, len), &n);
+		*id_out = rc == 0 ? n.id : 0;
+		if ((rc != 0 && rc != SHELF_ENOMAILBOX) || *id_out != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+rights_of(struct kv_view *view, uint32_t mailbox, const char *name, bool owner, unsigned *rights_out)
 {
 	uint32_t own, all, own_less, all_less;
 	int rc;
 
 	name = owner ? "" : name;
-	rc = get(rd->view, mailbox, false, name, &own);
+	rc = get(view, mailbox, false, name, &own);
 
 	*rights_out = 0;
 	if (rc == SHELF_EMISSING) {
@@ -130,14 +149,45 @@ shelf_acl_rights(struct shelf_rd *rd, uint32_t mailbox, const char *name, bool o
 	}
 	if (rc != 0)
 		return rc;
-	if (((rc = get(rd->view, mailbox, false, anyone, &all)) != 0 && rc != SHELF_EMISSING) ||
-	    ((rc = get(rd->view, mailbox, true, name, &own_less)) != 0 && rc != SHELF_EMISSING) ||
-	    ((rc = get(rd->view, mailbox, true, anyone, &all_less)) != 0 && rc != SHELF_EMISSING))
+	if (((rc = get(view, mailbox, false, anyone, &all)) != 0 && rc != SHELF_EMISSING) ||
+	    ((rc = get(view, mailbox, true, name, &own_less)) != 0 && rc != SHELF_EMISSING) ||
+	    ((rc = get(view, mailbox, true, anyone, &all_less)) != 0 && rc != SHELF_EMISSING))
 		return rc;
 	*rights_out = (own | all) & ~(own_less | all_less);
 	if (owner)
 		*rights_out |= SHELF_RIGHTS_OWNER;
 	return 0;
+}
+
+int
+shelf_acl_rights(struct shelf_rd *rd, uint32_t mailbox, const char *name, bool owner, unsigned *rights_out)
+{
+	return rights_of(rd->view, mailbox, name, owner, rights_out);
+}
+
+int
+mail_may(struct kv_txn *txn, uint32_t mailbox, const struct shelf_asker *asker)
+{
+	unsigned rights = 0;
+	int rc;
+
+	if (asker == NULL)
+		return 0;
+	rc = rights_of(kv_txn_view(txn), mailbox, asker->name, asker->account == kv_txn_account(txn), &rights);
+	return rc != 0 ? rc : (rights & asker->needs) == asker->needs ? 0 : SHELF_ENOPERM;
+}
+
+int
+mail_may_below(struct kv_txn *txn, struct shelf_span name, const struct shelf_asker *asker)
+{
+	uint32_t above = 0;
+	int rc = asker == NULL ? 0 : nearest_above(kv_txn_view(txn), name, &above);
+
+	if (rc != 0 || asker == NULL)
+		return rc;
+	if (above != 0)
+		return mail_may(txn, above, asker);
+	return asker->account == kv_txn_account(txn) ? 0 : SHELF_ENOPERM; /* one's own top */
 }
 
 struct listing {
@@ -243,6 +293,7 @@ struct acl_change {
 	bool negative, owner;
 	enum shelf_acl_op op;
 	uint32_t rights;
+	const struct shelf_asker *asker;
 	size_t rows;
 };
 
@@ -303,6 +354,8 @@ change(struct kv_txn *txn, void *arg)
 		return rc;
 	if ((m.flags & MAIL_MBOX_DELETED) != 0)
 		return SHELF_ENOMAILBOX;
+	if ((rc = mail_may(txn, ch->mailbox, ch->asker)) != 0)
+		return rc;
 	rc = write_row(txn, ch);
 	return rc != 0 ? rc : mail_change_end(&c);
 }
@@ -311,8 +364,16 @@ int
 shelf_acl_set(struct shelf_store *store, uint32_t account, uint32_t mailbox, struct shelf_span who,
 	      enum shelf_acl_op op, unsigned rights)
 {
+	return shelf_acl_set_for(store, NULL, account, mailbox, who, op, rights);
+}
+
+int
+shelf_acl_set_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account, uint32_t mailbox,
+		  struct shelf_span who, enum shelf_acl_op op, unsigned rights)
+{
 	char name[SHELF_ACL_NAME_MAX + 1];
-	struct acl_change ch = {.store = store, .mailbox = mailbox, .op = op, .rights = rights & SHELF_RIGHTS_ALL};
+	struct acl_change ch = {.store = store, .mailbox = mailbox, .op = op, .rights = rights & SHELF_RIGHTS_ALL,
+	    .asker = asker};
 	struct shelf_account owner;
 	bool adds = op != SHELF_ACL_REMOVE && ch.rights != 0;
 	int rc;
@@ -377,20 +438,10 @@ mail_acl_copy(struct mail_change *c, uint32_t from, uint32_t to)
 int
 mail_acl_inherit(struct mail_change *c, struct shelf_span name, uint32_t mailbox)
 {
-	struct mail_name n;
+	uint32_t above = 0;
+	int rc = nearest_above(kv_txn_view(c->txn), name, &above);
 
-	for (size_t len = name.len; len-- > 0;) {
-		int rc;
-
-		if (name.data[len] != '/')
-			continue;
-		rc = mail_name_get(kv_txn_view(c->txn), shelf_span(name.data, len), &n);
-		if (rc == 0 && n.id != 0)
-			return mail_acl_copy(c, n.id, mailbox);
-		if (rc != 0 && rc != SHELF_ENOMAILBOX)
-			return rc;
-	}
-	return 0;
+	return rc != 0 || above == 0 ? rc : mail_acl_copy(c, above, mailbox);
 }
 
 /* ---- Letters ------------------------------------------------------------------------------------- */

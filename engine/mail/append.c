@@ -188,6 +188,14 @@ leave(struct mail_change *c, struct mail_open *o, struct appending *a)
 }
 
 static int
+may(struct kv_txn *txn, uint32_t mailbox, const struct appending *a)
+{
+	int rc = a->n == 0 ? 0 : mail_may(txn, mailbox, a->items[0].asker);
+
+	return rc != 0 || a->leaving == 0 ? rc : mail_may(txn, a->from, a->items[0].from_asker);
+}
+
+static int
 append(struct kv_txn *txn, void *arg)
 {
 	struct appending *a = arg;
@@ -214,7 +222,7 @@ append(struct kv_txn *txn, void *arg)
 		if (rc != 0)
 			return rc;
 	}
-	if ((rc = mail_open(&c, id, &o)) == 0 && (rc = append_all(&c, &o, a)) == 0 &&
+	if ((rc = mail_open(&c, id, &o)) == 0 && (rc = may(txn, id, a)) == 0 && (rc = append_all(&c, &o, a)) == 0 &&
 	    (rc = leave(&c, &o, a)) == 0 && (rc = mail_open_flush(&c, &o)) == 0)
 		rc = mail_change_end(&c);
 	mail_close(&o);

@@ -22,6 +22,7 @@ struct copying {
 	bool move;
 	uint32_t flags_lost;
 	bool keywords_lost;
+	const struct shelf_asker *from_asker, *to_asker;
 	struct shelf_copy_result *result; /* of this slice */
 	uint32_t first, next; /* this slice begins at FIRST; the next one at NEXT, 0: done */
 	uint32_t end;	      /* UIDNEXT of FROM in the first slice */
@@ -189,6 +190,8 @@ copy_open(struct mail_change *c, struct copying *cp)
 
 	if (rc == 0 && to == &other)
 		rc = mail_open(c, cp->to, &other);
+	if (rc == 0 && (rc = mail_may(c->txn, cp->from, cp->from_asker)) == 0)
+		rc = mail_may(c->txn, cp->to, cp->to_asker);
 	if (rc == 0 && (rc = copy_slice(c, &from, to, cp)) == 0 && (rc = mail_open_flush(c, &from)) == 0 &&
 	    to == &other)
 		rc = mail_open_flush(c, &other);
@@ -232,7 +235,7 @@ shelf_msg_copy_to(struct shelf_store *store, const struct shelf_copy *what, stru
 	    .from_uids = shelf_uidset_new(), .to_uids = shelf_uidset_new()};
 	struct copying cp = {.store = store, .from = what->from, .to = what->to, .uids = what->uids,
 	    .move = what->move, .flags_lost = what->flags_lost, .keywords_lost = what->keywords_lost,
-	    .result = &slice, .next = 1};
+	    .from_asker = what->from_asker, .to_asker = what->to_asker, .result = &slice, .next = 1};
 	bool across = what->account != what->to_account;
 	int rc = 0;
 

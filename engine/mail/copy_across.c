@@ -262,7 +262,8 @@ remove_all(struct kv_txn *txn, struct across *a)
 	for (size_t i = 0; i < a->n; i++)
 		if (!a->item[i].gone)
 			shelf_uidset_add(uids, a->item[i].msg.uid);
-	a->out = (struct mail_expunge){.store = a->store, .mailbox = a->what->from, .uids = uids, .gone = gone};
+	a->out = (struct mail_expunge){.store = a->store, .mailbox = a->what->from,
+	    .asker = a->what->from_asker, .uids = uids, .gone = gone};
 	kv_txn_set_account(txn, a->what->account);
 	rc = shelf_uidset_count(uids) == 0 ? 0 : mail_expunge_within(txn, &a->out);
 	if (rc == 0 && shelf_uidset_count(gone) != shelf_uidset_count(uids))
@@ -283,7 +284,8 @@ put_all(struct kv_txn *txn, void *arg)
 
 	if ((rc = look_for_all(txn, a)) != 0 || (rc = mail_change_begin(&c, a->store, txn)) != 0)
 		return rc;
-	rc = mail_open(&c, a->what->to, &o);
+	if ((rc = mail_open(&c, a->what->to, &o)) == 0)
+		rc = mail_may(txn, a->what->to, a->what->to_asker);
 	a->uidvalidity = o.row.uidvalidity;
 	for (size_t i = 0; i < a->n && rc == 0; i++)
 		if (!a->item[i].gone)
@@ -362,7 +364,7 @@ settle_slice(struct across *a)
 	int rc = 0;
 
 	if (a->crossing.n > 0)
-		rc = mail_crossing_settle(a->store, &a->crossing, true, left);
+		rc = mail_crossing_settle(a->store, &a->crossing, a->what->from_asker, true, left);
 	for (size_t i = 0; i < a->n; i++)
 		if (rc != 0 || !shelf_uidset_has(left, a->item[i].msg.uid))
 			a->item[i].gone = true;

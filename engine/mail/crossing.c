@@ -279,12 +279,12 @@ settle(struct settling *s, bool may_stay)
 }
 
 int
-mail_crossing_settle(struct shelf_store *store, const struct mail_crossing *x, bool may_stay,
-    struct shelf_uidset *left)
+mail_crossing_settle(struct shelf_store *store, const struct mail_crossing *x, const struct shelf_asker *asker,
+    bool may_stay, struct shelf_uidset *left)
 {
 	struct shelf_uidset *uids = shelf_uidset_new();
 	struct settling s = {.store = store, .x = x, .uids = uids, .left = left,
-	    .out = {.store = store, .mailbox = x->from, .uids = uids, .gone = left}};
+	    .out = {.store = store, .mailbox = x->from, .asker = asker, .uids = uids, .gone = left}};
 	int rc = settle(&s, may_stay);
 
 	shelf_uidset_free(&uids);
@@ -356,7 +356,7 @@ settle_account(struct shelf_store *store, uint32_t account, int64_t before_s)
 		if (x->n == 0)
 			rc = has_note(store, x) == 0 ? forget(store, account, x->to_account, x->modseq) : 0;
 		else if (x->to_account == account && x->at_s <= before_s)
-			rc = mail_crossing_settle(store, x, false, left);
+			rc = mail_crossing_settle(store, x, NULL, false, left);
 		if (rc == SHELF_ECANCELLED)
 			rc = 0;
 	}

@@ -22,15 +22,15 @@ struct mail_crossing {
 /* In the target's change, behind its last message. Sets x->modseq. */
 SHELF_CHECK int mail_crossing_note(struct mail_change *c, struct mail_crossing *x);
 /*
- * mail_crossing_settle(store, x, may_stay, left)
+ * mail_crossing_settle(store, x, asker, may_stay, left)
  *   The messages leave the source; copies of those that were not there any more are taken back.
  *   may_stay  what the source refuses to let go stays there, its copy goes; otherwise all is left as it is
  *   left      (empty) those that have left it, and are in the target
  *   returns   0; SHELF_ECANCELLED: another one has settled it, nobody tells how; why all stayed; or an error: left for
  *             mail_crossings()
  */
-SHELF_CHECK int mail_crossing_settle(struct shelf_store *store, const struct mail_crossing *x, bool may_stay,
-				     struct shelf_uidset *left);
+SHELF_CHECK int mail_crossing_settle(struct shelf_store *store, const struct mail_crossing *x,
+				     const struct shelf_asker *asker, bool may_stay, struct shelf_uidset *left);
 /* All that others have left, SLOW_ONLY: more than a minute ago. */
 SHELF_CHECK int mail_crossings(struct shelf_store *store, bool slow_only);
 /* A row of CROSS: SHELF_ECORRUPT, SHELF_EVERSION. */

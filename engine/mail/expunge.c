@@ -18,6 +18,7 @@ enum { SLICE_MESSAGES = 512, SLICE_LEAST = 8, SLICE_PAGES = 256 };
 struct expunging {
 	struct shelf_store *store;
 	uint32_t mailbox;
+	const struct shelf_asker *asker;
 	const struct shelf_uidset *uids; /* NULL: all */
 	unsigned flags;
 	unsigned slice;		   /* messages */
@@ -139,7 +140,9 @@ expunge(struct kv_txn *txn, void *arg)
 		return rc;
 	c.let_go = e->let_go;
 	used = c.acct.quota.used_bytes;
-	if ((rc = mail_open(&c, e->mailbox, &o)) == 0 && o.row.exists > 0 &&
+	if ((rc = mail_open(&c, e->mailbox, &o)) == 0)
+		rc = mail_may(txn, e->mailbox, e->asker);
+	if (rc == 0 && o.row.exists > 0 &&
 	    ((e->flags & SHELF_EXPUNGE_DELETED) == 0 || o.row.deleted > 0)) {
 		if ((rc = expunge_slice(&c, &o, e)) == 0 && shelf_uidset_count(e->gone) > 0 &&
 		    (rc = mail_log_vanished(&c, e->mailbox, e->gone)) == 0 &&
@@ -159,7 +162,8 @@ expunge(struct kv_txn *txn, void *arg)
 int
 mail_expunge_within(struct kv_txn *txn, struct mail_expunge *x)
 {
-	struct expunging e = {.store = x->store, .mailbox = x->mailbox, .uids = x->uids,
+	struct expunging e = {
+	    .store = x->store, .mailbox = x->mailbox, .asker = x->asker, .uids = x->uids,
 	    .flags = x->flags | SHELF_EXPUNGE_ATOMIC, .let_go = x->let_go, .from = 1, .gone = x->gone};
 	int rc = expunge(txn, &e);
 
@@ -218,8 +222,16 @@ shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 		  const struct shelf_uidset *uids, unsigned flags,
 		  struct shelf_uidset *expunged_out)
 {
+	return shelf_msg_expunge_for(store, NULL, account, mailbox, uids, flags, expunged_out);
+}
+
+int
+shelf_msg_expunge_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+		      uint32_t mailbox, const struct shelf_uidset *uids, unsigned flags,
+		      struct shelf_uidset *expunged_out)
+{
 	struct expunging e = {
-	    .store = store, .mailbox = mailbox, .uids = uids, .flags = flags, .slice = SLICE_MESSAGES,
+	    .store = store, .mailbox = mailbox, .asker = asker, .uids = uids, .flags = flags, .slice = SLICE_MESSAGES,
 	    .next = 1};
 	int rc = nothing_to_do(store, account, mailbox, flags);
 	uint64_t lost = 0, lost_bytes = 0;

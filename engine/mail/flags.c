@@ -195,7 +195,8 @@ store(struct kv_txn *txn, void *arg)
 	shelf_uidset_clear(s->modified);
 	if ((rc = mail_change_begin(&c, s->store, txn)) != 0)
 		return rc;
-	if ((rc = mail_open(&c, s->mailbox, &o)) == 0 && (rc = store_slice(&c, &o, s)) == 0 &&
+	if ((rc = mail_open(&c, s->mailbox, &o)) == 0 &&
+	    (rc = mail_may(txn, s->mailbox, s->change->asker)) == 0 && (rc = store_slice(&c, &o, s)) == 0 &&
 	    (rc = mail_open_flush(&c, &o)) == 0)
 		rc = mail_change_end(&c);
 	s->modseq = c.modseq;

@@ -390,6 +390,7 @@ enum { MAIL_EXPUNGE_UNDO = 256 };
 struct mail_expunge {
 	struct shelf_store *store;
 	uint32_t mailbox;
+	const struct shelf_asker *asker;
 	const struct shelf_uidset *uids;
 	unsigned flags;
 	bool let_go;
@@ -510,6 +511,10 @@ SHELF_CHECK int mail_metadata_copy(struct mail_change *c, uint32_t from, uint32_
 
 /* ---- Access control (acl.c, shared.c) -------------------------------------------------------------------- */
 
+/* Has the asker (NULL: nobody is asked) what he needs in MAILBOX, in this transaction? 0; SHELF_ENOPERM. */
+SHELF_CHECK int mail_may(struct kv_txn *txn, uint32_t mailbox, const struct shelf_asker *asker);
+/* In the nearest mailbox above NAME; at one's own top everything may be made. */
+SHELF_CHECK int mail_may_below(struct kv_txn *txn, struct shelf_span name, const struct shelf_asker *asker);
 /* The entries of mailbox FROM, given to TO, which has none. */
 SHELF_CHECK int mail_acl_copy(struct mail_change *c, uint32_t from, uint32_t to);
 /* Those of the nearest mailbox above NAME. */

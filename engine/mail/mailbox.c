@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include <mailshelf/acl.h>
 #include <mailshelf/guard.h>
 #include <mailshelf/mem.h>
 
@@ -89,6 +90,7 @@ static int delete_mailbox(struct kv_txn *txn, void *arg);
 
 struct name_op {
 	struct shelf_store *store;
+	const struct shelf_asker *asker; /* NULL: nobody is asked */
 	struct shelf_buf name, to;
 	unsigned special_use;
 	bool subscribed;
@@ -114,6 +116,19 @@ run(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *f
 	shelf_buf_free(&op->name);
 	shelf_buf_free(&op->to);
 	return rc;
+}
+
+/* Rights in MAILBOX, or (0) in the nearest one above NAME. */
+static int
+may(struct kv_txn *txn, const struct name_op *op, unsigned needs, uint32_t mailbox, struct shelf_span name)
+{
+	struct shelf_asker asker;
+
+	if (op->asker == NULL)
+		return 0;
+	asker = *op->asker;
+	asker.needs = needs;
+	return mailbox != 0 ? mail_may(txn, mailbox, &asker) : mail_may_below(txn, name, &asker);
 }
 
 /* Is a special use taken by another mailbox? Mailboxes are few: the rows are walked. */
@@ -151,6 +166,7 @@ create(struct kv_txn *txn, void *arg)
 	int rc;
 
 	if ((rc = mail_change_begin(&c, op->store, txn)) != 0 ||
+	    (rc = may(txn, op, SHELF_RIGHT_CREATE, 0, shelf_buf_span(&op->name))) != 0 ||
 	    (rc = use_taken(kv_txn_view(txn), op->special_use, 0)) != 0 ||
 	    (rc = mail_create_mailbox(&c, shelf_buf_span(&op->name), op->special_use, &op->id)) !=
 		0)
@@ -162,7 +178,14 @@ int
 shelf_mailbox_create(struct shelf_store *store, uint32_t account, struct shelf_span name,
 		     unsigned special_use, uint32_t *id_out)
 {
-	struct name_op op = {.special_use = special_use};
+	return shelf_mailbox_create_for(store, NULL, account, name, special_use, id_out);
+}
+
+int
+shelf_mailbox_create_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+			 struct shelf_span name, unsigned special_use, uint32_t *id_out)
+{
+	struct name_op op = {.special_use = special_use, .asker = asker};
 	int rc = run(store, account, KV_ADDS, create, name, shelf_span(NULL, 0), &op);
 
 	if (id_out != NULL)
@@ -298,7 +321,8 @@ delete_mailbox(struct kv_txn *txn, void *arg)
 		rc = has_inferiors(kv_txn_view(txn), name);
 		return rc == 1 ? SHELF_ECHILDREN : rc == 0 ? SHELF_ENOMAILBOX : rc;
 	}
-	if (rc != 0 || (rc = mail_open(&c, n.id, &o)) != 0)
+	if (rc != 0 || (rc = may(txn, op, SHELF_RIGHT_DELETE, n.id, name)) != 0 ||
+	    (rc = mail_open(&c, n.id, &o)) != 0)
 		goto out;
 	o.row.flags |= MAIL_MBOX_DELETED;
 	o.row.special_use = 0;
@@ -322,7 +346,14 @@ out:
 int
 shelf_mailbox_delete(struct shelf_store *store, uint32_t account, struct shelf_span name)
 {
-	struct name_op op = {0};
+	return shelf_mailbox_delete_for(store, NULL, account, name);
+}
+
+int
+shelf_mailbox_delete_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+			 struct shelf_span name)
+{
+	struct name_op op = {.asker = asker};
 	int rc;
 
 	if (shelf_span_is(name, "INBOX"))
@@ -463,6 +494,9 @@ rename_mailbox(struct kv_txn *txn, void *arg)
 	if (rc != 0 && rc != SHELF_ENOMAILBOX)
 		return rc;
 	id = rc == 0 ? n.id : 0;
+	if ((id != 0 && (rc = may(txn, op, SHELF_RIGHT_DELETE, id, from)) != 0) ||
+	    (rc = may(txn, op, SHELF_RIGHT_CREATE, 0, to)) != 0)
+		return rc;
 	if (id != 0 && (rc = move_name(&c, id, from, to)) != 0)
 		return rc;
 	if (shelf_span_eq(from, inbox_name)) {
@@ -483,7 +517,14 @@ int
 shelf_mailbox_rename(struct shelf_store *store, uint32_t account, struct shelf_span from,
 		     struct shelf_span to)
 {
-	struct name_op op = {0};
+	return shelf_mailbox_rename_for(store, NULL, account, from, to);
+}
+
+int
+shelf_mailbox_rename_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+			 struct shelf_span from, struct shelf_span to)
+{
+	struct name_op op = {.asker = asker};
 
 	return run(store, account, 0, rename_mailbox, from, to, &op);
 }

@@ -5,6 +5,7 @@
  * value    part 0: 2 | bytes of the whole value 4 | modseq 8 | the first of them; others: what follows, PART_BYTES
  *          each. Format 1 has no modseq.
  */
+#include <mailshelf/acl.h>
 #include <mailshelf/mem.h>
 #include <mailshelf/metadata.h>
 
@@ -179,6 +180,7 @@ struct setting {
 	const struct shelf_metadata *list; /* names are folded */
 	size_t n;
 	uint64_t modseq; /* out */
+	const struct shelf_asker *asker;
 };
 
 static int
@@ -273,7 +275,7 @@ set(struct kv_txn *txn, void *arg)
 		return rc;
 	if ((m.flags & MAIL_MBOX_DELETED) != 0)
 		return SHELF_ENOMAILBOX;
-	if ((rc = set_all(&c, s)) != 0)
+	if ((s->mailbox != 0 && (rc = mail_may(txn, s->mailbox, s->asker)) != 0) || (rc = set_all(&c, s)) != 0)
 		return rc;
 	if (s->mailbox != 0 && kv_txn_writes(txn) > 0)
 		mail_changed_note(&c, s->mailbox);
@@ -286,10 +288,17 @@ int
 shelf_metadata_set(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 		   const struct shelf_metadata *list, size_t n, uint64_t *modseq_out)
 {
+	return shelf_metadata_set_for(store, NULL, account, mailbox, list, n, modseq_out);
+}
+
+int
+shelf_metadata_set_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+		       uint32_t mailbox, const struct shelf_metadata *list, size_t n, uint64_t *modseq_out)
+{
 	char name[SHELF_METADATA_NAME_MAX + 1];
 	struct shelf_arena arena = {0};
 	struct shelf_metadata *folded = SHELF_ARENA_ARRAY(&arena, struct shelf_metadata, n == 0 ? 1 : n);
-	struct setting s = {store, mailbox, folded, n, 0};
+	struct setting s = {store, mailbox, folded, n, 0, asker};
 	uint64_t max = shelf_setting_get(store, SHELF_SETTING_METADATA_BYTES);
 	bool adds = false;
 	int rc = mail_disk_admit(store, account, SHELF_DISK_READONLY);

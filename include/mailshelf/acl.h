@@ -41,6 +41,17 @@ enum {
 	SHELF_ACL_NAME_MAX = SHELF_ACCOUNT_NAME_MAX + 1, /* an identifier, with its "-" */
 };
 
+/*
+ * Who asks for a change, and the rights he must have in that mailbox, whoever it belongs to. They are looked at in
+ * the transaction that makes the change, so that one that was taken from him is of no use from then on:
+ * SHELF_ENOPERM, and nothing of that transaction happens. No asker (NULL): nobody is asked.
+ */
+struct shelf_asker {
+	const char *name; /* of his account, as stored */
+	uint32_t account; /* his */
+	unsigned needs;   /* enum shelf_right, all of them */
+};
+
 enum shelf_acl_op { SHELF_ACL_SET, SHELF_ACL_ADD, SHELF_ACL_REMOVE };
 /*
  * shelf_acl_set(store, account, mailbox, who, op, rights)
@@ -50,6 +61,9 @@ enum shelf_acl_op { SHELF_ACL_SET, SHELF_ACL_ADD, SHELF_ACL_REMOVE };
  */
 SHELF_CHECK int shelf_acl_set(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     struct shelf_span who, enum shelf_acl_op op, unsigned rights);
+/* The same for who must have rights himself, when it happens. */
+SHELF_CHECK int shelf_acl_set_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+    uint32_t mailbox, struct shelf_span who, enum shelf_acl_op op, unsigned rights);
 /* WHO as it is stored, into OUT (SHELF_ACL_NAME_MAX + 1). SHELF_ENAME: no identifier. */
 SHELF_CHECK int shelf_acl_identifier(struct shelf_span who, char *out);
 

@@ -73,6 +73,7 @@ enum { SHELF_CHANGED_MAX = 16 };
 SHELF_CHECK int shelf_mailbox_changed(struct shelf_rd *rd, uint64_t since, uint32_t *ids_out,
     unsigned *n_out);
 
+struct shelf_asker; /* acl.h */
 /*
  * Creating, deleting, renaming. ACCOUNT, then names.
  *   create   SHELF_EEXISTS, SHELF_ENAME, SHELF_ELIMIT, SHELF_EQUOTA
@@ -87,6 +88,15 @@ SHELF_CHECK int shelf_mailbox_create(struct shelf_store *store, uint32_t account
 SHELF_CHECK int shelf_mailbox_delete(struct shelf_store *store, uint32_t account,
     struct shelf_span name);
 SHELF_CHECK int shelf_mailbox_rename(struct shelf_store *store, uint32_t account,
+    struct shelf_span from, struct shelf_span to);
+/* The same for who must have the rights of RFC 4314 4 when it happens (acl.h; asker->needs is not looked at): "k" in
+ * the nearest mailbox above a new name, at his own top none; "x" in one that goes or gets another name.
+ * SHELF_ENOPERM */
+SHELF_CHECK int shelf_mailbox_create_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+    struct shelf_span name, unsigned special_use, uint32_t *id_out);
+SHELF_CHECK int shelf_mailbox_delete_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+    struct shelf_span name);
+SHELF_CHECK int shelf_mailbox_rename_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
     struct shelf_span from, struct shelf_span to);
 /* Names need not exist (RFC 9051 6.3.7); SHELF_ELIMIT beyond SHELF_MAILBOXES_MAX that do not. */
 SHELF_CHECK int shelf_mailbox_subscribe(struct shelf_store *store, uint32_t account,

@@ -15,6 +15,8 @@
 #include <mailshelf/store.h>
 #include <mailshelf/uidset.h>
 
+struct shelf_asker; /* acl.h: who must have rights when a change is made */
+
 enum shelf_flag { /* bits */
 	SHELF_SEEN = 1,
 	SHELF_ANSWERED = 2,
@@ -145,6 +147,8 @@ struct shelf_append {
 	size_t nkeywords;
 	int64_t internaldate_s;            /* INT64_MIN: now */
 	int16_t zone_min;
+	/* Of the first one: for all. FROM_ASKER: of shelf_msg_replace, in the mailbox the message leaves. */
+	const struct shelf_asker *asker, *from_asker;
 };
 
 struct shelf_append_result {
@@ -215,6 +219,7 @@ struct shelf_flag_change {
 	/* What REPLACE leaves as it is because who asks may not change it (RFC 4314 4). */
 	uint32_t kept_flags;
 	bool kept_keywords;
+	const struct shelf_asker *asker;
 };
 /*
  * shelf_msg_set_flags(store, account, mailbox, uids, change, modified_out, modseq_out)
@@ -239,6 +244,8 @@ SHELF_CHECK int shelf_msg_set_flags(struct shelf_store *store, uint32_t account,
 enum { SHELF_EXPUNGE_DELETED = 1, SHELF_EXPUNGE_ATOMIC = 2, SHELF_EXPUNGE_POP3 = 4 };
 SHELF_CHECK int shelf_msg_expunge(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out);
+SHELF_CHECK int shelf_msg_expunge_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+    uint32_t mailbox, const struct shelf_uidset *uids, unsigned flags, struct shelf_uidset *expunged_out);
 
 struct shelf_copy_result {
 	uint32_t uidvalidity;          /* of the target */
@@ -269,6 +276,7 @@ struct shelf_copy {
 	bool move;
 	uint32_t flags_lost; /* enum shelf_flag (RFC 4314 4) */
 	bool keywords_lost;
+	const struct shelf_asker *from_asker, *to_asker;
 };
 SHELF_CHECK int shelf_msg_copy_to(struct shelf_store *store, const struct shelf_copy *what,
     struct shelf_copy_result *result);

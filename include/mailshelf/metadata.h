@@ -18,6 +18,8 @@
 
 enum { SHELF_METADATA_NAME_MAX = 200 };
 
+struct shelf_asker; /* acl.h */
+
 struct shelf_metadata {
 	struct shelf_span name;  /* folded or not */
 	struct shelf_span value; /* data NULL: the entry is removed */
@@ -32,6 +34,9 @@ struct shelf_metadata {
  */
 SHELF_CHECK int shelf_metadata_set(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_metadata *list, size_t n, uint64_t *modseq_out);
+/* Of a mailbox, for who must have rights when it happens. SHELF_ENOPERM */
+SHELF_CHECK int shelf_metadata_set_for(struct shelf_store *store, const struct shelf_asker *asker, uint32_t account,
+    uint32_t mailbox, const struct shelf_metadata *list, size_t n, uint64_t *modseq_out);
 /* NAME as it is stored, into OUT (SHELF_METADATA_NAME_MAX + 1). WHOLE: it must be one that can be set, not only the
  * beginning of some ("/shared/vendor/x"). SHELF_ENAME. */
 SHELF_CHECK int shelf_metadata_name(struct shelf_span name, bool whole, char *out);

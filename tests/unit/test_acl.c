@@ -391,6 +391,117 @@ START_TEST(within_an_account_flags_are_kept_back_too)
 }
 END_TEST
 
+/* ---- Rights are asked where it happens -------------------------------------------------------------- */
+
+/* What ann tries with joe's mail; NEEDS: the right that each one needs. */
+static int
+attempt(int which, const struct shelf_asker *asker, uint32_t box)
+{
+	struct shelf_asker other = *asker;
+	struct shelf_flag_change change = {.op = SHELF_FLAGS_ADD, .flags = SHELF_SEEN, .asker = asker,
+	    .unchanged_since = UINT64_MAX};
+	struct shelf_metadata note = {shelf_span_str("/shared/comment"), shelf_span_str("x")};
+	struct shelf_copy what = {.account = r.joe, .from = r.inbox, .to_account = r.ann, .to = r.inbox, .move = true};
+	struct shelf_append item = {.internaldate_s = INT64_MIN, .asker = asker};
+	struct shelf_append_result appended;
+	struct shelf_uidset *one = rig_set(1, 1);
+	int rc = 0;
+
+	other.needs = 0;
+	switch (which) {
+	case 0:
+		rc = shelf_msg_set_flags(r.store, r.joe, r.inbox, one, &change, NULL, NULL);
+		break;
+	case 1:
+		rc = shelf_msg_expunge_for(r.store, asker, r.joe, r.inbox, one, 0, NULL);
+		break;
+	case 2: /* out of it */
+	case 3:
+		what.from_asker = asker;
+		what.to_account = which == 2 ? r.ann : r.joe;
+		what.to = which == 2 ? r.inbox : box;
+		rc = copy(what, 1, 1);
+		break;
+	case 4: /* into it */
+	case 5:
+		what.to_asker = asker;
+		what.account = which == 4 ? r.ann : r.joe;
+		what.from = which == 4 ? r.inbox : box;
+		what.to_account = r.joe;
+		what.to = r.inbox;
+		rc = copy(what, 1, 1);
+		break;
+	case 6:
+		item.draft = rig_draft(&r, "new", 10);
+		rc = shelf_append(r.store, r.joe, r.inbox, &item, 1, &appended);
+		break;
+	case 7:
+		item.draft = rig_draft(&r, "new", 10);
+		item.asker = &other;
+		item.from_asker = asker;
+		rc = shelf_msg_replace(r.store, r.joe, r.inbox, 1, r.inbox, &item, &appended);
+		break;
+	case 8:
+		rc = shelf_acl_set_for(r.store, asker, r.joe, r.inbox, shelf_span_str("bob"), SHELF_ACL_SET, 1);
+		break;
+	case 9:
+		rc = shelf_metadata_set_for(r.store, asker, r.joe, r.inbox, &note, 1, NULL);
+		break;
+	case 10:
+		rc = shelf_mailbox_create_for(r.store, asker, r.joe, shelf_span_str("INBOX/x"), 0, NULL);
+		break;
+	case 11:
+		rc = shelf_mailbox_delete_for(r.store, asker, r.joe, shelf_span_str("box"));
+		break;
+	case 12:
+		rc = shelf_mailbox_rename_for(r.store, asker, r.joe, shelf_span_str("box"),
+		    shelf_span_str("INBOX/box"));
+		break;
+	default:
+		break;
+	}
+	shelf_draft_free(&item.draft);
+	shelf_uidset_free(&one);
+	return rc;
+}
+
+START_TEST(rights_are_asked_where_it_happens)
+{
+	static const unsigned needs[] = {
+	    SHELF_RIGHT_SEEN, SHELF_RIGHT_EXPUNGE, SHELF_RIGHT_EXPUNGE, SHELF_RIGHT_EXPUNGE,
+	    SHELF_RIGHT_INSERT, SHELF_RIGHT_INSERT, SHELF_RIGHT_INSERT, SHELF_RIGHT_EXPUNGE,
+	    SHELF_RIGHT_ADMIN, SHELF_RIGHT_WRITE, SHELF_RIGHT_CREATE, SHELF_RIGHT_DELETE,
+	    SHELF_RIGHT_DELETE};
+	struct shelf_asker asker = {"ann", r.ann, needs[_i]};
+	uint32_t box = rig_create(&r, r.joe, "box");
+	uint64_t joe, ann;
+
+	rig_fill(&r, r.joe, r.inbox, 2);
+	rig_fill(&r, r.joe, box, 2);
+	rig_fill(&r, r.ann, r.inbox, 2);
+	/* All but the one: nothing happens. */
+	ck_assert_int_eq(set(r.inbox, "ann", SHELF_ACL_SET, SHELF_RIGHTS_ALL & ~needs[_i]), 0);
+	ck_assert_int_eq(set(box, "ann", SHELF_ACL_SET, SHELF_RIGHTS_ALL & ~needs[_i]), 0);
+	joe = rig_mailbox(&r, r.joe, r.inbox).highestmodseq;
+	ann = rig_mailbox(&r, r.ann, r.inbox).exists;
+	ck_assert_int_eq(attempt(_i, &asker, box), SHELF_ENOPERM);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).highestmodseq, joe);
+	ck_assert_uint_eq(rig_mailbox(&r, r.ann, r.inbox).exists, ann);
+	ck_assert_uint_eq(rig_quota(&r, r.joe).held_messages, 0);
+	/* Given, taken, given: what counts is what is there when it happens. */
+	ck_assert_int_eq(set(r.inbox, "ann", SHELF_ACL_ADD, needs[_i]), 0);
+	ck_assert_int_eq(set(box, "ann", SHELF_ACL_ADD, needs[_i]), 0);
+	ck_assert_int_eq(set(r.inbox, "-anyone", SHELF_ACL_ADD, needs[_i]), 0);
+	ck_assert_int_eq(set(box, "-anyone", SHELF_ACL_ADD, needs[_i]), 0);
+	ck_assert_int_eq(attempt(_i, &asker, box), SHELF_ENOPERM);
+	ck_assert_int_eq(set(r.inbox, "-anyone", SHELF_ACL_SET, 0), 0);
+	ck_assert_int_eq(set(box, "-anyone", SHELF_ACL_SET, 0), 0);
+	ck_assert_int_eq(attempt(_i, &asker, box), 0);
+	shelf_uidset_free(&result.from_uids);
+	shelf_uidset_free(&result.to_uids);
+}
+END_TEST
+
 Suite *suite_acl(void);
 Suite *
 suite_acl(void)
@@ -408,6 +519,7 @@ suite_acl(void)
 	tcase_add_test(tc, the_index_knows_who_shares);
 	tcase_add_loop_test(tc, messages_go_to_another_account, 0, 2);
 	tcase_add_test(tc, within_an_account_flags_are_kept_back_too);
+	tcase_add_loop_test(tc, rights_are_asked_where_it_happens, 0, 13);
 	suite_add_tcase(s, tc);
 	return s;
 }

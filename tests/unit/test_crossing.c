@@ -207,7 +207,7 @@ START_TEST(a_slow_one_does_no_harm)
 		x.uid[i] = x.to_uid[i] = i + 1;
 	ck_assert_int_eq(mail_crossings(r.store, false), 0);
 	count_is(0, COUNT);
-	ck_assert_int_eq(mail_crossing_settle(r.store, &x, _i == 1, left), SHELF_ECANCELLED);
+	ck_assert_int_eq(mail_crossing_settle(r.store, &x, NULL, _i == 1, left), SHELF_ECANCELLED);
 	count_is(0, COUNT);
 	nothing_is_left();
 	shelf_uidset_free(&left);
