@@ -57,6 +57,14 @@ struct imap_sync;
 struct imap_contexts;
 struct imap_dispatch;
 
+/* Where the decoder of a part stood: who reads a large one in pieces (BINARY[1]<65536.65536>) goes on from there. */
+struct imap_place_in_part {
+	uint32_t account; /* 0: nowhere */
+	uint64_t blob, offset, len; /* the message, the range of the part */
+	uint64_t done, passed;      /* octets read of it, octets that came out */
+	struct mime_decoder decoder;
+};
+
 struct imap_session {
 	struct imap_server *server;
 	struct shelf_store *store; /* server->store */
@@ -93,6 +101,7 @@ struct imap_session {
 	unsigned bad_count;        /* BAD answers in a row */
 	unsigned login_failures;
 	bool bye;                  /* BYE has been written */
+	struct imap_place_in_part part; /* of the last piece of a decoded part (imap_fetch_section.c) */
 	bool mid_response;         /* the output ends within a response: no BYE may be written */
 	bool progress_awaited;     /* an alarm of imap_progress.c is set */
 	bool mailbox_gone;         /* the selected mailbox is no more: BYE behind the next reply */

@@ -70,7 +70,8 @@ struct imap_slice {
 	uint64_t from, size; /* what is sent: SIZE octets of the TOTAL, beginning at FROM */
 	bool nul;            /* a decoded section has NUL among what is sent */
 	bool held;           /* what the filter gave is complete in `output` */
-	struct shelf_buf output;
+	struct shelf_buf output; /* from begin.passed on */
+	struct imap_place_in_part begin; /* where decoding begins: at the front, or further on */
 };
 
 struct imap_fetch_item {
@@ -159,6 +160,7 @@ struct imap_fetch {
 	struct mime_scan *scan;
 	struct imap_header_filter filter; /* while a filtered section is counted or written */
 	struct mime_decoder decoder;   /* likewise */
+	struct imap_place_in_part near; /* the last place in front of the end of what is asked for */
 	struct shelf_buf piece;
 
 	struct imap_warm warm;

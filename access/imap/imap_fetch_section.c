@@ -6,6 +6,8 @@
  * its slices have been read through once (prepare), so that damage, sizes and NULs are known in time; the
  * octets are then read again as the client takes them (write). Of a message one frame is held, of filters'
  * output HELD_MAX_BYTES; what is larger is filtered a second time instead.
+ * A piece of a decoded part (BINARY[1]<n.m>) begins where the last one of that part ended, if it can: who reads
+ * one of any size in pieces has it decoded once, whatever its lines look like.
  * NUL is no octet of a literal (RFC 9051 9, CHAR8): BODY[] sends it as 0x80, so that lengths stay; BINARY[]
  * sends a literal8 when there is one.
  */
@@ -170,10 +172,43 @@ is_fields(const struct imap_section *section)
 static void
 begin_filter(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
+	f->done = item->slice.begin.done;
+	f->passed = item->slice.begin.passed;
 	if (is_fields(&item->section))
 		imap_header_init(&f->filter, &item->section);
 	else
-		mime_decoder_init(&f->decoder, item->slice.encoding);
+		f->decoder = item->slice.begin.decoder;
+}
+
+/* The front of the part, or the place where the session was in it. */
+static void
+find_begin(const struct imap_fetch *f, struct imap_fetch_item *item)
+{
+	const struct imap_place_in_part *last = &f->s->part;
+	struct imap_slice *slice = &item->slice;
+	struct imap_place_in_part *begin = &slice->begin;
+
+	*begin = (struct imap_place_in_part){.account = f->s->owner, .blob = f->msg.blob, .offset = slice->offset,
+	    .len = slice->len};
+	mime_decoder_init(&begin->decoder, slice->encoding);
+	if (item->section.decode && item->section.partial && last->account == begin->account &&
+	    last->blob == begin->blob && last->offset == begin->offset && last->len == begin->len &&
+	    last->passed <= item->section.start)
+		*begin = *last;
+}
+
+/* In front of the next piece: the last such place is not behind where the next request may begin. */
+static void
+keep_place(struct imap_fetch *f, const struct imap_fetch_item *item)
+{
+	const struct imap_section *section = &item->section;
+
+	if (!section->decode || !section->partial || item->slice.total > section->start + section->count)
+		return;
+	f->near = item->slice.begin;
+	f->near.done = f->done;
+	f->near.passed = item->slice.total;
+	f->near.decoder = f->decoder;
 }
 
 /* ---- Prepare -------------------------------------------------------------------------------------- */
@@ -241,7 +276,10 @@ static int
 count_filtered(struct imap_fetch *f, struct imap_fetch_item *item)
 {
 	struct imap_slice *slice = &item->slice;
-	int rc = filter_piece(f, item);
+	int rc;
+
+	keep_place(f, item);
+	rc = filter_piece(f, item);
 
 	if (rc != 0)
 		return rc;
@@ -302,6 +340,7 @@ begin_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 	imap_section_resolve(&item->section, f->root, size, slice);
 	f->begun = true;
 	f->done = 0;
+	f->near.account = 0;
 	if (slice->offset > size || slice->len > size - slice->offset)
 		return SHELF_ECORRUPT;
 	slice->filtered = is_fields(&item->section);
@@ -310,7 +349,9 @@ begin_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 		rc = choose_decoding(slice);
 	slice->held = slice->filtered && !item->size_only;
 	if (slice->filtered) {
+		find_begin(f, item);
 		begin_filter(f, item);
+		slice->total = slice->begin.passed;
 	} else {
 		slice->total = slice->len;
 		imap_section_cut(&item->section, slice);
@@ -341,6 +382,8 @@ imap_section_prepare(struct imap_fetch *f, struct imap_fetch_item *item)
 			rc = count_filtered(f, item);
 		if (rc != 0 || !is_enough(f, item))
 			return rc != 0 ? rc : 1;
+		if (f->near.account != 0)
+			f->s->part = f->near;
 		imap_section_cut(&item->section, slice);
 	} else {
 		if (f->done < slice->size)
@@ -413,13 +456,13 @@ imap_section_write(struct imap_fetch *f, struct imap_fetch_item *item)
 		imap_out_str(f->s, slice->nul ? " ~" : " ");
 		imap_out_literal(f->s, slice->size);
 		f->begun = true;
-		f->done = f->passed = 0;
+		f->done = 0;
 		if (slice->filtered && !slice->held)
 			begin_filter(f, item);
 	}
 	if (slice->held) {
 		out_octets(f, slice,
-		    shelf_span(slice->output.data + slice->from, (size_t)slice->size));
+		    shelf_span(slice->output.data + slice->from - slice->begin.passed, (size_t)slice->size));
 		rc = 0;
 	} else if (slice->filtered) {
 		rc = write_filtered(f, item);
