@@ -39,8 +39,13 @@ parse_identifier(struct imap_parser *p, struct shelf_span *out)
 {
 	char name[SHELF_ACL_NAME_MAX + 1];
 
+	size_t sign;
+
 	if (!imap_parse_astring(p, out))
 		return false;
+	sign = out->len > 0 && out->data[0] == '-';
+	if (out->len > sign && (out->data[sign] == '$' || out->data[sign] == '#'))
+		return imap_parse_fail(p, "groups cannot be given rights, name each user or anyone");
 	return shelf_acl_identifier(*out, name) == 0 || imap_parse_fail(p, "not an identifier");
 }
 
