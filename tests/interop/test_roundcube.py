@@ -104,10 +104,12 @@ class Pages:
     def select(self, subject):
         self.b.js("rcmail.message_list.select(%s[0].uid)" % rows(subject))
 
-    def move(self):
+    def move(self, m):
         self.select("message 37")
         self.b.js("rcmail.command('move', 'Work')")
         self.b.sees(rows("message 37") + ".length == 0", "that it is moved")
+        # The page takes it away before the server has answered.
+        self.b.wait(lambda: b"MESSAGES 1" in m.ok("STATUS Work (MESSAGES)")[0][0], "a message in Work")
         self.open_box("Work")
         self.b.sees(rows("message 37") + ".length == 1", "it in Work")
         self.shot("moved")
@@ -158,7 +160,7 @@ def test_session():
             pages.login()
             pages.quota()
             pages.open_message()
-            pages.move()
+            pages.move(m)
             pages.search()
             pages.flag_and_delete()
             pages.sort()

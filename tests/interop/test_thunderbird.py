@@ -189,6 +189,7 @@ def test_session():
             time.sleep(5)  # it idles when it has had nothing else to do for a while
             d.deliver("joe", message(90))
             w.sees("return header('INBOX', 'message 90') != null", "what came in while it idles")
+            time.sleep(5)  # again: what comes with an answer to its own FETCH it looks at later
             m.ok("SELECT INBOX")
             m.ok("STORE 1 +FLAGS (\\Deleted)")
             m.ok("EXPUNGE")
