@@ -21,6 +21,7 @@ struct sort_command {
 	struct imap_program program;
 	struct shelf_span keys; /* text of the charset and the keys */
 	struct shelf_sort *sort;
+	struct imap_round round;
 	uint32_t next; /* rank to be printed */
 };
 
@@ -133,15 +134,25 @@ sorted(struct imap_cmd *c)
 	return print(c);
 }
 
+static int
+sort_slice(void *sort, unsigned budget_ms)
+{
+	return shelf_sort_run(sort, budget_ms);
+}
+
 static enum imap_step
 run_sort(struct imap_cmd *c)
 {
 	struct sort_command *sc = c->data;
-	int rc = shelf_sort_run(sc->sort, IMAP_SEARCH_SLICE_MS);
+	enum imap_step step;
+	int rc;
 
+	if (imap_program_given_up(c))
+		return IMAP_DONE;
 	imap_program_progress(c, &sc->program, shelf_sort_progress(sc->sort));
+	rc = imap_round_run(c, sort_slice, sc->sort, &sc->round, &step);
 	if (rc == 1)
-		return imap_program_given_up(c) ? IMAP_DONE : IMAP_YIELD;
+		return step;
 	if (rc == SHELF_ECORRUPT)
 		sc->program.damaged = true;
 	return rc == 0 || rc == SHELF_ECORRUPT ? sorted(c) : imap_err(c, rc);

@@ -17,6 +17,7 @@ struct thread_command {
 	enum shelf_thread_algorithm algorithm;
 	struct imap_program program;
 	struct shelf_thread *thread;
+	struct imap_round round;
 	uint32_t next; /* node to be printed; 0: the end */
 };
 
@@ -86,15 +87,25 @@ print(struct imap_cmd *c)
 
 /* ---- Running ------------------------------------------------------------------------------------- */
 
+static int
+thread_slice(void *thread, unsigned budget_ms)
+{
+	return shelf_thread_run(thread, budget_ms);
+}
+
 static enum imap_step
 run_thread(struct imap_cmd *c)
 {
 	struct thread_command *tc = c->data;
-	int rc = shelf_thread_run(tc->thread, IMAP_SEARCH_SLICE_MS);
+	enum imap_step step;
+	int rc;
 
+	if (imap_program_given_up(c))
+		return IMAP_DONE;
 	imap_program_progress(c, &tc->program, shelf_thread_progress(tc->thread));
+	rc = imap_round_run(c, thread_slice, tc->thread, &tc->round, &step);
 	if (rc == 1)
-		return imap_program_given_up(c) ? IMAP_DONE : IMAP_YIELD;
+		return step;
 	if (rc == SHELF_ECORRUPT)
 		tc->program.damaged = true;
 	else if (rc != 0)

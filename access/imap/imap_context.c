@@ -396,7 +396,7 @@ look(struct imap_cmd *c, struct imap_contexts *all)
 	int rc = all->search != NULL ? 0 : begin_search(c->s, all);
 
 	if (rc == 0)
-		rc = imap_search_slice(c, all->search, &all->round, &step);
+		rc = imap_round_search(c, all->search, &all->round, &step);
 	if (rc == 1)
 		return step;
 	/* What cannot be read now is as it was. */

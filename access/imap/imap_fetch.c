@@ -13,6 +13,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_cold.h"
 #include "imap_condstore.h"
 #include "imap_fetch.h"
 #include "net.h"
@@ -349,6 +350,7 @@ go_ahead(struct imap_fetch *f)
 	f->warm.uids = f->uids;
 	f->warm.record = (f->items.needs & IMAP_NEED_RECORD) != 0;
 	f->warm.body = (f->items.needs & IMAP_NEED_BODY) != 0;
+	f->warm.header = imap_fetch_only_header(&f->items);
 	f->warm.next = f->uid;
 	return imap_work(f->s->cmd, imap_warm_run, &f->warm);
 }
@@ -357,10 +359,10 @@ enum imap_step
 imap_fetch_run(struct imap_fetch *f, int *rc_out)
 {
 	enum imap_step result = IMAP_DONE;
+	long begun = imap_cold_begin();
 	int rc = 0;
 
 	f->deadline_ms = shelf_mono_ms() + SLICE_MS;
-	imap_warm_begin(&f->warm);
 	while (f->uid != 0) {
 		bool printing = f->stage == IMAP_STAGE_PRINT;
 
@@ -387,7 +389,7 @@ imap_fetch_run(struct imap_fetch *f, int *rc_out)
 			break;
 		}
 	}
-	imap_warm_end(&f->warm);
+	imap_cold_end(begun);
 	end_slice(f);
 	*rc_out = rc;
 	return result;

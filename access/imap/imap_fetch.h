@@ -91,6 +91,8 @@ struct imap_fetch_items {
 /* "ALL", "FLAGS", "(FLAGS BODY[])". UID: with UID first when it was not asked for (RFC 9051 6.4.9). */
 bool imap_fetch_parse(struct imap_parser *p, bool uid, struct imap_fetch_items *out);
 bool imap_fetch_has(const struct imap_fetch_items *items, const char *name);
+/* Is the message's own header all that is read of its bytes? */
+bool imap_fetch_only_header(const struct imap_fetch_items *items);
 /* One more item, by name, unless it was asked for. */
 void imap_fetch_add(struct shelf_arena *arena, const char *name, struct imap_fetch_items *items);
 /* Behind the "[": "1.2.HEADER.FIELDS (A B)]<0.100>". */
@@ -120,13 +122,10 @@ struct imap_warm {
 	uint32_t account, mailbox;
 	const struct shelf_uidset *uids;
 	bool record, body;  /* what will be read of each */
+	bool header;        /* of the body no more than that */
 	uint32_t next;      /* uid to begin with */
 	uint32_t last;      /* everything up to this uid has been read by a worker; 0 at first */
-	long faults;
 };
-/* Around a slice on the loop: it waited for the disk, or it did not. */
-void imap_warm_begin(struct imap_warm *w);
-void imap_warm_end(const struct imap_warm *w);
 /* Is the message to be read by a worker first? */
 bool imap_warm_wants(const struct imap_warm *w, uint32_t uid);
 /* For imap_work(): messages from w->next on. */

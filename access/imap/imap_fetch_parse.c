@@ -300,6 +300,19 @@ imap_fetch_has(const struct imap_fetch_items *items, const char *name)
 	return false;
 }
 
+bool
+imap_fetch_only_header(const struct imap_fetch_items *items)
+{
+	for (size_t i = 0; i < items->n; i++) {
+		const struct imap_section *section = &items->item[i].section;
+
+		if (items->item[i].is_section && (section->npath > 0 || section->what == IMAP_SECTION_ALL ||
+		    section->what == IMAP_SECTION_TEXT))
+			return false;
+	}
+	return true;
+}
+
 void
 imap_fetch_add(struct shelf_arena *arena, const char *name, struct imap_fetch_items *items)
 {

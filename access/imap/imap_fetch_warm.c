@@ -1,60 +1,28 @@
 /*
  * imap_fetch_warm.c - messages that are on the disk are read by a worker first
  *
- * Reading the store is reading memory, until that memory must come from the disk: then the loop
- * stands still with all its connections. A slice of a FETCH that had to wait for the disk (a major
- * fault of its thread) makes the store cold for a while; while it is, a worker reads the next messages
- * before the loop does, and finds out whether it still is.
+ * While the store is cold (imap_cold.h) a worker reads the next messages before the loop does, and finds out
+ * whether it still is.
  * What must stay true: a warm store costs two system calls for each slice and no worker; what is
  * warmed at once is bounded.
  */
-#include <stdatomic.h>
-#include <sys/resource.h>
-
+#include "imap_cold.h"
 #include "imap_fetch.h"
 
 enum {
-	COLD_MS = 5000,         /* for so long after the last wait for the disk */
 	WARM_MESSAGES = 64,     /* of one visit to a worker, */
 	WARM_BYTES = 4 << 20,   /* and when one more would pass this, the message before was the last */
 	PIECE_BYTES = 256 << 10,
 };
 
-static _Atomic int64_t cold_until_ms; /* all sessions of the process share what is cached */
-
-static long
-major_faults(void)
-{
-	struct rusage usage;
-
-	return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_majflt : 0;
-}
-
-void
-imap_warm_begin(struct imap_warm *w)
-{
-	w->faults = major_faults();
-}
-
-void
-imap_warm_end(const struct imap_warm *w)
-{
-	if (major_faults() != w->faults)
-		atomic_store(&cold_until_ms, shelf_mono_ms() + COLD_MS);
-}
-
 bool
 imap_warm_wants(const struct imap_warm *w, uint32_t uid)
 {
-#ifdef SHELF_SLOW_CHECKS
-	/* Tests have no cold stores: every other message goes this way all the same. */
-	if (uid > w->last && uid % 2 == 1)
-		return true;
-#endif
-	return uid > w->last && shelf_mono_ms() < atomic_load(&cold_until_ms);
+	return uid > w->last && imap_cold();
 }
 
-/* Every byte of it. What is wrong with it is told by who reads it next. */
+/* Every byte of it; of a header its first frame, which most are less than. What is wrong with it is told by who reads
+ * it next. */
 static int
 warm_body(const struct imap_warm *w, uint64_t blob)
 {
@@ -63,8 +31,11 @@ warm_body(const struct imap_warm *w, uint64_t blob)
 	uint64_t at = 0;
 	int rc = shelf_body_open(w->store, w->account, blob, &body);
 
-	while (rc == 0 && (rc = shelf_body_read(body, at, PIECE_BYTES, &piece)) == 0 && piece.len > 0)
+	while (rc == 0 && (rc = shelf_body_read(body, at, PIECE_BYTES, &piece)) == 0 && piece.len > 0) {
 		at += piece.len;
+		if (w->header)
+			break;
+	}
 	shelf_body_close(&body);
 	return rc;
 }
@@ -94,14 +65,14 @@ imap_warm_run(void *arg)
 	uint32_t uid = w->next, count = 0;
 	uint64_t bytes = 0;
 	int rc = 0;
+	long begun = imap_cold_begin();
 
-	imap_warm_begin(w);
 	for (; uid != 0 && count < WARM_MESSAGES && rc == 0; count++) {
 		struct shelf_msg m = {0};
 
 		rc = warm_rows(w, uid, &m);
 		if (rc == 0 && m.uid == uid && w->body) {
-			bytes += m.size;
+			bytes += w->header && m.size > PIECE_BYTES ? PIECE_BYTES : m.size;
 			if (count > 0 && bytes > WARM_BYTES)
 				break;
 			rc = warm_body(w, m.blob);
@@ -109,5 +80,5 @@ imap_warm_run(void *arg)
 		w->last = uid;
 		uid = uid == UINT32_MAX ? 0 : shelf_uidset_next(w->uids, uid + 1);
 	}
-	imap_warm_end(w);
+	imap_cold_end(begun);
 }

@@ -6,7 +6,6 @@
  * only way to ask for one of a hundred things is OR a OR b OR c ...
  * Sources   RFC 9051 6.4.4, 9 (search, search-key); RFC 3501 7.1 (BADCHARSET).
  */
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "imap_condstore.h"
@@ -409,44 +408,6 @@ imap_program_given_up(struct imap_cmd *c)
 	return true;
 }
 
-/*
- * On a worker, on several at once: until the round is over, which begins with the first of them. One that comes
- * later than that does nothing: others wait for a worker, and what is left is left to the next round.
- */
-static void
-search_round(void *arg)
-{
-	struct imap_round *round = arg;
-	int64_t now_ms = shelf_mono_ms(), end_ms = 0;
-	int rc = 0;
-
-	if (atomic_compare_exchange_strong(&round->end_ms, &end_ms, now_ms + IMAP_SEARCH_ROUND_MS))
-		end_ms = now_ms + IMAP_SEARCH_ROUND_MS;
-	if (end_ms > now_ms)
-		rc = shelf_search_run(round->search, (unsigned)(end_ms - now_ms));
-	(void)rc; /* the loop asks for the state when all are back */
-}
-
-int
-imap_search_slice(struct imap_cmd *c, struct shelf_search *search, struct imap_round *round,
-    enum imap_step *step_out)
-{
-	struct shelf_progress so_far;
-	int rc;
-
-	*step_out = IMAP_YIELD;
-	if (!shelf_search_reads_bodies(search))
-		return shelf_search_run(search, IMAP_SEARCH_SLICE_MS);
-	rc = shelf_search_state(search);
-	if (rc != 1)
-		return rc;
-	so_far = shelf_search_progress(search);
-	round->search = search;
-	atomic_store(&round->end_ms, 0);
-	*step_out = imap_work_shared(c, so_far.total - so_far.done, search_round, round);
-	return 1;
-}
-
 static int
 begin_search(struct imap_session *s, struct imap_program *program)
 {
@@ -475,7 +436,7 @@ imap_program_search(struct imap_cmd *c, struct imap_program *program)
 		return IMAP_DONE;
 	if (rc == 0) {
 		tell_progress(c, program);
-		rc = imap_search_slice(c, program->search, &program->round, &step);
+		rc = imap_round_search(c, program->search, &program->round, &step);
 	}
 	program->damaged = rc == SHELF_ECORRUPT;
 	if (rc < 0 && !program->damaged)

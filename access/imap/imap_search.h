@@ -8,24 +8,11 @@
 #ifndef ACCESS_IMAP_SEARCH_H
 #define ACCESS_IMAP_SEARCH_H
 
-#include "imap.h"
+#include "imap_round.h"
 
 /* Message numbers and uids of one command: a set of a mailbox full of gaps has 8 KiB for each 65,536
  * uids, however few bytes name it. */
-enum { IMAP_SEARCH_SETS_MAX = 128, IMAP_SEARCH_SLICE_MS = 10, IMAP_SEARCH_ROUND_MS = 50 };
-
-/* What workers that search share. Lives until the search has ended. */
-struct imap_round {
-	struct shelf_search *search;
-	_Atomic int64_t end_ms; /* 0: none of them has begun */
-};
-/*
- * imap_search_slice(c, search, round, step_out)
- *   Some of SEARCH: here, or a round on workers when bodies may have to be read.
- *   returns  as shelf_search_run(); 1: the command returns *STEP_OUT and then comes back
- */
-SHELF_CHECK int imap_search_slice(struct imap_cmd *c, struct shelf_search *search, struct imap_round *round,
-    enum imap_step *step_out);
+enum { IMAP_SEARCH_SETS_MAX = 128 };
 
 struct imap_program {
 	/* ESEARCH fills these before it parses, for each mailbox anew. VIEW NULL: the selected mailbox, and a
