@@ -3,9 +3,12 @@
 A mailbox of MESSAGES (1,000,000), a tree of MAILBOXES (10,000). Each command runs alone on the only loop of a release
 build; its line tells how long it took, the longest turn between two returns to the loop (by the clock and in CPU time, which
 other programs on the machine do not change), how many turns took more than 20 ms of CPU, and what the daemon's own
-memory (RssAnon) grew to at most while it ran. The last lines: others' NOOPs beside a reader that is slow.
+memory (RssAnon) grew to at most while it ran; then others' NOOPs beside a reader that is slow. The last lines are about
+20,000 different messages of some KiB with as many workers for searches as named, and others' NOOPs beside a search.
 """
+import base64
 import os
+import random
 import re
 import signal
 import sys
@@ -19,7 +22,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests/clients"))
 from daemon import Daemon, Failed, message  # noqa: E402
 from wire import Imap  # noqa: E402
 
-SLOW_CPU_US, MEMORY_KIB = 20000, 8 * 1024
+SLOW_CPU_US, MEMORY_KIB, BODIES = 20000, 8 * 1024, 20000
 
 
 class Watch:
@@ -171,10 +174,30 @@ class Bench:
         self.run("FETCH 1 BODY.PEEK[]")
         self.run("FETCH 1 BODY.PEEK[]<1000000.5000000>")
         self.run("SEARCH TEXT nothing")
-        self.beside(20, "FETCH 1 BODY.PEEK[]", 0.001)
+        self.beside("FETCH 1 BODY.PEEK[]", 0.001, "a slow reader of 100 MiB")
 
-    def beside(self, seconds, command, pause):
-        """What others wait beside a slow reader."""
+    def bodies(self):
+        """Text of random words, half of it in base64, as mail has it; no two messages are alike."""
+        r, path = random.Random(1), os.path.join(self.d.dir, "bodies.mbox")
+        words = ["".join(r.choices("etaoinshrdlucmfwypvbgkqjxz", k=r.randint(2, 10))) for _ in range(5000)]
+        with open(path, "wb") as f:
+            for n in range(BODIES):
+                text = "\n".join(" ".join(r.choices(words, k=10)) for _ in range(r.randint(20, 150))).encode() + b"\n"
+                coded = n % 2 == 0
+                f.write(b"From x@example.org Sat Nov 21 10:00:00 2026\nFrom: Ann <ann@example.org>\nTo: joe@example.org\n"
+                    b"Date: Sat, 21 Nov 2026 10:00:00 +0000\nSubject: %d\nMessage-ID: <%d@example.org>\n%s\n%s\n" % (
+                        n, n, b"Content-Transfer-Encoding: base64\n" if coded else b"",
+                        base64.encodebytes(text) if coded else text))
+        self.d.tool("import", "joe", path, timeout=1200)
+        self.joe.ok("SELECT INBOX")
+        for command in ("SEARCH UNSEEN", "SEARCH SUBJECT nothing", "SEARCH BODY nothing", "SEARCH TEXT nothing",
+                "FETCH 1:* (UID FLAGS ENVELOPE)",
+                "FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (DATE FROM SUBJECT)])"):
+            self.run(command)
+        self.beside("SEARCH BODY nothing", 0, "a search in bodies")
+
+    def beside(self, command, pause, what):
+        """What others wait beside a client whose command takes long; PAUSE: it reads slowly."""
         turns(self.d)
         done, times = threading.Event(), []
 
@@ -196,8 +219,8 @@ class Bench:
         thread.join()
         times.sort()
         t = turns(self.d)
-        print("NOOP beside a slow reader of %s: %d, p50 %.1f ms, p95 %.1f ms, longest %.1f ms; memory +%d KiB; slow turns %d" % (
-            command, len(times), times[len(times) // 2] * 1e3, times[len(times) * 95 // 100] * 1e3, times[-1] * 1e3,
+        print("NOOP beside %s: %d, p50 %.1f ms, p95 %.1f ms, longest %.1f ms; memory +%d KiB; slow turns %d" % (
+            what, len(times), times[len(times) // 2] * 1e3, times[len(times) * 95 // 100] * 1e3, times[-1] * 1e3,
             watch.most - watch.first, t["slow_cpu"]))
 
 
@@ -210,8 +233,15 @@ def main(argv):
         bench.fill()
         bench.large()
         bench.tree()
-        print("%d missed" % bench.missed)
-    return 1 if bench.missed else 0
+        missed = bench.missed
+    for threads in sorted({1, os.cpu_count()}):
+        with Daemon(settings=["--loops", "1", "--search-threads", str(threads)]) as d:
+            print("workers for searches: %d" % threads)
+            bench = Bench(d, 0, 0)
+            bench.bodies()
+            missed += bench.missed
+    print("%d missed" % missed)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
