@@ -10,7 +10,7 @@
  * Threads   Everything runs on the connection's loop, except opening the maildrop and the update at QUIT.
  * Lifetime  No snapshot of the store survives the return to the session's loop: a stream keeps a
  *           message number, or a body and an offset.
- * Sources   RFC 1939, 2449, 2595, 3206, 5034.
+ * Sources   RFC 1939, 2449, 2595, 3206, 5034, 6856.
  */
 #ifndef ACCESS_POP3_H
 #define ACCESS_POP3_H
@@ -35,7 +35,9 @@ enum {
 
 /* ---- Server and session ---------------------------------------------------------------------- */
 
+struct pop3_delay;
 struct pop3_server {
+	struct pop3_delay *delay; /* NULL: none */
 	struct shelf_store *store;
 	const struct conf *conf;
 	struct auth *auth;
@@ -86,6 +88,8 @@ struct pop3_stream {
 	bool whole;              /* RETR: no top */
 	struct pop3_top top;
 	struct pop3_top ahead;   /* VERIFY: where TOP ends */
+	struct pop3_top header;  /* VERIFY: where it ends; done: nobody asks what is in it */
+	bool utf8;               /* VERIFY: something in it is not ASCII */
 };
 
 enum pop3_dele { POP3_DELE_REMOVE, POP3_DELE_TRASH, POP3_DELE_ARCHIVE, POP3_DELE_HIDE }; /* policy pop3_delete */
@@ -98,6 +102,7 @@ struct pop3_drop {
 	uint64_t bytes;             /* of these messages */
 	enum pop3_dele dele;
 	char archive[SHELF_POLICY_TEXT_MAX + 1]; /* "": the mailbox for archives */
+	struct shelf_pop3_lock *lock; /* policy pop3_lock */
 	bool seen;                  /* what is fetched becomes \Seen */
 };
 
@@ -106,6 +111,7 @@ struct pop3_session {
 	struct net_conn *conn;
 	enum pop3_state state;
 	enum pop3_wait wait;
+	bool utf8;                /* RFC 6856 2.1: the client takes UTF-8 */
 	bool running;             /* inside pop3_session_go() */
 	struct lineproto *lines;
 	unsigned bad_in_a_row;    /* -ERR replies */
@@ -153,8 +159,15 @@ typedef void pop3_command_fn(struct pop3_session *s, const struct pop3_args *arg
 void pop3_login_response(struct pop3_session *s, struct shelf_span line);
 /* Forgets USER and the exchange; wiped. */
 void pop3_login_forget(struct pop3_session *s);
-/* The lines of CAPA about it. */
-void pop3_login_capa(struct pop3_session *s);
+/* The names of the mechanisms, each behind a blank. */
+void pop3_login_capa(const struct pop3_session *s, struct shelf_buf *out);
+
+/* ---- LOGIN-DELAY (pop3_delay.c) -------------------------------------------------------------- */
+
+struct pop3_delay *pop3_delay_new(void);
+void pop3_delay_free(struct pop3_delay **delay);
+/* Notes a login of ACCOUNT now; false, and nothing is noted: the last one is less than SECONDS ago. Any thread. */
+bool pop3_delay_admit(struct pop3_delay *delay, uint32_t account, uint64_t seconds);
 
 /* ---- The maildrop (pop3_maildrop.c) ---------------------------------------------------------- */
 

@@ -148,19 +148,3 @@ pop3_cmd_quit(struct pop3_session *s, const struct pop3_args *args)
 	pop3_ok(s, "Bye");
 	net_conn_close(s->conn, "quit");
 }
-
-void
-pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
-{
-	pop3_ok(s, "Capabilities follow");
-	/* RFC 2449 6: in both states, except STLS (RFC 2595 9). */
-	net_conn_printf(s->conn, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
-	if (auth_cleartext_ok(s->server->auth, s->conn))
-		pop3_login_capa(s);
-	if (s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) &&
-	    !net_conn_is_tls(s->conn))
-		net_conn_printf(s->conn, "STLS\r\n");
-	/* Nothing is removed but by DELE, however old it is (RFC 2449 6.7); there is no LOGIN-DELAY. */
-	net_conn_printf(s->conn, "EXPIRE NEVER\r\n%s.\r\n",
-	    s->server->conf->pop3_implementation ? "IMPLEMENTATION mailshelf\r\n" : "");
-}

@@ -51,6 +51,9 @@ login_failed(struct pop3_session *s, int rc)
 	case SHELF_EDISABLED:
 		pop3_err(s, "%sPOP3 is switched off for this account", code);
 		break;
+	case SHELF_EEXISTS:
+		pop3_err(s, "[IN-USE] Another session has the maildrop");
+		break;
 	case SHELF_ENOMAILBOX:
 		pop3_err(s, "%sThe mailbox that POP3 serves does not exist", code);
 		break;
@@ -69,8 +72,8 @@ maildrop_opened(struct pop3_session *s, int rc)
 {
 	s->wait = POP3_WAIT_COMMAND;
 	if (rc != 0) {
-		shelf_log(SHELF_LOG_ERROR, "pop3 maildrop not opened", "account", "%s", s->account_name, "error", "%s",
-		    shelf_err_name(rc), NULL);
+		shelf_log(rc == SHELF_EEXISTS ? SHELF_LOG_INFO : SHELF_LOG_ERROR, "pop3 maildrop not opened", "account",
+		    "%s", s->account_name, "error", "%s", shelf_err_name(rc), NULL);
 		pop3_maildrop_close(s);
 		auth_logout(s->server->auth, s->account, SHELF_SERVICE_POP3);
 		s->account = 0;
@@ -89,9 +92,18 @@ maildrop_opened(struct pop3_session *s, int rc)
 static void
 enter(struct pop3_session *s, int rc, const struct shelf_account *account)
 {
+	struct pop3_server *server = s->server;
+
 	pop3_login_forget(s);
 	if (rc != 0) {
 		login_failed(s, rc);
+		return;
+	}
+	if (server->delay != NULL &&
+	    !pop3_delay_admit(server->delay, account->id, server->conf->pop3_login_delay_s)) {
+		auth_logout(server->auth, account->id, SHELF_SERVICE_POP3);
+		pop3_err(s, "[LOGIN-DELAY] Not so often: once in %llu seconds",
+		    (unsigned long long)server->conf->pop3_login_delay_s);
 		return;
 	}
 	s->account = account->id;
@@ -188,16 +200,14 @@ pop3_cmd_pass(struct pop3_session *s, const struct pop3_args *args)
 /* ---- AUTH, RFC 5034 -------------------------------------------------------------------------- */
 
 void
-pop3_login_capa(struct pop3_session *s)
+pop3_login_capa(const struct pop3_session *s, struct shelf_buf *out)
 {
 	const struct sasl_for who = auth_sasl(s->server->auth, s->conn);
 	const char *name;
 	unsigned at = 0;
 
-	net_conn_printf(s->conn, "USER\r\nSASL");
 	while ((name = sasl_offered(&who, &at)) != NULL)
-		net_conn_printf(s->conn, " %s", name);
-	net_conn_printf(s->conn, "\r\n");
+		shelf_buf_printf(out, " %s", name);
 }
 
 static void
@@ -306,6 +316,11 @@ pop3_cmd_stls(struct pop3_session *s, const struct pop3_args *args)
 {
 	if (net_conn_is_tls(s->conn)) {
 		pop3_err(s, "TLS is running already");
+		return;
+	}
+	/* RFC 6856 2.1: an error of the client, which may be told. */
+	if (s->utf8) {
+		pop3_err(s, "STLS comes before UTF8");
 		return;
 	}
 	if (!net_conn_has_tls(s->conn)) {

@@ -5,7 +5,7 @@
  * nothing is removed before QUIT (pop3_update.c).
  * Messages that another session expunges stay readable for the hold time of the store,
  * so they stay in the listing: the maildrop is a snapshot without a lock (RFC 1939 4 asks for
- * either).
+ * either). With the policy pop3_lock it has one, too, against other sessions of POP3.
  */
 #include "pop3.h"
 
@@ -14,6 +14,7 @@
 
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
+#include <mailshelf/pop3.h>
 
 #include "net.h"
 
@@ -49,6 +50,12 @@ run_opening(void *arg)
 	if ((o->rc = shelf_policy_get(o->store, shelf_span_str(o->name), &policy)) != 0)
 		return;
 	take_policies(drop, &policy);
+	/* Before the snapshot: what the session before has removed is not in it. */
+	if (policy.value[SHELF_POLICY_POP3_LOCK] == 1 &&
+	    (o->rc = shelf_pop3_lock(o->store, o->account, &drop->lock)) != 0) {
+		o->rc = o->rc == SHELF_EBUSY ? SHELF_EEXISTS : o->rc;
+		return;
+	}
 	name = policy.text[SHELF_POLICY_POP3_MAILBOX];
 	/* One snapshot for all, so that STAT and the view agree. */
 	o->rc = shelf_rd_begin(o->store, o->account, &rd);
@@ -103,6 +110,7 @@ pop3_drop_free(struct pop3_drop *drop)
 {
 	shelf_view_close(&drop->view);
 	shelf_uidset_free(&drop->shown);
+	shelf_pop3_unlock(&drop->lock);
 }
 
 void

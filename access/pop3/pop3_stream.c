@@ -20,6 +20,7 @@
 
 #include <mailshelf/log.h>
 
+#include "conf.h"
 #include "net.h"
 
 enum { STEP_MAX_BYTES = 32 * 1024, STEP_MAX_ROWS = 1024 };
@@ -123,10 +124,20 @@ pop3_stream_message(struct pop3_session *s, const struct shelf_msg *m, const str
 	int rc;
 
 	*st = (struct pop3_stream){.kind = POP3_STREAM_VERIFY, .uid = m->uid, .whole = top == NULL};
+	st->header.done = s->utf8 || !s->server->conf->pop3_utf8_refuse;
 	if (top != NULL)
 		st->top = st->ahead = *top;
 	if ((rc = shelf_body_open(s->server->store, s->account, m->blob, &st->body)) != 0)
 		fail(s, rc);
+}
+
+static void
+look_at_header(struct pop3_stream *st, struct shelf_span frame)
+{
+	size_t len = pop3_top_feed(&st->header, frame);
+
+	for (size_t i = 0; i < len; i++)
+		st->utf8 = st->utf8 || frame.data[i] >= 0x80;
 }
 
 /* One frame. */
@@ -144,6 +155,13 @@ step_verify(struct pop3_session *s)
 	st->offset += frame.len;
 	if (!st->whole && frame.len > 0)
 		pop3_top_feed(&st->ahead, frame);
+	if (!st->header.done && frame.len > 0)
+		look_at_header(st, frame);
+	if (st->utf8) {
+		pop3_stream_end(s);
+		pop3_err(s, "[UTF8] The message has UTF-8 in its header");
+		return;
+	}
 	if (st->offset < shelf_body_size(st->body) && !st->ahead.done)
 		return;
 	if (st->whole)

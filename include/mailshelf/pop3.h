@@ -73,4 +73,12 @@ SHELF_CHECK int shelf_uidl_next(struct shelf_rd *rd, uint32_t mailbox, uint32_t 
 /* The one that is made when it has none: into TEXT. */
 void shelf_uidl_make(uint32_t uidvalidity, uint32_t uid, char *text);
 
+/* ---- The lock of a maildrop ------------------------------------------------------------------ */
+
+/* For one session of the account, in all processes that have the store open, until it is given back or the process
+ * ends. SHELF_EBUSY: another one has it. */
+struct shelf_pop3_lock;
+SHELF_CHECK int shelf_pop3_lock(struct shelf_store *store, uint32_t account, struct shelf_pop3_lock **out);
+void shelf_pop3_unlock(struct shelf_pop3_lock **lock);
+
 #endif

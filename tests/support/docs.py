@@ -16,6 +16,7 @@ TABLES = (
     ("access/imap/imap_fetch_items.def", "IMAP FETCH items"),
     ("access/imap/imap_search_keys.def", "IMAP SEARCH keys"),
     ("access/pop3/pop3_commands.def", "POP3 commands"),
+    ("access/pop3/pop3_caps.def", "POP3 capabilities"),
     ("access/lmtp/lmtp_commands.def", "LMTP commands"),
     ("access/lmtp/lmtp_caps.def", "LMTP extensions"),
 )

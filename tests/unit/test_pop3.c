@@ -2,6 +2,8 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <mailshelf/restore.h>
 
@@ -321,6 +323,33 @@ START_TEST(unique_ids_are_unique)
 }
 END_TEST
 
+/* In another process, too: what it had is free when it ends. */
+START_TEST(one_has_the_lock)
+{
+	struct shelf_pop3_lock *one, *two, *other;
+	int status;
+	pid_t pid;
+
+	ck_assert_int_eq(shelf_pop3_lock(r.store, r.joe, &one), 0);
+	ck_assert_int_eq(shelf_pop3_lock(r.store, r.joe, &two), SHELF_EBUSY);
+	ck_assert_ptr_null(two);
+	ck_assert_int_eq(shelf_pop3_lock(r.store, r.ann, &other), 0);
+	if ((pid = fork()) == 0)
+		_exit(shelf_pop3_lock(r.store, r.joe, &two) == SHELF_EBUSY ? 0 : 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	shelf_pop3_unlock(&one);
+	shelf_pop3_unlock(&one);
+	if ((pid = fork()) == 0)
+		_exit(shelf_pop3_lock(r.store, r.joe, &two) == 0 ? 0 : 1);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(shelf_pop3_lock(r.store, r.joe, &two), 0);
+	shelf_pop3_unlock(&two);
+	shelf_pop3_unlock(&other);
+}
+END_TEST
+
 Suite *suite_pop3(void);
 Suite *
 suite_pop3(void)
@@ -337,6 +366,7 @@ suite_pop3(void)
 	tcase_add_test(t, undelete_brings_the_unique_id_back);
 	tcase_add_test(t, nothing_is_left_of_what_is_gone);
 	tcase_add_test(t, unique_ids_are_unique);
+	tcase_add_test(t, one_has_the_lock);
 	suite_add_tcase(s, t);
 	return s;
 }
