@@ -33,7 +33,17 @@ bool source_format_of(const char *name, enum source_format *out);
 
 enum { SOURCE_KEYWORDS_MAX = 64, SOURCE_HEADER_KEPT_MAX = 256 * 1024 };
 
+/* Where unique-ids of POP3 come from. */
+enum source_uidl {
+	SOURCE_UIDL_NONE,
+	SOURCE_UIDL_HEADER,  /* X-UIDL */
+	SOURCE_UIDL_DOVECOT, /* dovecot-uidlist of a Maildir */
+	SOURCE_UIDL_LIST,    /* the sink looks for the Message-ID */
+};
+
 struct source_meta {
+	struct shelf_span uidl;       /* as it stands there, valid or not; empty: none */
+	struct shelf_span message_id; /* with SOURCE_UIDL_LIST; empty: none */
 	int64_t internaldate_s;
 	int16_t zone_min;
 	uint32_t flags; /* enum shelf_flag */
@@ -57,6 +67,7 @@ struct source_sink {
 	void (*problem)(void *arg, const char *file, uint64_t offset, const char *text);
 	/* Bytes of input (as packed) used up since the last call. */
 	void (*advance)(void *arg, uint64_t bytes);
+	enum source_uidl uidl; /* wanted */
 };
 
 struct source_plan;
@@ -127,6 +138,7 @@ SHELF_CHECK int source_single(struct source_input *in, const char *file,
 
 struct source_file {
 	char *path;
+	struct shelf_span uidl; /* Maildir */
 	uint64_t size;
 	uint32_t flags;        /* Maildir */
 	uint32_t letters;      /* Maildir: bit n is keyword letter 'a' + n */
@@ -159,6 +171,23 @@ bool source_plan_maildir(struct source_plan *p, const char *path, struct shelf_s
 void source_maildir_flags(const char *name, uint32_t *flags_out, uint32_t *letters_out);
 /* Qsort of names by their leading number, then by bytes. */
 int source_maildir_order(const char *a, const char *b);
+
+/* ---- Unique-ids (source_uidl.c) ------------------------------------------------------------- */
+
+struct source_uidls { /* sorted by NAME */
+	struct source_uidl_row {
+		struct shelf_span name, uidl;
+	} *row;
+	size_t n, cap;
+	struct shelf_arena arena;
+};
+void source_uidls_free(struct source_uidls *list);
+/* Empty: none. */
+struct shelf_span source_uidls_find(const struct source_uidls *list, struct shelf_span name);
+/* dovecot-uidlist in DIR: by the name of the file without its flags. Lines that cannot be read are problems. */
+void source_uidls_dovecot(struct source_uidls *list, const char *dir, const struct source_sink *sink);
+/* Lines "UNIQUE-ID MESSAGE-ID", "#" begins a comment: by Message-ID. False: the first bad line is told in WHY. */
+bool source_uidls_file(struct source_uidls *list, const char *path, char *why, size_t why_len);
 
 /* Modified UTF-7 (RFC 3501 5.1.3), without its rule that printable ASCII stands for itself: the names
  * that export writes encode "." too. False when it is not; OUT is then unchanged. */

@@ -6,6 +6,7 @@
  *
  *   DIR/{cur,new}          the root
  *   DIR/.A.B/{cur,new}     mailbox A/B, levels in modified UTF-7
+ *   DIR/dovecot-uidlist    unique-ids of POP3 (source_uidl.c)
  *   DIR/dovecot-keywords   "0 $Label1": what the letter a means in a file name
  */
 #include <dirent.h>
@@ -160,6 +161,21 @@ read_keywords(struct source_plan *p, const char *dir, struct source_folder *fold
 }
 
 static void
+add_uidls(struct source_plan *p, const char *dir, struct source_file *files, size_t n)
+{
+	struct source_uidls list = {0};
+
+	source_uidls_dovecot(&list, dir, p->sink);
+	for (size_t i = 0; i < n; i++) {
+		const char *name = strrchr(files[i].path, '/') + 1;
+
+		files[i].uidl = shelf_arena_dup(&p->arena,
+		    source_uidls_find(&list, shelf_span(name, strcspn(name, ":"))));
+	}
+	source_uidls_free(&list);
+}
+
+static void
 add_folder(struct source_plan *p, const char *dir, struct shelf_span name)
 {
 	struct source_folder *folder = source_plan_folder(p, name, "maildir");
@@ -169,6 +185,8 @@ add_folder(struct source_plan *p, const char *dir, struct shelf_span name)
 	add_files(p, dir, "cur");
 	add_files(p, dir, "new");
 	p->folders[n].count = p->nfiles - p->folders[n].first;
+	if (p->sink->uidl == SOURCE_UIDL_DOVECOT)
+		add_uidls(p, dir, p->files + p->folders[n].first, p->folders[n].count);
 	if (p->folders[n].count > 0)
 		qsort(p->files + p->folders[n].first, p->folders[n].count, sizeof *p->files, order_files);
 }

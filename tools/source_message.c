@@ -174,6 +174,25 @@ plausible(int64_t s)
 	return s > 315532800 /* 1980 */ && s < shelf_now_s() + 2 * 86400;
 }
 
+/* The value of the first field of that name, without the blanks around it. */
+static struct shelf_span
+field_of(struct source_message *m, const char *name)
+{
+	struct mime_field f;
+	size_t pos = 0;
+
+	while (mime_field_next(shelf_buf_span(&m->header), &pos, &f)) {
+		if (!shelf_span_is(f.name, name))
+			continue;
+		while (f.value.len > 0 && f.value.data[0] <= ' ')
+			f.value = shelf_span(f.value.data + 1, f.value.len - 1);
+		while (f.value.len > 0 && f.value.data[f.value.len - 1] <= ' ')
+			f.value.len--;
+		return f.value;
+	}
+	return shelf_span("", 0);
+}
+
 static void
 read_header(struct source_message *m, bool status, struct source_meta *meta, struct shelf_span *words)
 {
@@ -230,6 +249,10 @@ source_message_end(struct source_message *m, const struct source_meta *wish, boo
 	meta.keywords = words;
 	if (status || meta.internaldate_s == INT64_MIN)
 		read_header(m, status, &meta, words);
+	if (m->sink->uidl == SOURCE_UIDL_HEADER)
+		meta.uidl = field_of(m, "X-UIDL");
+	if (m->sink->uidl == SOURCE_UIDL_LIST)
+		meta.message_id = field_of(m, "Message-ID");
 	if (meta.internaldate_s == INT64_MIN) {
 		meta.internaldate_s = fallback_s;
 		meta.zone_min = 0;

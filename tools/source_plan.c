@@ -396,6 +396,7 @@ run_file(const struct source_plan *p, const struct source_folder *folder,
 		if (f->format == SOURCE_MAILDIR) {
 			meta.internaldate_s = source_input_mtime(in);
 			meta.flags = f->flags;
+			meta.uidl = f->uidl;
 			meta.keywords = words;
 			meta.nkeywords = maildir_keywords(folder, f->letters, words);
 		}

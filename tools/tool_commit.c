@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include <mailshelf/import.h>
+#include <mailshelf/pop3.h>
 
 #include "tool_intake.h"
 
@@ -112,6 +113,8 @@ add_job(struct intake *in, struct batch *b, struct intake_job *job)
 	before = intake_seen_add(&in->seen, b->ids[b->n]);
 	if (before > 0)
 		name_of(job, before, b->ids[b->n]);
+	if (job->uidl.len > 0 && shelf_uidl_valid(job->uidl))
+		b->items[b->n].uidl = job->uidl;
 	b->n++;
 }
 
@@ -119,6 +122,11 @@ static void
 count(struct batch *b, size_t first, size_t n)
 {
 	for (size_t i = first; i < first + n; i++) {
+		bool has = b->jobs[i]->uidl.len > 0 && b->stored[i] != 0;
+		bool kept = has && b->items[i].uidl.len > 0 && (b->stored[i] & SHELF_IMPORT_UIDL_TAKEN) == 0;
+
+		b->totals.with_uidl += kept;
+		b->totals.without_uidl += has && !kept;
 		b->totals.stored += b->stored[i] != 0;
 		b->totals.there += b->stored[i] == 0;
 		b->totals.stored_bytes += b->stored[i] != 0 ? b->jobs[i]->size : 0;
@@ -233,6 +241,8 @@ add_totals(struct intake *in, const struct intake_totals *b)
 	sum->bytes += b->bytes;
 	sum->stored_bytes += b->stored_bytes;
 	sum->without_keywords += b->without_keywords;
+	sum->with_uidl += b->with_uidl;
+	sum->without_uidl += b->without_uidl;
 	tool_progress_step(&in->progress, in->input_done, in->input_bytes,
 	    "%llu messages  %.0f/s  %.1f MB/s", (unsigned long long)sum->found,
 	    (double)sum->found / seconds, (double)sum->bytes / 1e6 / seconds);

@@ -2,6 +2,7 @@
  * tool_import.c - `import`: takes in mbox, Maildir and .eml; says what became of it
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tool_intake.h"
 
@@ -18,6 +19,9 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 		tool_print("%llu messages found, %llu %s, %llu already there, %llu skipped",
 		    (unsigned long long)(s->found), (unsigned long long)s->stored, stored,
 		    (unsigned long long)s->there, (unsigned long long)s->skipped);
+		if (in->uidl != SOURCE_UIDL_NONE)
+			tool_print("%llu with their unique-id, %llu under a new one", (unsigned long long)s->with_uidl,
+			    (unsigned long long)(s->stored - s->with_uidl));
 		tool_print("%.1f MB in %.1f s: %.0f messages/s, %.1f MB/s", mb, seconds, rate,
 		    mb / (seconds + 0.001));
 		return;
@@ -29,6 +33,8 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 	tool_json_u64(&b, "already_there", s->there);
 	tool_json_u64(&b, "skipped", s->skipped);
 	tool_json_u64(&b, "without_keywords", s->without_keywords);
+	tool_json_u64(&b, "with_uidl", s->with_uidl);
+	tool_json_u64(&b, "without_uidl", s->without_uidl);
 	tool_json_u64(&b, "bytes", s->bytes);
 	tool_json_u64(&b, "stored_bytes", s->stored_bytes);
 	tool_json_key(&b, "seconds");
@@ -49,6 +55,10 @@ outcome(struct tool *t, const struct intake *in, int rc)
 	if (s->without_keywords > 0)
 		tool_say(t, "%llu messages stored without their keywords: a mailbox takes %d",
 		    (unsigned long long)s->without_keywords, SHELF_KEYWORDS_MAX);
+	if (s->without_uidl > 0)
+		tool_say(t, "%llu messages stored under new unique-ids: theirs were not 1 to 70 printable "
+		    "characters, or another message has them",
+		    (unsigned long long)s->without_uidl);
 	if (in->fatal == SHELF_EQUOTA || in->fatal == SHELF_EFULL) {
 		tool_say(t, "%s: %s: %llu messages of this run are in; make room and run it again",
 		    t->argv[0], shelf_err_text(in->fatal), (unsigned long long)s->stored);
@@ -86,13 +96,29 @@ run(struct tool *t, struct intake *in, enum source_format format, bool progress)
 	return outcome(t, in, rc);
 }
 
+/* --uidl: where unique-ids come from. */
+static int
+take_uidl(struct tool *t, struct intake *in, const char *from)
+{
+	char why[4300];
+
+	if (from == NULL)
+		return 0;
+	in->uidl = strcmp(from, "header") == 0 ? SOURCE_UIDL_HEADER : strcmp(from, "dovecot") == 0 ?
+	    SOURCE_UIDL_DOVECOT : SOURCE_UIDL_LIST;
+	if (in->uidl != SOURCE_UIDL_LIST || source_uidls_file(&in->uidls, from, why, sizeof why))
+		return 0;
+	tool_say(t, "%s", why);
+	return EX_DATAERR;
+}
+
 int
 tool_import(struct tool *t)
 {
-	const char *mailbox = NULL, *format_text = "auto";
+	const char *mailbox = NULL, *format_text = "auto", *uidl = NULL;
 	bool dry_run = false, progress = false;
 	const struct tool_option options[] = {
-		{"mailbox", TOOL_TEXT, &mailbox}, {"format", TOOL_TEXT, &format_text},
+		{"mailbox", TOOL_TEXT, &mailbox}, {"uidl", TOOL_TEXT, &uidl}, {"format", TOOL_TEXT, &format_text},
 		{"dry-run", TOOL_FLAG, &dry_run}, {"progress", TOOL_FLAG, &progress}, {0}};
 	enum source_format format = SOURCE_AUTO;
 	struct shelf_buf prefix = {0};
@@ -116,7 +142,9 @@ tool_import(struct tool *t)
 	in->dry_run = dry_run;
 	in->prefix = shelf_buf_span(&prefix);
 	tool_catch_interrupts();
-	rc = run(t, in, format, progress);
+	if ((rc = take_uidl(t, in, uidl)) == 0)
+		rc = run(t, in, format, progress);
+	source_uidls_free(&in->uidls);
 	free(in);
 out:
 	shelf_buf_free(&prefix);

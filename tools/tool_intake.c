@@ -22,6 +22,7 @@ intake_job_reset(struct intake_job *job)
 	shelf_arena_reset(&job->arena);
 	job->keywords = NULL;
 	job->nkeywords = 0;
+	job->uidl = shelf_span("", 0);
 	job->rc = 0;
 	job->size = 0;
 }
@@ -193,6 +194,8 @@ on_end(void *arg, const struct source_meta *meta)
 		job->keywords = SHELF_ARENA_ARRAY(&job->arena, struct shelf_span, meta->nkeywords);
 	for (size_t i = 0; i < meta->nkeywords; i++)
 		job->keywords[i] = shelf_arena_dup(&job->arena, meta->keywords[i]);
+	job->uidl = shelf_arena_dup(&job->arena, in->uidl == SOURCE_UIDL_LIST ?
+	    source_uidls_find(&in->uidls, meta->message_id) : meta->uidl);
 	if (drafted && job->rc == 0)
 		job->rc = shelf_draft_finish(job->draft);
 	pthread_mutex_lock(&in->mutex);
@@ -231,7 +234,8 @@ on_advance(void *arg, uint64_t bytes)
 struct source_sink
 intake_sink(struct intake *in)
 {
-	return (struct source_sink){.arg = in, .folder = on_folder, .begin = on_begin, .data = on_data,
+	return (struct source_sink){.arg = in, .uidl = in->uidl, .folder = on_folder, .begin = on_begin,
+	    .data = on_data,
 	    .end = on_end, .drop = on_drop, .problem = on_problem, .advance = on_advance};
 }
 

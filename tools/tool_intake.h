@@ -49,13 +49,16 @@ struct intake_job {
 	uint32_t flags;
 	int64_t internaldate_s;
 	int16_t zone_min;
-	struct shelf_arena arena; /* keywords */
+	struct shelf_arena arena; /* keywords, unique-id */
+	struct shelf_span uidl;
 	struct shelf_span *keywords;
 	size_t nkeywords;
 };
 
 struct intake_totals {
 	uint64_t found, stored, there, skipped, bytes, stored_bytes;
+	uint64_t with_uidl;        /* stored under the unique-id they had */
+	uint64_t without_uidl;     /* stored, but it was none, or another message has it */
 	uint64_t without_keywords; /* stored, but the mailbox's 256 keywords are used up */
 };
 
@@ -74,6 +77,8 @@ struct intake {
 	struct tool *t;
 	uint32_t account;
 	bool dry_run;
+	enum source_uidl uidl;
+	struct source_uidls uidls;     /* of SOURCE_UIDL_LIST */
 	struct shelf_span prefix;      /* --mailbox, or empty */
 	uint64_t input_bytes;          /* of the whole source; 0: not known */
 	struct intake_folder **folders; /* the reader's */

@@ -18,6 +18,7 @@
 #include <mailshelf/account.h>
 #include <mailshelf/message.h>
 #include <mailshelf/policy.h>
+#include <mailshelf/pop3.h>
 #include <mailshelf/view.h>
 
 struct auth;
@@ -202,6 +203,15 @@ SHELF_CHECK int pop3_walk_to(struct pop3_walk *w, uint32_t uid, struct shelf_msg
  */
 SHELF_CHECK int pop3_window(struct pop3_drop *drop, struct shelf_store *store, struct shelf_rd *rd, uint32_t account,
     uint64_t show);
+
+/* Unique-ids, in the order of uids: those of another server, which lie behind each other, and those that are made. */
+struct pop3_uidls {
+	struct shelf_rd *rd;
+	uint32_t next; /* uid of TEXT; 0: not looked for yet */
+	char text[SHELF_UIDL_MAX + 1];
+	char of[SHELF_UIDL_MAX + 1]; /* of the message asked for last */
+};
+SHELF_CHECK int pop3_uidl(struct pop3_uidls *u, const struct pop3_drop *drop, uint32_t uid);
 
 /* ---- QUIT (pop3_update.c) -------------------------------------------------------------------- */
 

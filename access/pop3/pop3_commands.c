@@ -66,7 +66,9 @@ pop3_cmd_list(struct pop3_session *s, const struct pop3_args *args)
 void
 pop3_cmd_uidl(struct pop3_session *s, const struct pop3_args *args)
 {
+	struct pop3_uidls uidls = {0};
 	uint32_t seq, uid;
+	int rc;
 
 	if (args->count == 0) {
 		pop3_ok(s, "%u messages", pop3_maildrop_count(s));
@@ -76,10 +78,17 @@ pop3_cmd_uidl(struct pop3_session *s, const struct pop3_args *args)
 	if (!get_number(s, args->word[0], &seq))
 		return;
 	uid = pop3_drop_uid(&s->drop, seq);
-	if (uid == 0 || shelf_uidset_has(s->deleted, uid))
+	if (uid == 0 || shelf_uidset_has(s->deleted, uid)) {
 		pop3_err(s, "No such message");
+		return;
+	}
+	if ((rc = shelf_rd_begin(s->server->store, s->account, &uidls.rd)) == 0)
+		rc = pop3_uidl(&uidls, &s->drop, uid);
+	shelf_rd_end(&uidls.rd);
+	if (rc != 0)
+		pop3_fail(s, rc, "The unique-id cannot be read");
 	else
-		pop3_ok(s, "%u %08x%08x", seq, s->drop.uidvalidity, uid);
+		pop3_ok(s, "%u %s", seq, uidls.of);
 }
 
 void

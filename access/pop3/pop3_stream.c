@@ -64,6 +64,7 @@ list_rows(struct pop3_session *s, struct shelf_rd *rd, struct shelf_buf *out, in
 	struct pop3_stream *st = &s->stream;
 	uint32_t count = pop3_drop_count(&s->drop);
 	struct pop3_walk walk = {.rd = rd, .mailbox = s->drop.mailbox};
+	struct pop3_uidls uidls = {.rd = rd};
 
 	for (unsigned rows = 0; rows < STEP_MAX_ROWS && st->seq <= count; rows++, st->seq++) {
 		uint32_t uid = pop3_drop_uid(&s->drop, st->seq);
@@ -72,7 +73,9 @@ list_rows(struct pop3_session *s, struct shelf_rd *rd, struct shelf_buf *out, in
 		if (shelf_uidset_has(s->deleted, uid))
 			continue;
 		if (st->kind == POP3_STREAM_UIDL) {
-			shelf_buf_printf(out, "%u %08x%08x\r\n", st->seq, s->drop.uidvalidity, uid);
+			if ((*rc = pop3_uidl(&uidls, &s->drop, uid)) != 0)
+				return;
+			shelf_buf_printf(out, "%u %s\r\n", st->seq, uidls.of);
 			continue;
 		}
 		*rc = pop3_walk_to(&walk, uid, &m);
@@ -93,8 +96,7 @@ step_list(struct pop3_session *s)
 	struct shelf_rd *rd = NULL;
 	int rc = 0;
 
-	if (st->kind == POP3_STREAM_LIST)
-		rc = shelf_rd_begin(s->server->store, s->account, &rd);
+	rc = shelf_rd_begin(s->server->store, s->account, &rd);
 	if (rc == 0)
 		list_rows(s, rd, &out, &rc);
 	shelf_rd_end(&rd);

@@ -37,6 +37,22 @@ pop3_walk_to(struct pop3_walk *w, uint32_t uid, struct shelf_msg *out)
 	return rc != 0 ? rc : shelf_msg_get(w->rd, w->mailbox, uid, out);
 }
 
+int
+pop3_uidl(struct pop3_uidls *u, const struct pop3_drop *drop, uint32_t uid)
+{
+	int rc = u->next < uid ? shelf_uidl_next(u->rd, drop->mailbox, uid, &u->next, u->text) : 1;
+
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		u->next = UINT32_MAX; /* nobody's uid */
+	if (u->next == uid)
+		memcpy(u->of, u->text, sizeof(u->of));
+	else
+		shelf_uidl_make(drop->uidvalidity, uid, u->of);
+	return 0;
+}
+
 static void
 cut_below(struct shelf_uidset *s, uint32_t uid)
 {

@@ -117,6 +117,18 @@ marked(struct mail_change *c, const uint8_t *id, uint32_t mailbox, bool *was)
 	return kv_put(c->txn, KV_IMPORT, shelf_span(id, 16), shelf_span(bytes, 4));
 }
 
+/* The message is stored all the same when another one has its unique-id. */
+static int
+take_uidl(struct mail_change *c, struct mail_open *o, struct appending *a, size_t i, uint32_t uid)
+{
+	int rc = mail_uidl_set(c, o->row.id, uid, a->items[i].uidl);
+
+	if (rc != SHELF_EEXISTS)
+		return rc;
+	a->stored[i] |= SHELF_IMPORT_UIDL_TAKEN;
+	return 0;
+}
+
 static int
 append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
 {
@@ -136,6 +148,8 @@ append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
 			rc = append_one(c, o, a, &a->items[i], &uid);
 			if (rc == 0 && r->first_uid == 0)
 				r->first_uid = uid;
+			if (rc == 0 && a->stored != NULL && a->items[i].uidl.len > 0)
+				rc = take_uidl(c, o, a, i, uid);
 		}
 	}
 	r->modseq = c->modseq;

@@ -141,6 +141,7 @@ const uint8_t *shelf_draft_identity(const struct shelf_draft *draft);
 void shelf_draft_free(struct shelf_draft **draft);
 
 struct shelf_append {
+	struct shelf_span uidl;	/* of another server (pop3.h); empty: none. Imports only */
 	struct shelf_draft *draft;         /* finished */
 	uint32_t flags;                    /* enum shelf_flag */
 	const struct shelf_span *keywords; /* names */

@@ -349,6 +349,119 @@ START_TEST(conversion_comes_back)
 }
 END_TEST
 
+/* ---- Unique-ids of another server -------------------------------------------------------------- */
+
+/* "uid=text " of all in INBOX that brought one. */
+static const char *
+uidls(void)
+{
+	static char out[1000];
+	char text[SHELF_UIDL_MAX + 1];
+	struct shelf_rd *rd = NULL;
+	struct shelf_account a;
+	uint32_t uid = 0, box = mailbox("INBOX").id;
+	size_t len = 0;
+
+	out[0] = '\0';
+	ck_assert_int_eq(shelf_account_find(store, shelf_span_str("joe"), &a), 0);
+	ck_assert_int_eq(shelf_rd_begin(store, a.id, &rd), 0);
+	while (shelf_uidl_next(rd, box, uid + 1, &uid, text) == 1)
+		len += (size_t)snprintf(out + len, sizeof out - len, "%u=%s ", uid, text);
+	shelf_rd_end(&rd);
+	return out;
+}
+
+static void
+write_file(const char *name, const char *text)
+{
+	tool_rig_file(r, name, text, strlen(text));
+}
+
+/* Field P, or made of uid and uidvalidity; a message without a line, a line without a message. */
+START_TEST(unique_ids_of_a_maildir)
+{
+	write_file("md/new/4.d.host", "Subject: 4\n\n");
+	write_file("md/cur/1.a.host:2,S", "Subject: 1\n\n");
+	write_file("md/cur/2.b.host,S=12:2,", "Subject: 2\n\n");
+	write_file("md/cur/3.c.host:2,F", "Subject: 3\n\n");
+	write_file("md/dovecot-uidlist", "3 V1275660208 N12 G3085f01b7f11094c501100008c4a11c1\n"
+	    "9 W13 S12 PUID9-1275660208 :1.a.host\n10 :2.b.host,S=12\n11 Pdouble :gone.host\n"
+	    "12 PUID9-1275660208 :4.d.host\n");
+	ck_assert_int_eq(import("md", "--mailbox plain"), EX_OK);
+	ck_assert_int_eq(import("md", "--uidl dovecot --dry-run"), EX_OK);
+	ck_assert_int_eq(import("md", "--uidl dovecot"), EX_OK);
+	/* The fourth has one that another has: it is there, under a new one. */
+	ck_assert_uint_eq(mailbox("INBOX").exists, 4);
+	ck_assert_str_eq(uidls(), "1=UID9-1275660208 2=0000000a4c0907b0 ");
+	ck_assert_int_eq(import("md", "--uidl dovecot"), EX_OK);
+	ck_assert_str_eq(uidls(), "1=UID9-1275660208 2=0000000a4c0907b0 ");
+}
+END_TEST
+
+START_TEST(a_bad_uidlist_is_told)
+{
+	write_file("md/new/.keep", "");
+	write_file("md/cur/1.a.host:2,S", "Subject: 1\n\n");
+	write_file("md/cur/2.b.host:2,S", "Subject: 2\n\n");
+	write_file("md/dovecot-uidlist", "3 V1275660208 N12\n9 Pone :1.a.host\nrubbish\n10 Ptwo :2.b.host\n");
+	/* The mail is in, and what could be read; something was left out. */
+	ck_assert_int_eq(import("md", "--uidl dovecot"), EX_DATAERR);
+	ck_assert_str_eq(uidls(), "1=one 2=two ");
+	write_file("old/new/.keep", "");
+	write_file("old/cur/1.a.host:2,S", "Subject: old\n\n");
+	write_file("old/dovecot-uidlist", "1 1275660208 12\n9 1.a.host\n");
+	ck_assert_int_eq(import("old", "--uidl dovecot"), EX_DATAERR);
+	ck_assert_str_eq(uidls(), "1=one 2=two ");
+	ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+}
+END_TEST
+
+START_TEST(unique_ids_of_headers_and_lists)
+{
+	char more[300];
+
+	write_file("m", "From a@example.org Mon Jan  5 10:00:00 2026\nSubject: 1\nX-UIDL:  \"!oI#!abc \n\nx\n\n"
+	    "From a@example.org Mon Jan  5 10:00:00 2026\nSubject: 2\nX-UIDL: two words\n\nx\n\n"
+	    "From a@example.org Mon Jan  5 10:00:00 2026\nSubject: 3\nMessage-ID:\n <3@example.org>\n\nx\n");
+	ck_assert_int_eq(import("m", "--uidl header"), EX_OK);
+	ck_assert_str_eq(uidls(), "1=\"!oI#!abc ");
+	write_file("list", "# from the old server\nthree <3@example.org>\r\n\n  four\t<4@example.org>\n");
+	write_file("n", "From a@example.org Mon Jan  5 10:00:00 2026\nMessage-ID: <4@example.org>\n\nx\n\n"
+	    "From a@example.org Mon Jan  5 10:00:00 2026\nMessage-ID: <5@example.org>\n\nx\n");
+	snprintf(more, sizeof more, "--uidl %s/list", r->dir);
+	ck_assert_int_eq(import("n", more), EX_OK);
+	ck_assert_str_eq(uidls(), "1=\"!oI#!abc 4=four ");
+}
+END_TEST
+
+static const struct {
+	const char *text, *why;
+} lists[] = {
+    {"one <1@x>\ntwo\n", "list:2: not \"UNIQUE-ID MESSAGE-ID\""},
+    {"one <1@x> more\n", "list:1: not \"UNIQUE-ID MESSAGE-ID\""},
+    {"\n\n\xc3\xa4 <1@x>\n", "list:3: not \"UNIQUE-ID MESSAGE-ID\""},
+    {"one <1@x>\ntwo <1@x>\n", "list: Message-ID <1@x> stands there twice"},
+};
+
+/* File and line, and nothing is taken in. */
+START_TEST(bad_lists_are_refused)
+{
+	struct source_uidls list = {0};
+	char path[300], why[400];
+
+	write_file("list", lists[_i].text);
+	snprintf(path, sizeof path, "%s/list", r->dir);
+	ck_assert(!source_uidls_file(&list, path, why, sizeof why));
+	ck_assert_str_eq(why + strlen(r->dir) + 1, lists[_i].why);
+	source_uidls_free(&list);
+	make_mbox("m", 3, 10);
+	snprintf(why, sizeof why, "--uidl %s", path);
+	ck_assert_int_eq(import("m", why), EX_DATAERR);
+	ck_assert_int_eq(import("m", "--uidl /nowhere/list"), EX_DATAERR);
+	ck_assert_uint_eq(mailbox("INBOX").exists, 0);
+}
+END_TEST
+
 START_TEST(names_seen_are_counted)
 {
 	struct intake_seen seen = {0};
@@ -385,6 +498,10 @@ suite_tool_import(void)
 	tcase_add_test(tc, delivery_and_its_refusals);
 	tcase_add_test(tc, delivery_for_a_mail_server);
 	tcase_add_loop_test(tc, conversion_comes_back, 0, 4);
+	tcase_add_test(tc, unique_ids_of_a_maildir);
+	tcase_add_test(tc, a_bad_uidlist_is_told);
+	tcase_add_test(tc, unique_ids_of_headers_and_lists);
+	tcase_add_loop_test(tc, bad_lists_are_refused, 0, sizeof lists / sizeof *lists);
 	tcase_add_test(tc, names_seen_are_counted);
 	suite_add_tcase(s, tc);
 	return s;
