@@ -174,11 +174,12 @@ bench-imap: ## Does any IMAP command keep a loop from the others? (MESSAGES=1000
 bench-cold: ## What others wait beside readers of a store larger than memory (DIR=... MIB=4096 LIMIT=512)
 	@$(MAKE) --no-print-directory MODE=release all
 	DIR='$(or $(DIR),$(BUILD))' python3 bench/imap_cold.py $(or $(MIB),4096) $(or $(LIMIT),512)
-bench-peers: ## Beside Dovecot and Cyrus, into bench/RESULTS.md (SIZES=10k,100k ROWS=lmtp,mailbox ROUNDS=3 MIXED_S=60 DIR=...)
+bench-peers: ## Beside Dovecot and Cyrus, into bench/RESULTS.md (SIZES=10k,100k ROWS=lmtp,mailbox ROUNDS=3 MIXED_S=60 TOTAL_S=2100 DIR=...)
 	@bench/peers/setup.sh $(or $(DIR),$(BUILD)/peers)/packages
 	@$(MAKE) --no-print-directory MODE=release all $(BUILD)/release/bench_load
 	python3 bench/peers/run.py --bin $(BUILD)/release --dir $(or $(DIR),$(BUILD)/peers) --sizes $(or $(SIZES),10k) \
-	  --rows $(or $(ROWS),all) --rounds $(or $(ROUNDS),3) --mixed $(or $(MIXED_S),60) $(ARGS)
+	  --rows $(or $(ROWS),all) --rounds $(or $(ROUNDS),3) --mixed $(or $(MIXED_S),60) \
+	  --total $(or $(TOTAL_S),2100) $(ARGS)
 arrows: ## Libraries and includes stay in their rooms
 	@tests/support/arrows.sh
 lint: arrows ## House rules a program can check: lengths, blanks, suites nobody runs
