@@ -180,9 +180,13 @@ class Bench:
         at = number % max(len(names), 1)
         return [self.servers[n] for n in names[at:] + names[:at]]
 
+    def over(self):
+        """The time of the whole run."""
+        return time.monotonic() > self.until
+
     def attempt(self, server, wanted, size, function):
         """Runs FUNCTION; a failure is a note in each of the rows WANTED. Whether it went well."""
-        if time.monotonic() > self.until:
+        if self.over():
             for row in wanted:  # what an earlier run measured is worth more than this
                 if self.key(row, size) in self.fresh or self.key(row, size) not in self.results["rows"]:
                     self.note(row, size, server, "not run: the time of the whole run was over")
