@@ -271,18 +271,25 @@ tool_deliver(struct tool *t)
 	const char *config = NULL;
 	const struct tool_option options[] = {{"mailbox", TOOL_TEXT, &d.mailbox}, {"from", TOOL_TEXT, &d.from},
 	    {"config", TOOL_TEXT, &config}, {0}};
-	int rc = tool_args(t, options, 1, 1);
+	const char *recipient;
+	int rc = tool_args(t, options, 0, 1);
 
 	if (rc != 0)
 		return rc;
-	if (d.from != NULL && strcmp(d.from, "<>") == 0)
+	/* Mail servers put both into the environment, where no shell and no quoting comes near them. */
+	recipient = t->argc == 1 ? t->argv[0] : getenv("RECIPIENT");
+	if (recipient == NULL || *recipient == '\0')
+		return tool_usage(t, "argument missing");
+	if (t->argc == 0 && d.from == NULL)
+		d.from = getenv("SENDER");
+	if (d.from != NULL && (strcmp(d.from, "<>") == 0 || strcmp(d.from, "MAILER-DAEMON") == 0))
 		d.from = "";
-	if (!is_plain(t->argv[0]) || (d.from != NULL && !is_plain(d.from)))
+	if (!is_plain(recipient) || (d.from != NULL && !is_plain(d.from)))
 		return tool_usage(t, "an address cannot have control characters, or brackets");
 	if ((rc = read_settings(&d, config)) == 0 && (rc = tool_open(t)) != 0)
 		rc = rc == EX_USAGE ? rc : EX_TEMPFAIL;
 	if (rc == 0)
-		rc = deliver(&d, t->argv[0]);
+		rc = deliver(&d, recipient);
 	shelf_draft_free(&d.draft);
 	route_free(&d.to);
 	free(d.rules);
