@@ -293,7 +293,8 @@ START_TEST(delivery_for_a_mail_server)
 	/* Both from the environment. */
 	ck_assert_int_eq(setenv("RECIPIENT", "joe", 1) | setenv("SENDER", "MAILER-DAEMON", 1), 0);
 	ck_assert_int_eq(deliver("m", "-m env"), EX_OK);
-	ck_assert_uint_eq(mailbox("env").bytes, strlen("Return-Path: <>\r\nDelivered-To: joe\r\nSubject: x\r\n\r\ny\r\n"));
+	ck_assert_uint_eq(mailbox("env").bytes,
+	    strlen("Return-Path: <>\r\nDelivered-To: joe\r\nSubject: x\r\n\r\ny\r\n"));
 	ck_assert_int_eq(unsetenv("RECIPIENT") | unsetenv("SENDER"), 0);
 	ck_assert_int_eq(deliver("m", "-m env"), EX_USAGE);
 	snprintf(words, sizeof words, "-c %s/conf joe@example.com", r->dir);
