@@ -43,18 +43,6 @@ work(void *arg)
 	w->result.uidvalidity = w->part.uidvalidity;
 }
 
-/* The next ones to be moved, from uids to slice. */
-static void
-cut_slice(struct copy *w)
-{
-	uint32_t last = shelf_uidset_nth(w->uids, MOVE_SLICE);
-
-	shelf_uidset_clear(w->slice);
-	shelf_uidset_add_range(w->slice, 1, last == 0 ? UINT32_MAX : last);
-	shelf_uidset_and(w->slice, w->uids);
-	shelf_uidset_andnot(w->uids, w->slice);
-}
-
 static void
 cleanup(struct imap_cmd *c)
 {
@@ -93,7 +81,7 @@ worked(struct imap_cmd *c)
 	imap_watch_own(c->s, w->to_account, w->to, w->part.modseq);
 	if (w->rc == 0 && w->move && shelf_uidset_min(w->uids) != 0) {
 		imap_progress(c, w->total - shelf_uidset_count(w->uids), w->total);
-		cut_slice(w);
+		imap_cut_slice(w->uids, MOVE_SLICE, w->slice);
 		return imap_work(c, work, w);
 	}
 	/* A large MOVE may have come half way: what it moved is told before the NO (RFC 6851 4.3). */
@@ -191,7 +179,7 @@ start(struct imap_cmd *c, bool move)
 		return IMAP_DONE;
 	w->total = shelf_uidset_count(w->uids);
 	if (move)
-		cut_slice(w);
+		imap_cut_slice(w->uids, MOVE_SLICE, w->slice);
 	c->run = worked;
 	return imap_work(c, work, w);
 }

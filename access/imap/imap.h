@@ -288,6 +288,8 @@ bool imap_set_resolve_standing(struct imap_cmd *c, struct shelf_span text, struc
 bool imap_set_resolve_in(struct imap_cmd *c, const struct shelf_view *view, bool other,
     struct shelf_span text, bool uid, struct shelf_uidset *out);
 
+/* The first COUNT uids of FROM, or all there are, go into SLICE, which is cleared first (imap_limit.c). */
+void imap_cut_slice(struct shelf_uidset *from, uint32_t count, struct shelf_uidset *slice);
 /* Leaves in UIDS what one command may be about (imap_limit.c); the reply will tell. */
 void imap_limit_cut(struct imap_cmd *c, struct shelf_uidset *uids);
 /* Are COUNT messages too many for what cannot be done in parts? Then the reply has been set. */

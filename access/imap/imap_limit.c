@@ -1,5 +1,5 @@
 /*
- * imap_limit.c - MESSAGELIMIT: how many messages one command may be about
+ * imap_limit.c - how many messages: MESSAGELIMIT, and slices of long commands
  *
  * Of more, those with the highest uids are done and the reply names the lowest of them, so that a client
  * goes on below it. What is all or nothing, or makes no sense in parts, is refused: COPY, APPEND, SORT, THREAD.
@@ -7,6 +7,17 @@
  */
 #include "conf.h"
 #include "imap.h"
+
+void
+imap_cut_slice(struct shelf_uidset *from, uint32_t count, struct shelf_uidset *slice)
+{
+	uint32_t last = shelf_uidset_nth(from, count);
+
+	shelf_uidset_clear(slice);
+	shelf_uidset_add_range(slice, 1, last == 0 ? UINT32_MAX : last);
+	shelf_uidset_and(slice, from);
+	shelf_uidset_andnot(from, slice);
+}
 
 void
 imap_limit_cut(struct imap_cmd *c, struct shelf_uidset *uids)
