@@ -36,7 +36,7 @@ static const char lmtp_busy[] = "421 4.3.2 Too many connections, try again later
 static const char lmtp_denied[] = "554 5.7.1 Access denied (delivery_networks)\r\n";
 
 /* One row for each listener that can be asked for. */
-enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOOR_MTA, DOORS };
+enum door_id { DOOR_IMAP, DOOR_IMAPS, DOOR_POP3, DOOR_POP3S, DOOR_LMTP, DOOR_MTA, DOOR_MTA_AUTH, DOORS };
 static const struct door {
 	const char *setting;
 	const struct net_protocol *protocol;
@@ -50,6 +50,7 @@ static const struct door {
 	[DOOR_POP3S] = {"pop3s", &pop3_protocol, true, pop3_busy},
 	[DOOR_LMTP] = {"lmtp", &lmtp_protocol, false, lmtp_busy, lmtp_denied},
 	[DOOR_MTA] = {"mta", &mta_protocol, false, "", ""},
+	[DOOR_MTA_AUTH] = {"mta_auth", &mta_auth_protocol, false, "", ""},
 };
 
 /* Settings and the servers that were made with them. A reload makes another generation for connections from then
@@ -62,6 +63,7 @@ struct generation {
 	struct pop3_server *pop3;
 	struct lmtp_server *lmtp;
 	struct mta_server *mta;
+	struct mta_auth_server *mta_auth;
 };
 
 struct daemon {
@@ -93,7 +95,8 @@ complain(int code, const char *text)
 static const char *
 door_address(const struct conf *conf, enum door_id id)
 {
-	const char *const at[DOORS] = {conf->imap, conf->imaps, conf->pop3, conf->pop3s, conf->lmtp, conf->mta};
+	const char *const at[DOORS] = {conf->imap, conf->imaps, conf->pop3, conf->pop3s, conf->lmtp, conf->mta,
+		conf->mta_auth};
 
 	return at[id];
 }
@@ -185,7 +188,7 @@ read_settings(struct daemon *d)
 		any = any || door_address(d->conf, i) != NULL;
 	if (!any)
 		return complain(EX_USAGE, "nothing to listen on: give at least one of --imap, --imaps, "
-		    "--pop3, --pop3s, --lmtp, --mta");
+		    "--pop3, --pop3s, --lmtp, --mta, --mta-auth");
 	if (!load_tls(d->conf, &d->tls, error, sizeof(error)) ||
 	    !load_networks(d->conf, &d->newest->delivery, error, sizeof(error)) ||
 	    !unix_file_of(d->conf, &file, error, sizeof(error)))
@@ -277,6 +280,7 @@ make_servers(struct daemon *d)
 	g->pop3 = pop3_server_new(d->store, g->conf, d->auth);
 	g->lmtp = lmtp_server_new(d->store, g->conf);
 	g->mta = mta_server_new(d->store, g->conf);
+	g->mta_auth = mta_auth_server_new(g->conf, d->auth);
 }
 
 static struct net_listener_params
@@ -284,7 +288,8 @@ listener_params(const struct daemon *d, enum door_id id)
 {
 	const struct generation *g = d->newest;
 	const struct conf *conf = g->conf;
-	void *const servers[DOORS] = {g->imap, g->imap, g->pop3, g->pop3, g->lmtp, g->mta};
+	void *const servers[DOORS] = {g->imap, g->imap, g->pop3, g->pop3, g->lmtp, g->mta,
+		g->mta_auth};
 	size_t line = (size_t)conf->line_max_bytes + LINE_EXTRA_BYTES;
 
 	return (struct net_listener_params){
@@ -430,8 +435,8 @@ start(struct daemon *d)
 static bool
 needs_restart(const char *name)
 {
-	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "metrics",
-		"pid_file", "loops", "workers", "search_threads", "unix_mode", "unix_group"};
+	static const char *const names[] = {"store", "imap", "imaps", "pop3", "pop3s", "lmtp", "mta", "mta_auth",
+		"metrics", "pid_file", "loops", "workers", "search_threads", "unix_mode", "unix_group"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)
@@ -556,6 +561,7 @@ stop(struct daemon *d)
 		pop3_server_free(&g->pop3);
 		lmtp_server_free(&g->lmtp);
 		mta_server_free(&g->mta);
+		mta_auth_server_free(&g->mta_auth);
 	}
 	auth_free(&d->auth);
 	shelf_store_close(&d->store);

@@ -18,6 +18,7 @@ struct conf;
 struct imap_server;
 struct lmtp_server;
 struct metrics_text;
+struct mta_auth_server;
 struct mta_server;
 struct net_protocol;
 struct pop3_server;
@@ -45,5 +46,9 @@ void lmtp_metrics(struct metrics_text *t);
 extern const struct net_protocol mta_protocol;
 struct mta_server *mta_server_new(struct shelf_store *store, const struct conf *conf);
 void mta_server_free(struct mta_server **server);
+
+extern const struct net_protocol mta_auth_protocol;
+struct mta_auth_server *mta_auth_server_new(const struct conf *conf, struct auth *auth);
+void mta_auth_server_free(struct mta_auth_server **server);
 
 #endif

@@ -13,6 +13,7 @@ add_services_json(struct shelf_buf *b, const struct shelf_account *a)
 	tool_json_bool(b, "pop3", (a->services & SHELF_SERVICE_POP3) != 0);
 	tool_json_bool(b, "delivery", (a->services & SHELF_SERVICE_DELIVERY) != 0);
 	tool_json_bool(b, "admin", (a->services & SHELF_SERVICE_ADMIN) != 0);
+	tool_json_bool(b, "submission", (a->services & SHELF_SERVICE_SUBMISSION) != 0);
 	tool_json_bool(b, "disabled", a->disabled);
 	tool_json_bool(b, "password", a->has_password);
 }
@@ -33,9 +34,10 @@ services_text(const struct shelf_account *a, char *buf, size_t len)
 	if (a->disabled)
 		snprintf(buf, len, "disabled");
 	else
-		snprintf(buf, len, "%-5s%-5s%-9s%s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap" : "",
+		snprintf(buf, len, "%-5s%-5s%-9s%-11s%s%s", (a->services & SHELF_SERVICE_IMAP) != 0 ? "imap" : "",
 		    (a->services & SHELF_SERVICE_POP3) != 0 ? "pop3" : "",
 		    (a->services & SHELF_SERVICE_DELIVERY) != 0 ? "delivery" : "",
+		    (a->services & SHELF_SERVICE_SUBMISSION) != 0 ? "submission" : "",
 		    (a->services & SHELF_SERVICE_ADMIN) != 0 ? "admin " : "",
 		    a->has_password ? "" : "no password");
 	return buf;
@@ -236,17 +238,19 @@ switch_service(unsigned *services, unsigned bit, const struct tool_number *to)
 int
 tool_account_set(struct tool *t)
 {
-	struct tool_number imap = {0}, pop3 = {0}, delivery = {0}, admin = {0}, disabled = {0};
+	struct tool_number imap = {0}, pop3 = {0}, delivery = {0}, submission = {0}, admin = {0}, disabled = {0};
 	const struct tool_option options[] = {
 		{"imap", TOOL_ONOFF, &imap}, {"pop3", TOOL_ONOFF, &pop3},
-		{"delivery", TOOL_ONOFF, &delivery}, {"admin", TOOL_ONOFF, &admin},
+		{"delivery", TOOL_ONOFF, &delivery}, {"submission", TOOL_ONOFF, &submission},
+		{"admin", TOOL_ONOFF, &admin},
 		{"disabled", TOOL_ONOFF, &disabled}, {0}};
 	struct shelf_account a;
 	struct shelf_buf b = {0};
 	char text[64];
 	int rc = tool_args(t, options, 1, 1);
 
-	if (rc == 0 && !imap.given && !pop3.given && !delivery.given && !admin.given && !disabled.given)
+	if (rc == 0 && !imap.given && !pop3.given && !delivery.given && !submission.given &&
+	    !admin.given && !disabled.given)
 		rc = tool_usage(t, "nothing to set");
 	if (rc == 0)
 		rc = tool_open(t);
@@ -257,6 +261,7 @@ tool_account_set(struct tool *t)
 	switch_service(&a.services, SHELF_SERVICE_IMAP, &imap);
 	switch_service(&a.services, SHELF_SERVICE_POP3, &pop3);
 	switch_service(&a.services, SHELF_SERVICE_DELIVERY, &delivery);
+	switch_service(&a.services, SHELF_SERVICE_SUBMISSION, &submission);
 	switch_service(&a.services, SHELF_SERVICE_ADMIN, &admin);
 	if (disabled.given)
 		a.disabled = disabled.value != 0;

@@ -8,6 +8,7 @@
  * password is wiped as soon as it has been checked.
  */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <mailshelf/log.h>
@@ -35,6 +36,9 @@ struct login {
 	int rc;
 	struct sasl *sasl; /* NULL: name and password are here */
 	bool impossible;   /* too long, or NUL: no account has it */
+	struct net_peer peer; /* whose failures are counted */
+	bool relayed;      /* for FROM, whom a front server speaks for */
+	struct auth_peer from;
 	size_t name_len, password_len;
 	char name[SHELF_ACCOUNT_NAME_MAX + 1];
 	uint8_t password[SHELF_PASSWORD_MAX];
@@ -77,10 +81,32 @@ auth_cleartext_ok(const struct auth *auth, const struct net_conn *conn)
 	    atomic_load(&auth->conf)->cleartext_login;
 }
 
+void
+auth_peer_set(struct auth_peer *peer, struct shelf_span ip)
+{
+	snprintf(peer->text, sizeof(peer->text), "%.*s", (int)(ip.len < 63 ? ip.len : 63), (const char *)ip.data);
+	net_peer_parse(peer->text, &peer->ip, &peer->loopback);
+}
+
+bool
+auth_relayed_ok(const struct auth *auth, const struct auth_peer *peer)
+{
+	return peer->tls || peer->loopback || atomic_load(&auth->conf)->cleartext_login;
+}
+
 static const char *
 service_name(enum shelf_service service)
 {
-	return service == SHELF_SERVICE_IMAP ? "imap" : service == SHELF_SERVICE_POP3 ? "pop3" : "other";
+	return service == SHELF_SERVICE_IMAP ? "imap" : service == SHELF_SERVICE_POP3 ? "pop3" :
+	    service == SHELF_SERVICE_SUBMISSION ? "submission" : "other";
+}
+
+static const char *
+tls_text(const struct login *login)
+{
+	if (login->relayed)
+		return login->from.tls ? "yes" : "no";
+	return net_conn_is_tls(login->conn) ? net_conn_tls_text(login->conn) : "no";
 }
 
 static void
@@ -95,7 +121,7 @@ tell_login(const struct login *login)
 	auth_metrics_login(login->service, login->rc);
 	shelf_log(level, "login", "service", "%s",
 	    service_name(login->service), "account", "%s", login->name, "peer", "%s",
-	    net_conn_peer(conn), "tls", "%s", net_conn_is_tls(conn) ? net_conn_tls_text(conn) : "no",
+	    login->relayed ? login->from.text : net_conn_peer(conn), "tls", "%s", tls_text(login),
 	    "result", "%s", login->rc == 0 ? "ok" : shelf_err_name(login->rc), "conn", "%llu",
 	    net_conn_id(conn), NULL);
 }
@@ -139,13 +165,12 @@ checked(void *session, void *arg)
 {
 	struct login *login = arg;
 	struct auth *auth = login->auth;
-	struct net_peer peer = net_conn_peer_ip(login->conn);
 	unsigned failures;
 
 	if (net_conn_closing(login->conn)) {
 		/* Nobody to answer, but a wrong guess is counted and told all the same. */
 		if (login->rc == SHELF_EAUTH) {
-			auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
+			auth_counts_fail(auth->counts, &login->peer, shelf_mono_ms());
 			tell_login(login);
 		}
 		end_login(login);
@@ -159,7 +184,7 @@ checked(void *session, void *arg)
 		answer(session, login);
 		return;
 	}
-	failures = auth_counts_fail(auth->counts, &peer, shelf_mono_ms());
+	failures = auth_counts_fail(auth->counts, &login->peer, shelf_mono_ms());
 	net_conn_wait(login->conn, auth_counts_delay_ms(failures, atomic_load(&auth->conf)->login_fail_delay_ms),
 	    login, answer);
 }
@@ -174,6 +199,7 @@ new_login(struct auth *auth, struct net_conn *conn, enum shelf_service service, 
 	login->conn = conn;
 	login->service = service;
 	login->done = done;
+	login->peer = net_conn_peer_ip(conn);
 	/* The log shows the beginning of what is longer than any name. */
 	login->name_len = name.len > SHELF_ACCOUNT_NAME_MAX ? SHELF_ACCOUNT_NAME_MAX : name.len;
 	if (login->name_len > 0)
@@ -200,11 +226,16 @@ auth_login(struct auth *auth, struct net_conn *conn, enum shelf_service service,
 
 void
 auth_login_sasl(struct auth *auth, struct net_conn *conn, enum shelf_service service, struct sasl *sasl,
-    void (*done)(void *session, int rc, const struct shelf_account *account))
+    const struct auth_peer *peer, void (*done)(void *session, int rc, const struct shelf_account *account))
 {
 	struct login *login = new_login(auth, conn, service, sasl_name(sasl), done);
 
 	login->sasl = sasl;
+	if (peer != NULL) {
+		login->relayed = true;
+		login->from = *peer;
+		login->peer = peer->ip;
+	}
 	net_conn_work(conn, check, login, checked);
 }
 

@@ -11,10 +11,11 @@
 
 #include <mailshelf/account.h>
 
+#include "net.h"
+
 struct auth;
 struct conf;
 struct metrics_text;
-struct net_conn;
 struct sasl;
 
 enum { AUTH_INPUT_MAX_EARLY_BYTES = 16 * 1024 }; /* net_conn_input_max() before login */
@@ -49,9 +50,20 @@ void auth_logout(struct auth *auth, uint32_t account, enum shelf_service service
 /* How logins ended since the process began. */
 void auth_metrics(struct metrics_text *t);
 
-/* The same by SASL, behind SASL_READY. SASL is borrowed until DONE, or until the connection has ended. */
+/* Whom a front server speaks for. */
+struct auth_peer {
+	struct net_peer ip; /* zeros: not known */
+	char text[64];
+	bool tls, loopback;
+};
+/* IP: an address as text; what is none counts for one that is not known. */
+void auth_peer_set(struct auth_peer *peer, struct shelf_span ip);
+/* auth_cleartext_ok() for him. */
+bool auth_relayed_ok(const struct auth *auth, const struct auth_peer *peer);
+/* The same by SASL, behind SASL_READY. SASL is borrowed until DONE, or until the connection has ended. PEER: whose
+ * failures it counts for; NULL: the connection's own. */
 void auth_login_sasl(struct auth *auth, struct net_conn *conn, enum shelf_service service, struct sasl *sasl,
-    void (*done)(void *session, int rc, const struct shelf_account *account));
+    const struct auth_peer *peer, void (*done)(void *session, int rc, const struct shelf_account *account));
 
 /* ---- SASL, server side ----------------------------------------------------------------------- */
 

@@ -7,16 +7,17 @@
 #include "metrics.h"
 
 enum outcome { OK, WRONG, REFUSED, TROUBLE, OUTCOMES };
-enum { DOORS = 3 };
+enum { DOORS = 4 };
 
 static const char *const outcomes[OUTCOMES] = {"ok", "wrong", "refused", "trouble"};
-static const char *const doors[DOORS] = {"imap", "pop3", "other"};
+static const char *const doors[DOORS] = {"imap", "pop3", "submission", "other"};
 static _Atomic uint64_t logins[DOORS][OUTCOMES];
 
 void
 auth_metrics_login(enum shelf_service service, int rc)
 {
-	unsigned door = service == SHELF_SERVICE_IMAP ? 0 : service == SHELF_SERVICE_POP3 ? 1 : 2;
+	unsigned door = service == SHELF_SERVICE_IMAP ? 0 : service == SHELF_SERVICE_POP3 ? 1 :
+	    service == SHELF_SERVICE_SUBMISSION ? 2 : 3;
 	enum outcome o = rc == 0 ? OK : rc == SHELF_EAUTH ? WRONG :
 	    rc == SHELF_EDISABLED || rc == SHELF_ELIMIT ? REFUSED : TROUBLE;
 

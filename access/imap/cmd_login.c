@@ -171,7 +171,7 @@ step(struct imap_cmd *c, struct shelf_span response)
 	case SASL_READY:
 		c->run = checked;
 		imap_out_flush(c->s);
-		auth_login_sasl(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, l->sasl, answered);
+		auth_login_sasl(c->s->server->auth, c->s->conn, SHELF_SERVICE_IMAP, l->sasl, NULL, answered);
 		return IMAP_WANT_WAKE;
 	case SASL_BAD:
 		return imap_bad(c, "malformed response");

@@ -154,6 +154,8 @@ const char *net_conn_peer(const struct net_conn *conn);  /* "192.0.2.1:4711", "u
 struct net_peer {
 	uint8_t ip[16];
 };
+/* Of an address without port, as text; zeros and false for anything else. */
+void net_peer_parse(const char *text, struct net_peer *out, bool *loopback_out);
 struct net_peer net_conn_peer_ip(const struct net_conn *conn);
 /*
  * What is particular to this TLS channel, for a login to be bound to it: "tls-exporter" (RFC 9266) with TLS 1.3,

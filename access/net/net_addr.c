@@ -219,3 +219,21 @@ net_addr_port(int fd)
 		return ntohs(((struct sockaddr_in6 *)&addr)->sin6_port);
 	return 0;
 }
+
+void
+net_peer_parse(const char *text, struct net_peer *out, bool *loopback_out)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	const struct sockaddr *addr = NULL;
+	char unused[64];
+
+	*out = (struct net_peer){{0}};
+	if (inet_pton(AF_INET, text, &in.sin_addr) == 1)
+		addr = (const struct sockaddr *)&in;
+	else if (inet_pton(AF_INET6, text, &in6.sin6_addr) == 1)
+		addr = (const struct sockaddr *)&in6;
+	*loopback_out = addr != NULL && net_addr_is_loopback(addr);
+	if (addr != NULL)
+		*out = net_addr_peer(addr, unused, sizeof(unused));
+}

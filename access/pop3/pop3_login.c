@@ -236,7 +236,7 @@ sasl_advance(struct pop3_session *s, struct shelf_span response)
 		break;
 	case SASL_READY:
 		s->wait = POP3_WAIT_LOGIN;
-		auth_login_sasl(s->server->auth, s->conn, SHELF_SERVICE_POP3, s->sasl, login_done);
+		auth_login_sasl(s->server->auth, s->conn, SHELF_SERVICE_POP3, s->sasl, NULL, login_done);
 		break;
 	case SASL_BAD:
 		pop3_err(s, "Malformed authentication response");

@@ -6,7 +6,8 @@
  *   GLOBAL   "keyless"         accounts 4, big-endian
  *
  * What must stay true: every row is written and removed here, so that the number moves with it. A row
- * without keys is one of format 1, as older releases have it.
+ * without keys is one of format 1, as older releases have it. The bit of submission says in a row that it is off:
+ * rows of older releases do not have it, and there it is on.
  */
 #include <mailshelf/mem.h>
 
@@ -73,7 +74,7 @@ mail_user_decode(struct shelf_span value, struct mail_user *u)
 		return SHELF_ECORRUPT;
 	if (format != FORMAT && format != FORMAT_KEYS)
 		return SHELF_EVERSION;
-	u->services = (uint32_t)base_get_le(&r, 4);
+	u->services = (uint32_t)base_get_le(&r, 4) ^ SHELF_SERVICE_SUBMISSION;
 	u->disabled = base_get_le(&r, 1) != 0;
 	u->created_s = (int64_t)base_get_le(&r, 8);
 	u->name = base_get_text(&r);
@@ -172,7 +173,7 @@ mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u)
 	int rc;
 
 	base_add_le(&b, u->keys.has == 0 ? FORMAT : FORMAT_KEYS, 1);
-	base_add_le(&b, u->services, 4);
+	base_add_le(&b, u->services ^ SHELF_SERVICE_SUBMISSION, 4);
 	base_add_le(&b, u->disabled, 1);
 	base_add_le(&b, (uint64_t)u->created_s, 8);
 	base_add_text(&b, u->name);

@@ -19,8 +19,9 @@ enum shelf_service { /* bits of struct shelf_account.services */
 	SHELF_SERVICE_IMAP = 1,
 	SHELF_SERVICE_POP3 = 2,
 	SHELF_SERVICE_DELIVERY = 4,
-	SHELF_SERVICE_ALL = 7,
 	SHELF_SERVICE_ADMIN = 8, /* is an administrator: may set others' quotas by IMAP. Off at first */
+	SHELF_SERVICE_SUBMISSION = 16, /* may log in at a front server to send mail */
+	SHELF_SERVICE_ALL = 23, /* but for ADMIN */
 };
 
 struct shelf_quota {

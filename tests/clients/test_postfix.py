@@ -1,4 +1,5 @@
 """test_postfix.py - what a front server asks, line by line; and Debian's Postfix in front, as docs/postfix.md says"""
+import base64
 import os
 import pwd
 import shutil
@@ -8,6 +9,7 @@ import tempfile
 import time
 
 from daemon import Daemon, Failed, Skipped, expect, free_port, message, need, run
+from test_scram import proof
 from wire import Pop
 
 
@@ -32,10 +34,10 @@ class Asker:
 
 
 def with_door(accounts, *settings):
-    port = free_port()
-    d = Daemon(accounts=accounts, settings=["--mta", "127.0.0.1:%d" % port, "--local-domains", "example.org",
-        *settings])
-    d.port["mta"] = port
+    port, auth = free_port(), free_port()
+    d = Daemon(accounts=accounts, settings=["--mta", "127.0.0.1:%d" % port, "--mta-auth", "127.0.0.1:%d" % auth,
+        "--local-domains", "example.org", "--login-fail-delay-ms", "100", *settings])
+    d.port["mta"], d.port["mta-auth"] = port, auth
     return d
 
 
@@ -108,18 +110,23 @@ lmtp unix - - n - - lmtp
 smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
 
 
-def documented(d):
-    """The lines of docs/postfix.md, with this daemon's ports."""
+def documented(d, name):
+    """The lines of docs/postfix.md for this file, with this daemon's ports and certificate."""
     path = os.path.join(os.path.dirname(__file__), "../../docs/postfix.md")
     with open(path, encoding="utf-8") as f:
-        text = f.read().split("```main.cf\n")[1].split("```")[0]
-    expect("24" in text and "2525" in text, "docs/postfix.md has other ports now")
-    return text.replace("127.0.0.1:2525", "127.0.0.1:%d" % d.port["mta"]).replace("127.0.0.1:24",
-        "127.0.0.1:%d" % d.port["lmtp"])
+        whole = f.read()
+    text = whole.split("```%s\n" % name)[1].split("```")[0]
+    for there, here in (("127.0.0.1:2525", "127.0.0.1:%d" % d.port["mta"]), ("127.0.0.1:24", "127.0.0.1:%d" % d.port["lmtp"]),
+            ("127.0.0.1:2526", "127.0.0.1:%d" % d.port["mta-auth"]), ("/etc/ssl/mail/cert.pem", d.cert),
+            ("/etc/ssl/mail/key.pem", d.key)):
+        expect(there in whole, "docs/postfix.md has no %s any more" % there)
+        text = text.replace(there, here)
+    return text
 
 
 class Postfix:
@@ -128,7 +135,7 @@ class Postfix:
         if os.geteuid() != 0:
             raise Skipped("Postfix needs root")
         # Postfix works as a user of its own, who may not get into the directory of the tests.
-        self.dir, self.port = tempfile.mkdtemp(prefix="mailshelf-postfix-", dir="/tmp"), free_port()
+        self.dir, self.port, self.submission = tempfile.mkdtemp(prefix="mailshelf-postfix-", dir="/tmp"), free_port(), free_port()
         self.conf = os.path.join(self.dir, "conf")
         owner = pwd.getpwnam("postfix").pw_uid
         os.chmod(self.dir, 0o755)
@@ -137,9 +144,10 @@ class Postfix:
         os.chown(os.path.join(self.dir, "data"), owner, -1)
         values = {"dir": self.dir, "port": self.port}
         with open(os.path.join(self.conf, "main.cf"), "w") as f:
-            f.write(MAIN % values + documented(d))
+            f.write(MAIN % values + documented(d, "main.cf"))
         with open(os.path.join(self.conf, "master.cf"), "w") as f:
             f.write(MASTER % values)
+            f.write(documented(d, "master.cf").replace("submission", "127.0.0.1:%d" % self.submission))
 
     def __enter__(self):
         try:
@@ -223,3 +231,140 @@ def test_postfix_in_front():
             expect(b"5.2.2" in bounce and b"user03@example.org" in bounce, bounce[-2000:])
             expect(bounce.startswith(b"Return-Path: <>\r\nDelivered-To: sender@example.org\r\n"), bounce[:300])
             pop.ok("QUIT")
+
+
+# ---- logging in -------------------------------------------------------------------------------------------
+
+class Auth:
+    """The door --mta-auth, as Postfix speaks to it."""
+
+    def __init__(self, d):
+        self.file = d.connect("mta-auth").makefile("rwb")
+        self.said = []
+        while not self.said or self.said[-1] != b"DONE":
+            self.said.append(self.line())
+        self.send(b"VERSION\t1\t1", b"CPID\t4711")
+
+    def line(self):
+        return self.file.readline().rstrip(b"\n")
+
+    def send(self, *lines):
+        self.file.write(b"".join(line + b"\n" for line in lines))
+        self.file.flush()
+
+    def ask(self, line):
+        self.send(line)
+        return self.line()
+
+    def plain(self, n, name, password, params=b"service=smtp\trip=192.0.2.1\tsecured"):
+        return self.ask(b"AUTH\t%d\tPLAIN\t%s\tresp=%s" % (n, params,
+            base64.b64encode(b"\0" + name + b"\0" + password)))
+
+
+def test_auth_lines():
+    with with_door([("joe", "secret"), ("off", "secret"), ("mute", "secret")]) as d:
+        d.tool("account", "set", "off", "--submission", "off")
+        d.tool("account", "set", "mute", "--imap", "off", "--pop3", "off")
+        a = Auth(d)
+        expect(a.said[0].startswith(b"VERSION\t1\t"), a.said)
+        for want in (b"MECH\tPLAIN\tplaintext", b"MECH\tSCRAM-SHA-256\tmutual-auth"):
+            expect(want in a.said, a.said)
+        expect(not any(b"PLUS" in line for line in a.said), a.said)
+        expect(any(line.startswith(b"COOKIE\t") and len(line) == 39 for line in a.said), a.said)
+        expect(a.plain(1, b"JOE", b"secret") == b"OK\t1\tuser=joe", "joe is not let in")
+        expect(a.plain(2, b"joe", b"wrong") == b"FAIL\t2", "a wrong password")
+        expect(a.plain(3, b"nobody", b"secret") == b"FAIL\t3", "an unknown name")
+        expect(a.plain(4, b"off", b"secret").startswith(b"FAIL\t4\tuser_disabled"), "submission is off")
+        expect(a.plain(5, b"mute", b"secret") == b"OK\t5\tuser=mute", "mute is not let in")
+        # In clear from elsewhere, from this host; an IPv6 address.
+        clear = b"service=smtp\trip=192.0.2.1"
+        expect(a.plain(6, b"joe", b"secret", clear).startswith(b"FAIL\t6\treason="), "in clear")
+        expect(a.plain(7, b"joe", b"secret", b"service=smtp\trip=127.0.0.1") == b"OK\t7\tuser=joe", "loopback")
+        expect(a.plain(8, b"joe", b"secret", b"rip=2001:db8::1\tsecured=tls\tnologin") == b"OK\t8\tuser=joe", "IPv6")
+        # Without an initial response; LOGIN; cancelled; another request in between; both at once.
+        expect(a.ask(b"AUTH\t9\tPLAIN\tservice=smtp\tsecured") == b"CONT\t9\t", "no challenge")
+        expect(a.ask(b"CONT\t9\tAGpvZQBzZWNyZXQ=") == b"OK\t9\tuser=joe", "PLAIN in two steps")
+        expect(a.ask(b"AUTH\t10\tLOGIN\tsecured\tresp=am9l") == b"CONT\t10\tUGFzc3dvcmQ6", "LOGIN")
+        expect(a.ask(b"CANCEL\t10") == b"FAIL\t10", "CANCEL")
+        expect(a.ask(b"AUTH\t11\tLOGIN\tsecured").startswith(b"CONT\t11\t"), "LOGIN")
+        expect(a.ask(b"AUTH\t12\tPLAIN\tsecured\tresp=!").startswith(b"FAIL\t11\t"), "two at once")
+        expect(a.line().startswith(b"FAIL\t12\treason=malformed"), "not Base64")
+        expect(a.ask(b"AUTH\t13\tCRAM-MD5\tsecured").startswith(b"FAIL\t13\treason=unknown"), "CRAM-MD5")
+        expect(a.ask(b"AUTH\t14\tPLAIN\tsecured\tresp=").startswith(b"FAIL\t14\treason=malformed"), "an empty response")
+        a.send(b"AUTH\t15\tPLAIN\tsecured\tresp=AGpvZQBzZWNyZXQ=", b"AUTH\t16\tPLAIN\tsecured\tresp=AGpvZQB3cm9uZw==")
+        expect([a.line(), a.line()] == [b"OK\t15\tuser=joe", b"FAIL\t16"], "two requests in one packet")
+        # SCRAM ends with the server's proof and an empty answer.
+        challenge = a.ask(b"AUTH\t17\tSCRAM-SHA-256\tsecured\tresp=" + base64.b64encode(b"n,,n=joe,r=abc")).split(b"\t")
+        message, verifier = proof(b"n=joe,r=abc", base64.b64decode(challenge[2]))
+        expect(a.ask(b"CONT\t17\t" + base64.b64encode(message)) == b"CONT\t17\t" + base64.b64encode(verifier), "SCRAM")
+        expect(a.ask(b"CONT\t17\t") == b"OK\t17\tuser=joe", "SCRAM's end")
+        for bad in (b"CONT\t18\tAAAA", b"AUTH\tx\tPLAIN", b"VERSION\t2\t0", b"x" * 20000):
+            b = Auth(d)
+            b.send(bad)
+            expect(b.line() == b"", "%r was answered" % bad[:20])
+
+
+def test_auth_delays():
+    """A client's failures count together, whatever door they come through."""
+    with with_door([("joe", "secret")], "--login-fail-delay-ms", "200") as d:
+        def took(function):
+            start = time.monotonic()
+            function()
+            return time.monotonic() - start
+        a, b = Auth(d), Auth(d)
+        first = took(lambda: a.plain(1, b"joe", b"wrong", b"rip=127.0.0.1"))
+        second = took(lambda: b.plain(1, b"joe", b"wrong", b"rip=127.0.0.1"))
+        with d.connect("imap") as s:
+            s.recv(4096)
+            s.sendall(b"a login joe wrong\r\n")
+            third = took(lambda: s.recv(4096))
+        other = took(lambda: a.plain(2, b"joe", b"wrong", b"rip=192.0.2.7\tsecured"))
+        expect(first >= 0.2 and second >= 0.4 and third >= 0.8 and 0.2 <= other < third, (first, second, third, other))
+
+
+def test_postfix_submission():
+    need("postfix")
+    with with_door([("joe", "secret"), ("off", "secret"), ("ann", "secret")]) as d, Postfix(d) as postfix:
+        d.tool("account", "set", "off", "--submission", "off")
+
+        def client():
+            s = smtplib.SMTP("localhost", postfix.submission, timeout=60)
+            s.starttls(context=d.tls())
+            s.ehlo()
+            return s
+        for n, mechanism in enumerate(("PLAIN", "LOGIN")):
+            s = client()
+            s.user, s.password = "joe", "secret"
+            expect(s.auth(mechanism, getattr(s, "auth_" + mechanism.lower()))[0] == 235, mechanism)
+            s.sendmail("joe@example.org", ["ann@example.org"], message(n))
+            s.quit()
+        s = client()
+        expect("SCRAM-SHA-256" in s.esmtp_features["auth"].split(), s.esmtp_features)
+        try:
+            s.sendmail("joe@example.org", ["ann@example.org"], message(9))
+            raise Failed("mail was taken without a login")
+        except smtplib.SMTPRecipientsRefused:
+            pass
+        for name, password in (("joe", "wrong"), ("nobody", "secret"), ("off", "secret")):
+            try:
+                client().login(name, password)
+                raise Failed("%s was let in" % name)
+            except smtplib.SMTPAuthenticationError as e:
+                expect(e.smtp_code == 535, e)
+        need("gsasl")
+        for mechanism, password, status in (("SCRAM-SHA-256", "secret", 0), ("SCRAM-SHA-1", "secret", 0),
+                ("SCRAM-SHA-256", "wrong", 1)):
+            got = run(["gsasl", "--smtp", "--starttls", "--no-cb", "--x509-ca-file", d.cert, "--connect",
+                "localhost:%d" % postfix.submission, "-a", "joe", "-p", password, "-m", mechanism], ok=None, input=b"")
+            expect((got.returncode != 0) == status, "%s: %s" % (mechanism, got))
+        postfix.wait_empty()
+        expect(count(d, "ann") == 2, "not all mail arrived: " + postfix.log()[-3000:])
+        # The store's daemon is away: a temporary failure, not a wrong password.
+        d.stop()
+        try:
+            s = client()
+            s.login("joe", "secret")
+            raise Failed("joe was let in by nobody")
+        except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected, smtplib.SMTPNotSupportedError):
+            pass
+        d.start()

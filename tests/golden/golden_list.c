@@ -274,7 +274,9 @@ list_account(void *arg, const struct shelf_account *a)
 	int rc = shelf_rd_begin(l.store, a->id, &l.rd);
 
 	shelf_buf_printf(l.out, "account %" PRIu32 " %s services %u disabled %d password %d created %" PRId64
-	    " partition %" PRIu32 "\n", a->id, a->name, a->services, a->disabled, a->has_password,
+	    " partition %" PRIu32 "\n", a->id, a->name,
+	    a->services & ~(unsigned)SHELF_SERVICE_SUBMISSION, /* no release of then knew it */
+	    a->disabled, a->has_password,
 	    a->created_s, a->partition);
 	if (rc == 0)
 		rc = list_rows(&l);

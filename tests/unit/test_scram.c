@@ -322,6 +322,33 @@ START_TEST(keys_come_with_a_login)
 }
 END_TEST
 
+/* A row of an older release: no keys, and submission is on, which it knew nothing of; and back into bytes. */
+START_TEST(rows_of_before)
+{
+	static const uint8_t row[] = {1, 5, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3, 'j', 'o', 'e', 1, 'x'};
+	struct mail_user u;
+
+	ck_assert_int_eq(mail_user_decode(shelf_span(row, sizeof(row)), &u), 0);
+	ck_assert_uint_eq(u.services, SHELF_SERVICE_IMAP | SHELF_SERVICE_DELIVERY | SHELF_SERVICE_SUBMISSION);
+	ck_assert(u.keys.has == 0 && u.created_s == 9 && shelf_span_eq(u.name, S("joe")));
+	ck_assert_int_eq(mail_user_decode(shelf_span(row, sizeof(row) - 1), &u), SHELF_ECORRUPT);
+}
+END_TEST
+
+START_TEST(submission_is_switched)
+{
+	struct shelf_account a;
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(shelf_account_get(store, ids[0], &a), 0);
+		ck_assert_uint_eq(a.services, i == 0 ? SHELF_SERVICE_ALL : SHELF_SERVICE_IMAP);
+		ck_assert_int_eq(log_in("joe", "secret", SHELF_SCRAM_SHA_1, SHELF_SERVICE_SUBMISSION),
+		    i == 0 ? 0 : SHELF_EDISABLED);
+		ck_assert_int_eq(shelf_account_set_services(store, ids[0], SHELF_SERVICE_IMAP, false), 0);
+	}
+}
+END_TEST
+
 Suite *suite_scram(void);
 
 Suite *
@@ -334,12 +361,14 @@ suite_scram(void)
 	tcase_add_loop_test(messages, first_messages, 0, (int)(sizeof(firsts) / sizeof(*firsts)));
 	tcase_add_loop_test(messages, final_messages, 0, (int)(sizeof(finals) / sizeof(*finals)));
 	tcase_add_test(messages, passwords_are_prepared);
+	tcase_add_test(messages, rows_of_before);
 	suite_add_tcase(suite, messages);
 	tcase_add_checked_fixture(stored, set_up, tear_down);
 	tcase_set_timeout(stored, 60);
 	tcase_add_test(stored, keys_of_an_account);
 	tcase_add_test(stored, strangers_have_salts);
 	tcase_add_test(stored, keys_come_with_a_login);
+	tcase_add_test(stored, submission_is_switched);
 	suite_add_tcase(suite, stored);
 	return suite;
 }
