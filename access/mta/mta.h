@@ -1,9 +1,10 @@
 /*
  * mta.h - what a front server asks before it takes mail: is this recipient known, is there room
  *
- * Shape     Two protocols of Postfix on one door, told apart line by line, all of them lines that end with LF:
+ * Shape     Three protocols of Postfix on one door. Two are lines that end with LF, told apart line by line:
  *           a request of its policy service (lines NAME=VALUE, then an empty one; SMTPD_POLICY_README) is answered
  *           with "action=..." and an empty line; a request of a table ("get KEY", tcp_table(5)) with one line.
+ *           A connection whose first byte is a digit asks tables in netstrings (socketmap_table(5)).
  * Promise   A policy request is only ever refused for a mailbox of ours that is full or switched off.
  *           For names we do not know, and when the store cannot be read, the answer is DUNNO: they may
  *           be aliases of the front server, and whoever delivers is told the truth. Whether a name is
@@ -14,6 +15,7 @@
 #define ACCESS_MTA_H
 
 #include <mailshelf/buf.h>
+#include <mailshelf/err.h>
 
 struct conf;
 struct lineproto;
@@ -35,5 +37,10 @@ void mta_server_free(struct mta_server **server);
 const char *mta_action(const struct mta_server *server, struct shelf_span recipient, uint64_t size);
 /* The answer to "get KEY", without its line end: "200 ...", "400 ...", "500 ...". KEY: an address, or a domain. */
 const char *mta_lookup(const struct mta_server *server, struct shelf_span key);
+
+/* The first netstring of IN: 1 (its content, and how many bytes it took), 0 not all of it is there, SHELF_ESYNTAX. */
+SHELF_CHECK int mta_socketmap_cut(struct shelf_span in, size_t *used, struct shelf_span *request);
+/* "OK known", "NOTFOUND ", "TEMP ...", "PERM ...", for a request "recipients ADDRESS" or "domains DOMAIN". */
+const char *mta_socketmap_answer(const struct mta_server *server, struct shelf_span request);
 
 #endif

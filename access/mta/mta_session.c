@@ -20,6 +20,7 @@ struct mta_session {
 	struct mta_server *server;
 	struct net_conn *conn;
 	struct lineproto *lines;
+	enum { NOTHING_YET, LINES, NETSTRINGS } kind;
 	/* The policy request so far. */
 	unsigned nlines;
 	struct shelf_buf recipient;
@@ -123,27 +124,67 @@ run_line(struct mta_session *s, struct shelf_span line)
 	}
 }
 
+/* One line; false: there is none yet. */
+static bool
+next_line(struct mta_session *s)
+{
+	struct shelf_span line;
+
+	switch (lineproto_next(s->lines, s->conn, MTA_LINE_MAX_BYTES, &line)) {
+	case LINEPROTO_MORE:
+		return false;
+	case LINEPROTO_LINE:
+		run_line(s, line);
+		break;
+	default:
+		net_conn_close(s->conn, "a line that is none");
+	}
+	return true;
+}
+
+static bool
+next_netstring(struct mta_session *s)
+{
+	struct shelf_span request;
+	const char *answer;
+	size_t used = 0;
+	int rc = mta_socketmap_cut(net_conn_in(s->conn), &used, &request);
+
+	if (rc == 0)
+		return false;
+	if (rc < 0) {
+		net_conn_close(s->conn, "no netstring");
+		return true;
+	}
+	answer = mta_socketmap_answer(s->server, request);
+	net_conn_consume(s->conn, used);
+	net_conn_printf(s->conn, "%zu:%s,", strlen(answer), answer);
+	return true;
+}
+
+static bool
+next(struct mta_session *s)
+{
+	struct shelf_span in = net_conn_in(s->conn);
+
+	if (s->kind == NOTHING_YET && in.len > 0)
+		s->kind = in.data[0] >= '0' && in.data[0] <= '9' ? NETSTRINGS : LINES;
+	return s->kind == NETSTRINGS ? next_netstring(s) : next_line(s);
+}
+
 static void
 on_bytes(void *session)
 {
 	struct mta_session *s = session;
 	int64_t until_ms = shelf_mono_ms() + SLICE_MS;
-	struct shelf_span line;
 
 	while (!net_conn_closing(s->conn) && !net_conn_full(s->conn)) {
-		enum lineproto_got got;
-
 		if (shelf_mono_ms() >= until_ms) {
 			net_conn_wake(s->conn);
 			return;
 		}
-		got = lineproto_next(s->lines, s->conn, MTA_LINE_MAX_BYTES, &line);
-		if (got == LINEPROTO_MORE)
+		if (!next(s))
 			return;
-		if (got == LINEPROTO_LINE)
-			run_line(s, line);
-		else
-			net_conn_close(s->conn, "a line that is none");
 	}
 }
 

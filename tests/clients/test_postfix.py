@@ -2,6 +2,7 @@
 import base64
 import os
 import pwd
+import re
 import shutil
 import smtplib
 import subprocess
@@ -72,6 +73,44 @@ def test_questions():
             a.file.write(bad)
             a.file.flush()
             expect(a.file.read() == b"", "%r was answered" % bad[:20])
+
+
+def netstring(text):
+    return b"%d:%s," % (len(text), text)
+
+
+def test_socketmap():
+    with with_door([("joe", "secret")]) as d:
+        d.tool("alias", "set", "@other.example", "@example.org")
+        for request, answer in ((b"recipients joe@example.org", b"OK known"), (b"recipients JOE+x@other.example", b"OK known"),
+                (b"recipients no@example.org", b"NOTFOUND "), (b"recipients example.org", b"NOTFOUND "),
+                (b"recipients ", b"NOTFOUND "), (b"recipients joe\0@example.org", b"NOTFOUND "),
+                (b"domains example.org", b"OK known"), (b"domains other.example", b"OK known"),
+                (b"domains elsewhere.example", b"NOTFOUND "), (b"domains joe@example.org", b"NOTFOUND "),
+                (b"users joe", b"PERM "), (b"recipients", b"PERM "), (b"", b"PERM ")):
+            with d.connect("mta") as s:
+                # Byte by byte, and twice in one piece.
+                for byte in netstring(request):
+                    s.sendall(bytes([byte]))
+                one = s.recv(4096)
+                expect(re.fullmatch(rb"\d+:%s.*," % re.escape(answer), one), "%r: %r" % (request, one))
+                s.sendall(netstring(request) * 2)
+                got = b""
+                while len(got) < 2 * len(one):
+                    got += s.recv(4096)
+                expect(got == one * 2, "%r twice: %r" % (request, got))
+        for bad in (b"5:abcdef,", b"007:domains,", b"9999999:x", b"1x", b"12,"):
+            with d.connect("mta") as s:
+                s.sendall(bad)
+                expect(s.recv(4096) == b"", "%r was answered" % bad)
+        need("postmap")
+        table = "socketmap:inet:127.0.0.1:%d:" % d.port["mta"]
+        for key, name, status in (("joe@example.org", "recipients", 0), ("no@example.org", "recipients", 1),
+                ("example.org", "domains", 0), ("elsewhere.example", "domains", 1)):
+            got = run(["postmap", "-q", key, table + name], ok=None)
+            expect(got.returncode == status, "postmap -q %s %s: %s" % (key, name, got))
+        got = run(["postmap", "-q", "x", table + "users"], ok=None)
+        expect(got.returncode == 1 and b"the tables are" in got.stderr, got)
 
 
 MAIN = """compatibility_level = 3.6
