@@ -2,7 +2,7 @@
  * cmd_login.c - LOGIN and AUTHENTICATE
  *
  *   LOGIN --------------------------+
- *   AUTHENTICATE -> exchange -------+-> checking (worker, in auth) -> checked -> logged in
+ *   AUTHENTICATE -> exchange -------+-> checking (worker, in auth) -> checked -> logged in -> alert (worker), if due
  *                    ^ "+" |                                             v "+"    ^
  *                    +-----+ one line of the client                      last ----+ an empty line of the client
  *
@@ -13,6 +13,7 @@
  */
 #include "auth.h"
 #include "conf.h"
+#include "imap_alert.h"
 #include "imap_command.h"
 #include "imap_input.h"
 #include "net.h"
@@ -22,6 +23,7 @@ struct login {
 	int rc;
 	bool entered; /* auth counts the session, and IMAP_AUTH is not there yet */
 	struct shelf_account account;
+	struct imap_alert alert;
 };
 
 /* What the client sent. Nothing points into it any more. */
@@ -66,6 +68,22 @@ refused(struct imap_cmd *c, int rc)
 }
 
 static enum imap_step
+welcome(struct imap_cmd *c)
+{
+	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
+	    imap_caps_text(c->s, &c->arena)), "Logged in");
+}
+
+static enum imap_step
+alerted(struct imap_cmd *c)
+{
+	struct login *l = c->data;
+
+	imap_alert_print(c->s, &l->alert);
+	return welcome(c);
+}
+
+static enum imap_step
 logged_in(struct imap_cmd *c)
 {
 	struct imap_session *s = c->s;
@@ -79,8 +97,11 @@ logged_in(struct imap_cmd *c)
 	net_conn_deadline(s->conn, 0);
 	net_conn_input_max(s->conn, 0);
 	net_conn_timeout(s->conn, (unsigned)s->server->conf->imap_idle_timeout_s);
-	return imap_ok_code(c, shelf_arena_printf(&c->arena, "CAPABILITY %s",
-	    imap_caps_text(s, &c->arena)), "Logged in");
+	if (!imap_alert_due(s))
+		return welcome(c);
+	l->alert = (struct imap_alert){.store = s->store, .account = s->account};
+	c->run = alerted;
+	return imap_work(c, imap_alert_take, &l->alert);
 }
 
 static enum imap_step challenge(struct imap_cmd *c, struct shelf_span bytes,

@@ -2,7 +2,7 @@
  * imap_sync.c - the only source of untagged EXISTS, RECENT, EXPUNGE and unsolicited FETCH
  *
  *   REST --refresh--> CLAIM --> VANISHED --commit--> COUNTS --> NEW --> FLAGS --> CONTEXTS --> REST
- *            |          (on a worker, when messages are new and \Recent is to be had)
+ *            |          (on a worker, when a quota alert is due; when messages are new and \Recent is to be had)
  *            +--nothing changed--> REST
  *
  * What must stay true: message numbers printed are those the client has at that moment; numbers
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "imap_address.h"
+#include "imap_alert.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
 #include "imap_context.h"
@@ -42,6 +43,8 @@ struct imap_sync {
 	struct shelf_changes changes;
 	struct imap_claim claim;
 	bool claiming;
+	struct imap_alert alert;
+	bool alert_due, alerting;
 	uint32_t next;    /* uid: where the phase goes on */
 	uint32_t printed; /* EXPUNGEs */
 	struct told *told;
@@ -327,6 +330,7 @@ refresh(struct imap_cmd *c, bool may_renumber)
 	y->modseq = shelf_rd_modseq(rd);
 	y->kept_back = y->changes.kept_back;
 	y->phase = PHASE_CLAIM;
+	y->alert_due = s->owner == s->account && shelf_warning_alert_due(rd);
 	if (y->changes.added > 0 && s->read_only) {
 		rc = shelf_mailbox_get(rd, s->mailbox, &row);
 		if (rc == 0 && row.recent_from < row.uidnext)
@@ -335,6 +339,23 @@ refresh(struct imap_cmd *c, bool may_renumber)
 out:
 	shelf_rd_end(&rd);
 	return rc;
+}
+
+static enum imap_step
+alert(struct imap_cmd *c)
+{
+	struct imap_sync *y = c->s->sync;
+
+	if (y->alert_due) {
+		y->alert_due = false;
+		y->alerting = true;
+		y->alert = (struct imap_alert){.store = c->s->store, .account = c->s->account};
+		return imap_work(c, imap_alert_take, &y->alert);
+	}
+	if (y->alerting)
+		imap_alert_print(c->s, &y->alert);
+	y->alerting = false;
+	return IMAP_DONE;
 }
 
 static enum imap_step
@@ -590,7 +611,7 @@ imap_sync(struct imap_cmd *c, bool may_renumber)
 			return IMAP_DONE;
 		}
 	}
-	if (s->sync->phase == PHASE_CLAIM && (step = claim(c)) != IMAP_DONE)
+	if (s->sync->phase == PHASE_CLAIM && ((step = alert(c)) != IMAP_DONE || (step = claim(c)) != IMAP_DONE))
 		return step;
 	if (s->sync->phase == PHASE_VANISHED && (step = vanished(c)) != IMAP_DONE)
 		return step;

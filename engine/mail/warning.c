@@ -102,6 +102,8 @@ mail_warn_change(struct mail_change *c)
 	uint8_t key[JOB_KEY_BYTES];
 	int rc;
 
+	if (level > w->level)
+		mail_change_modseq(c); /* sessions look, for the alert */
 	w->level = (uint8_t)level;
 	for (unsigned way = 0; way < SHELF_WARNING_WAYS; way++)
 		if (w->told[way] > level)
