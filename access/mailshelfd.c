@@ -27,6 +27,7 @@
 #include "net.h"
 #include "protocols.h"
 #include "scrape.h"
+#include "warn.h"
 
 enum { LOOPS_MAX = 256, LINE_EXTRA_BYTES = 4096, INPUT_MIN_BYTES = 64 * 1024 };
 
@@ -72,6 +73,7 @@ struct daemon {
 	struct generation *newest;
 	struct shelf_store *store;
 	struct auth *auth;
+	struct warner *warner;
 	struct net_tls *tls;
 	struct net_pool *pool;
 	struct net_loop *loops[LOOPS_MAX];
@@ -426,6 +428,8 @@ start(struct daemon *d)
 		rc = write_pid_file(d);
 	if (rc == 0)
 		rc = start_loops(d);
+	if (rc == 0 && (d->warner = warner_new(d->store, d->conf)) == NULL)
+		rc = complain(EX_OSERR, "cannot start a thread for quota warnings");
 	return rc;
 }
 
@@ -468,6 +472,7 @@ apply(struct daemon *d, struct conf *fresh, struct net_tls **tls, struct net_net
 	*tls = NULL;
 	set_log_level(fresh);
 	auth_set_conf(d->auth, fresh);
+	warner_set_conf(d->warner, fresh);
 	make_servers(d);
 	for (int i = 0; i < DOORS; i++) {
 		struct net_listener_params params = listener_params(d, i);
@@ -553,6 +558,7 @@ stop(struct daemon *d)
 		net_loop_stop(d->loops[i]);
 	for (unsigned i = 0; i < d->nthreads; i++)
 		pthread_join(d->threads[i], NULL);
+	warner_free(&d->warner);
 	net_pool_free(&d->pool);
 	for (unsigned i = 0; i < d->nloops; i++)
 		net_loop_free(&d->loops[i]);

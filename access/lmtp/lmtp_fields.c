@@ -9,6 +9,7 @@
  */
 #include "lmtp.h"
 
+#include <mailshelf/date.h>
 #include <mailshelf/mem.h>
 
 #include "conf.h"
@@ -40,26 +41,11 @@ add_peer(struct shelf_buf *b, const char *peer)
 		shelf_buf_printf(b, " ([IPv6:%.*s])", (int)(end - peer - 1), peer + 1);
 }
 
-/* RFC 5322 3.3, in UTC. */
-static void
-add_date(struct shelf_buf *b, int64_t now_s)
-{
-	static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	int64_t day_number = now_s / 86400, rest = now_s % 86400;
-	unsigned month, day;
-	int year;
-
-	shelf_civil_from_days(day_number, &year, &month, &day);
-	shelf_buf_printf(b, "%.3s, %u %.3s %d %02u:%02u:%02u +0000", days + 3 * (day_number % 7), day,
-	    months + 3 * (month - 1), year, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60),
-	    (unsigned)(rest % 60));
-}
-
 void
 lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b)
 {
 	const char *only = s->nrcpts == 1 ? s->rcpts[0].address : NULL;
+	char date[SHELF_MAIL_DATE_BYTES];
 
 	shelf_buf_add_str(b, "Return-Path: ");
 	lmtp_path_print(&s->sender, b);
@@ -74,7 +60,5 @@ lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b)
 	    (unsigned long long)s->messages);
 	if (only != NULL)
 		shelf_buf_printf(b, "\r\n\tfor %s", only);
-	shelf_buf_add_str(b, "; ");
-	add_date(b, shelf_now_s());
-	shelf_buf_add_str(b, "\r\n");
+	shelf_buf_printf(b, "; %s\r\n", shelf_mail_date(shelf_now_s(), date));
 }

@@ -1,6 +1,8 @@
 /* clock.c - time of day, time that never goes back, calendar days */
+#include <stdio.h>
 #include <time.h>
 
+#include <mailshelf/date.h>
 #include <mailshelf/mem.h>
 
 int64_t
@@ -59,4 +61,20 @@ shelf_civil_from_days(int64_t days, int *year, unsigned *month, unsigned *day)
 	*day = (unsigned)(doy - (153 * mp + 2) / 5 + 1);
 	*month = (unsigned)(mp < 10 ? mp + 3 : mp - 9);
 	*year = (int)(yoe + era * 400 + (*month <= 2));
+}
+
+const char *
+shelf_mail_date(int64_t s, char *buf)
+{
+	static const char days[] = "ThuFriSatSunMonTueWed"; /* 1970-01-01 was a Thursday */
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	int64_t day_number = s / 86400, rest = s % 86400;
+	unsigned month, day;
+	int year;
+
+	shelf_civil_from_days(day_number, &year, &month, &day);
+	snprintf(buf, SHELF_MAIL_DATE_BYTES, "%.3s, %u %.3s %d %02u:%02u:%02u +0000", days + 3 * (day_number % 7), day,
+		 months + 3 * (month - 1), year, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60),
+		 (unsigned)(rest % 60));
+	return buf;
 }
