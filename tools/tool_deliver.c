@@ -259,6 +259,9 @@ deliver(struct delivering *d, const char *recipient)
 		return fate_of(rc, false);
 	}
 	shelf_deliver(d->t->store, d->draft, d->list, d->to.n, d->results);
+	for (size_t i = 0; i < d->to.n; i++)
+		if (d->results[i].rc == SHELF_EQUOTA)
+			d->rules[i].defer = route_defers(d->t->store, &d->to.list[i], &d->rules[i]);
 	if (d->t->json)
 		report(d);
 	return answer_of(d);

@@ -195,6 +195,8 @@ take_room(struct lmtp_session *s, const struct route *to, struct lmtp_rcpt *rcpt
 
 		a->to = to->list[i];
 		a->refused = lmtp_room_take(s, a);
+		if (a->refused == SHELF_EQUOTA)
+			a->rules.defer = route_defers(s->server->store, &a->to, &a->rules);
 		any = any || a->refused == 0;
 		why = a->refused;
 		*defer = *defer || a->rules.defer;

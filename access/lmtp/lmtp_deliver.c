@@ -116,7 +116,7 @@ lmtp_deliver_input(struct lmtp_session *s)
 /* ---- Delivering ------------------------------------------------------------------------------ */
 
 struct job {
-	const struct lmtp_session *session; /* its recipients, which stay as they are meanwhile */
+	struct lmtp_session *session; /* its recipients: nobody else touches them meanwhile */
 	struct shelf_store *store;
 	struct shelf_draft *draft;
 	struct shelf_delivery *list; /* by account, each once; mailboxes are of the session's routes */
@@ -243,8 +243,13 @@ run_job(void *arg)
 	shelf_deliver(job->store, job->draft, job->list, job->n, job->results);
 	for (size_t i = 0; i < job->session->nrcpts; i++) {
 		const struct lmtp_rcpt *rcpt = &job->session->rcpts[i];
-		struct fate f = fate_of(job->session, job, rcpt);
+		struct fate f;
 
+		for (size_t k = 0; k < rcpt->n; k++)
+			if (outcome(job->session, job, rcpt->list[k].to.account) == SHELF_EQUOTA)
+				rcpt->list[k].rules.defer =
+				    route_defers(job->store, &rcpt->list[k].to, &rcpt->list[k].rules);
+		f = fate_of(job->session, job, rcpt);
 		if (f.stored > 0 && f.text[0] == '4')
 			note_those_who_have_it(job, rcpt);
 	}

@@ -23,7 +23,8 @@ mta_action(const struct mta_server *server, struct shelf_span recipient, uint64_
 		if ((rc = route_rules(server->store, &to.list[i], &rules)) == 0)
 			rc = shelf_deliver_room(server->store, to.list[i].account, size, rules.over, 0, 0);
 		full = rc == SHELF_EQUOTA;
-		defer = defer || rules.defer;
+		if (full && route_defers(server->store, &to.list[i], &rules))
+			defer = true;
 		if (rc == 0)
 			break; /* one has room: as the door of delivery has it */
 		rc = full ? 0 : rc;

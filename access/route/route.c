@@ -245,6 +245,24 @@ route_rules(struct shelf_store *store, const struct route_to *to, struct route_r
 	int rc = shelf_policy_get(store, shelf_span_str(to->name), &policy);
 
 	out->defer = policy.value[SHELF_POLICY_OVER_QUOTA] == 1;
+	out->defer_days = policy.value[SHELF_POLICY_OVER_QUOTA_DAYS];
 	out->over = policy.value[SHELF_POLICY_QUOTA_EXEMPT] == 1 ? UINT64_MAX : policy.value[SHELF_POLICY_QUOTA_GRACE];
 	return rc;
+}
+
+bool
+route_defers(struct shelf_store *store, const struct route_to *to, const struct route_rules *rules)
+{
+	int64_t since_s = 0;
+
+	if (!rules->defer || rules->defer_days == 0)
+		return rules->defer;
+	/* What cannot be known is no reason to lose mail. */
+	if (shelf_quota_full_since(store, to->account, &since_s) != 0)
+		return true;
+	if (since_s == 0) {
+		shelf_quota_refused(store, to->account);
+		return true;
+	}
+	return (uint64_t)(shelf_now_s() - since_s) < rules->defer_days * 86400;
 }

@@ -44,10 +44,13 @@ SHELF_CHECK int route_find(struct shelf_store *store, const struct conf *conf, s
 bool route_split(struct shelf_span address, struct shelf_span *local, struct shelf_span *domain);
 /* How its account is to be treated by who delivers (policy.h). */
 struct route_rules {
-	bool defer;    /* full: for now, not for good */
+	bool defer;    /* full: for now, not for good, as long as route_defers() says so */
+	uint64_t defer_days; /* 0: for ever */
 	uint64_t over; /* shelf_deliver_room() */
 };
 SHELF_CHECK int route_rules(struct shelf_store *store, const struct route_to *to, struct route_rules *out);
+/* There was no room: true when that is for now. Notes that it happened; costs a read. */
+bool route_defers(struct shelf_store *store, const struct route_to *to, const struct route_rules *rules);
 /* The same account once. */
 void route_add(struct route *r, const struct route_to *to);
 void route_free(struct route *r);

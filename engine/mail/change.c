@@ -29,6 +29,7 @@ mail_change_begin(struct mail_change *c, struct shelf_store *store, struct kv_tx
 	*c = (struct mail_change){.txn = txn, .store = store, .now_s = shelf_now_s()};
 	if ((rc = mail_acct_get(kv_txn_view(txn), &c->acct)) == 0)
 		mail_totals_of(&c->acct, &c->before);
+	c->was = c->acct.quota;
 	return rc;
 }
 
@@ -56,6 +57,7 @@ mail_change_end(struct mail_change *c)
 		return 0;
 	if ((rc = mail_warn_change(c)) != 0)
 		return rc;
+	mail_full_change(c);
 	mail_totals_of(&c->acct, &now);
 	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
 	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);

@@ -111,6 +111,7 @@ struct mail_acct {
 	uint64_t noted; /* message and held rows in these sums */
 	struct mail_changed changed;
 	struct mail_warn warn;
+	uint64_t full_since_s; /* mail was refused for want of room, and none was made since; 0: not so (full.c) */
 	bool counted;	/* in the totals of its domain and partition */
 	char domain[SHELF_ACCOUNT_NAME_MAX + 1]; /* when counted */
 };
@@ -234,6 +235,9 @@ SHELF_CHECK int mail_rules_settle(struct shelf_store *store, uint32_t account);
 /* Of all accounts that SCOPE (a scope of POLICY) is about. */
 SHELF_CHECK int mail_rules_settle_scope(struct shelf_store *store, const char *scope);
 
+/* At the end of a change: room was made, so the box counts as full no more (full.c). */
+void mail_full_change(struct mail_change *c);
+
 /* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
 
 /* The account's numbers, counted or not; what it is in the totals: nothing until it is counted. */
@@ -314,6 +318,7 @@ struct mail_change {
 	struct shelf_store *store;
 	struct mail_acct acct;
 	struct shelf_totals before; /* of the account */
+	struct shelf_quota was;
 	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
 	bool dirty;
 	bool let_go; /* what is removed is not held: there is no room for it */

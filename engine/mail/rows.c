@@ -147,7 +147,7 @@ put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_b
 
 /* Numbers of the pairs of format 4, which stand ascending; what is 0 is not there. */
 enum { EXTRA_WARN_AT = 1, EXTRA_LEVEL = EXTRA_WARN_AT + SHELF_WARNING_LEVELS, EXTRA_TOLD,
-       EXTRAS_END = EXTRA_TOLD + SHELF_WARNING_WAYS };
+       EXTRA_FULL_SINCE = EXTRA_TOLD + SHELF_WARNING_WAYS, EXTRAS_END };
 
 static void
 extras_of(const struct mail_acct *a, uint64_t *value)
@@ -157,6 +157,7 @@ extras_of(const struct mail_acct *a, uint64_t *value)
 	value[EXTRA_LEVEL] = a->warn.level;
 	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
 		value[EXTRA_TOLD + i] = a->warn.told[i];
+	value[EXTRA_FULL_SINCE] = a->full_since_s;
 }
 
 static void
@@ -197,6 +198,7 @@ decode_extras(struct base_reader *r, struct mail_acct *a)
 	a->warn.level = (uint8_t)value[EXTRA_LEVEL];
 	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
 		a->warn.told[i] = (uint8_t)value[EXTRA_TOLD + i];
+	a->full_since_s = value[EXTRA_FULL_SINCE];
 	return a->warn.level > SHELF_WARNING_LEVELS ? SHELF_ECORRUPT : 0;
 }
 

@@ -85,6 +85,12 @@ SHELF_CHECK int shelf_account_delete(struct shelf_store *store, uint32_t id);
 SHELF_CHECK int shelf_account_login(struct shelf_store *store, struct shelf_span name,
     struct shelf_span password, enum shelf_service service, struct shelf_account *out);
 
+/*
+ * Since when mail has been refused for want of room, seconds; 0: it has not, or room was made since (a message
+ * removed, another limit). shelf_quota_refused() says so after a refusal, and does not wait for the commit.
+ */
+SHELF_CHECK int shelf_quota_full_since(struct shelf_store *store, uint32_t id, int64_t *since_s_out);
+void shelf_quota_refused(struct shelf_store *store, uint32_t id);
 SHELF_CHECK int shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out);
 /* Limits may be below what is used: then nothing comes until enough has gone. */
 SHELF_CHECK int shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,

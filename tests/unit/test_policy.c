@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "mail.h"
+#include "route.h"
 #include "verb_rig.h"
 
 #include <mailshelf/policy.h>
@@ -123,7 +125,8 @@ START_TEST(the_verbs)
 	    "{\"scope\":\"joe\",\"quota_grace\":10485760}]\n");
 	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe|quota_grace|default"), EX_OK);
 	ck_assert_int_eq(verb_run(&r, tool_policy_show, true, "joe"), EX_OK);
-	ck_assert_ptr_nonnull(strstr(verb_out, "\"over_quota\":\"reject\",\"quota_grace\":0,\"quota_exempt\":\"no\""));
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"over_quota\":\"reject\",\"over_quota_days\":0,\"quota_grace\":0,"
+	    "\"quota_exempt\":\"no\""));
 	rig_close(&r);
 }
 END_TEST
@@ -192,6 +195,76 @@ START_TEST(names_of_mailboxes)
 	ck_assert_int_eq(verb_run(&r, tool_policy_set, false, "joe@example.org|pop3_archive|default"), EX_OK);
 	ck_assert_int_eq(verb_run(&r, tool_policy_show, false, ""), EX_OK);
 	ck_assert_str_eq(verb_out, "@example.org pop3_mailbox INBOX\njoe@example.org quota_grace 1.0 KiB\n");
+	rig_close(&r);
+}
+END_TEST
+
+/* ---- Full for days -------------------------------------------------------------------------------------- */
+
+static int
+since(struct kv_txn *txn, void *seconds)
+{
+	struct mail_change c;
+	int rc = mail_change_begin(&c, r.store, txn);
+
+	c.acct.full_since_s = (uint64_t)(shelf_now_s() - *(int *)seconds);
+	mail_change_modseq(&c);
+	return rc != 0 ? rc : mail_change_end(&c);
+}
+
+static int64_t
+full_since(void)
+{
+	int64_t s;
+
+	ck_assert_int_eq(shelf_quota_full_since(r.store, r.joe, &s), 0);
+	return s;
+}
+
+static bool
+defers(void)
+{
+	struct route_to to = {.account = r.joe, .name = "joe"};
+	struct route_rules rules;
+
+	ck_assert_int_eq(route_rules(r.store, &to, &rules), 0);
+	return route_defers(r.store, &to, &rules);
+}
+
+START_TEST(for_now_and_after_days_for_good)
+{
+	struct shelf_uidset *one = rig_set(1, 1);
+
+	rig_open(&r, NULL);
+	ck_assert(!defers());
+	ck_assert_int_eq(set("joe", SHELF_POLICY_OVER_QUOTA_DAYS, 2), 0);
+	ck_assert(!defers());
+	ck_assert_int_eq(full_since(), 0);
+	ck_assert_int_eq(set("joe", SHELF_POLICY_OVER_QUOTA, 1), 0);
+	ck_assert(defers());
+	for (unsigned i = 0; i < 500 && full_since() == 0; i++)
+		usleep(10000); /* nobody waits for the note */
+	ck_assert_int_ge(full_since(), shelf_now_s() - 60);
+	/* What comes in does not end it, nor another refusal; it stays over a restart. */
+	rig_append(&r, r.joe, r.inbox, "small", 0);
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, since, &(int){86400 * 2 - 100}), 0);
+	ck_assert(defers());
+	rig_reopen(&r);
+	ck_assert(defers());
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, since, &(int){86400 * 2 + 1}), 0);
+	ck_assert(!defers());
+	ck_assert_int_eq(set("joe", SHELF_POLICY_OVER_QUOTA_DAYS, 3), 0);
+	ck_assert(defers());
+	ck_assert_int_eq(set("joe", SHELF_POLICY_OVER_QUOTA_DAYS, 0), 0);
+	ck_assert(defers());
+	/* Room made, another limit: not full any more. */
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, one, 0, NULL), 0);
+	ck_assert_int_eq(full_since(), 0);
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, since, &(int){5}), 0);
+	ck_assert_int_ne(full_since(), 0);
+	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 5000, 0, 0), 0);
+	ck_assert_int_eq(full_since(), 0);
+	shelf_uidset_free(&one);
 	rig_close(&r);
 }
 END_TEST
@@ -290,6 +363,7 @@ suite_policy(void)
 	tcase_add_test(tc, the_verbs);
 	tcase_add_loop_test(tc, which_messages, 0, sizeof shows / sizeof *shows);
 	tcase_add_test(tc, names_of_mailboxes);
+	tcase_add_test(tc, for_now_and_after_days_for_good);
 	tcase_add_loop_test(tc, they_race_for_the_last_megabyte, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;
