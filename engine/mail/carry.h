@@ -39,8 +39,8 @@ struct carry_out {
 };
 /*
  * mail_carry_out(store, account, out, arg, acct_out)
- *   returns  0; SHELF_ENOACCOUNT; SHELF_EBUSY the account does not rest and is too large for one snapshot;
- *            what a callback returned
+ *   returns  0; SHELF_ENOACCOUNT, also when it was deleted meanwhile; SHELF_EBUSY the account does not
+ *            rest and is too large for one snapshot; what a callback returned
  */
 SHELF_CHECK int mail_carry_out(struct shelf_store *store, uint32_t account, const struct carry_out *out,
 			       void *arg, struct mail_acct *acct_out);

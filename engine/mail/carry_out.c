@@ -6,7 +6,8 @@
  *   then:    one snapshot of at most WHOLE_MS, pause, done
  *
  * What must stay true: a version is the value of the ACCT row, which every change of the account rewrites with a new
- * modseq. No callback that may wait runs inside a snapshot.
+ * modseq; removal of a deleted account does not, but that begins behind the end of its USER row. No callback that may
+ * wait runs inside a snapshot.
  */
 #include <stdlib.h>
 
@@ -165,6 +166,21 @@ attempt(struct walk *w)
 	return body_gone ? SHELF_EMISSING : prove(w);
 }
 
+/* 0: no row has been removed with the account yet. */
+static int
+still_named(struct shelf_store *store, uint32_t account)
+{
+	struct kv_view *view = NULL;
+	struct mail_user u;
+	int rc;
+
+	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
+		return rc;
+	rc = mail_user_get(view, account, &u);
+	kv_view_end(&view);
+	return rc;
+}
+
 int
 mail_carry_out(struct shelf_store *store, uint32_t account, const struct carry_out *out, void *arg,
 	       struct mail_acct *acct_out)
@@ -176,6 +192,8 @@ mail_carry_out(struct shelf_store *store, uint32_t account, const struct carry_o
 		w.whole = i >= TRIES;
 		rc = attempt(&w);
 	}
+	if (rc == 0)
+		rc = still_named(store, account);
 	*acct_out = w.acct;
 	shelf_buf_free(&w.version);
 	shelf_buf_free(&w.value);

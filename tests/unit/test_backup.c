@@ -393,6 +393,36 @@ START_TEST(restless_account)
 }
 END_TEST
 
+/* While joe is saved, ann is deleted and half of her rows go. */
+static int
+delete_ann(void *arg, const struct shelf_backup_done *done)
+{
+	bool *deleted = arg;
+
+	if (!*deleted) {
+		ck_assert_int_eq(shelf_account_delete(r.store, r.ann), 0);
+		for (uint32_t shard = 0; shard < 2; shard++)
+			ck_assert_int_ge(mail_purge_shard_step(r.store, shard), 0);
+	}
+	*deleted = true;
+	return 0;
+}
+
+START_TEST(deleted_meanwhile)
+{
+	struct shelf_backup_done done;
+	bool deleted = false;
+
+	rig_fill(&r, r.joe, r.inbox, 10);
+	rig_fill(&r, r.ann, r.inbox, 1000);
+	ck_assert_int_eq(shelf_backup_run(r.store, path, delete_ann, NULL, &deleted, &done), 0);
+	ck_assert(deleted);
+	ck_assert_uint_eq(done.accounts, 1);
+	ck_assert_uint_eq(done.messages, 10);
+	ck_assert_int_eq(verify(0), 0);
+}
+END_TEST
+
 static int
 put_junk(struct kv_txn *txn, void *arg)
 {
@@ -444,6 +474,7 @@ suite_backup(void)
 	tcase_add_test(t, large);
 	tcase_add_test(t, version);
 	tcase_add_test(t, restless_account);
+	tcase_add_test(t, deleted_meanwhile);
 	tcase_add_test(t, damaged_body);
 	suite_add_tcase(s, t);
 	t = tcase_create("purge");
