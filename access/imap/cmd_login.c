@@ -176,7 +176,7 @@ challenge(struct imap_cmd *c, struct shelf_span bytes, enum imap_step (*then)(st
 	wipe_text(c);
 	imap_input_restart(c->s->input, imap_line_max(c->s));
 	c->run = then;
-	return IMAP_WANT_INPUT;
+	return then(c); /* who did not wait for the challenge has its answer here already */
 }
 
 static enum imap_step exchange(struct imap_cmd *c);
