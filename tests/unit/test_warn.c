@@ -286,12 +286,13 @@ END_TEST
 START_TEST(what_did_not_end_runs_again)
 {
 	struct conf *c = begin();
-	struct warner *w = warner_new(r.store, c), *second = warner_new(r.store, c);
+	struct warner *w = warner_new(r.store, c), *second;
 
 	write_file("slow", "", 0600);
 	rig_append(&r, r.joe, r.inbox, "80", 0);
 	wait_messages(81);
 	wait_out("1 joe\n");
+	second = warner_new(r.store, c); /* waits for the first one's lock */
 	warner_free(&w);
 	unlink(script);
 	wait_out("1 joe\n1 joe\n"); /* the other one has taken over */
