@@ -25,6 +25,8 @@ trap 'rm -rf "$top"' EXIT
 log=$top/log
 export TMPDIR=$top/tmp
 mkdir "$TMPDIR"
+# Front servers run our programs as users of their own, who must reach what a test has given them.
+chmod 711 "$top" "$TMPDIR"
 
 passed=0
 failed=0
