@@ -97,9 +97,9 @@ tool_account_add(struct tool *t)
 		goto out;
 	new.name = shelf_span_str(t->argv[0]);
 	new.password = shelf_buf_span(&password);
-	new.limit_bytes = quota.value;
-	new.limit_messages = messages.value;
-	new.limit_mailboxes = mailboxes.value;
+	new.limit_bytes = tool_limit(&quota, 0);
+	new.limit_messages = tool_limit(&messages, 0);
+	new.limit_mailboxes = tool_limit(&mailboxes, 0);
 	rc = shelf_account_add(t->store, &new, 1, &one, &id);
 	if (rc != 0)
 		rc = tool_fail(t, t->argv[0], one != 0 ? one : rc);

@@ -9,6 +9,12 @@
 
 #include "tools.h"
 
+uint64_t
+tool_limit(const struct tool_number *n, uint64_t otherwise)
+{
+	return !n->given ? otherwise : n->value == 0 ? SHELF_QUOTA_NONE : n->value;
+}
+
 bool
 tool_size(const char *s, uint64_t *bytes_out)
 {

@@ -85,6 +85,8 @@ SHELF_CHECK int tool_args(struct tool *t, const struct tool_option *options, int
 bool tool_duration(const char *s, uint32_t *seconds_out);
 /* "2h", "3d": that long ago; "2026-11-21", "2026-11-21 10:00", "2026-11-21T10:00:05": UTC. */
 bool tool_since(const char *s, int64_t *out);
+/* A limit as given, "none" being SHELF_QUOTA_NONE; OTHERWISE when it was not. */
+uint64_t tool_limit(const struct tool_number *n, uint64_t otherwise);
 /* "10M"; "none" and "-" are 0. */
 bool tool_size(const char *s, uint64_t *bytes_out);
 /* "Sent", "\Sent" (RFC 6154 2) in any case: its bit. */

@@ -1,9 +1,10 @@
 /*
- * cmd_quota.c - GETQUOTA, GETQUOTAROOT, SETQUOTA: one root for all mailboxes of an account
+ * cmd_quota.c - GETQUOTA, GETQUOTAROOT, SETQUOTA: a root for all mailboxes of an account, one for its domain
  *
  * A user's own root is ""; that of any account, for who shares its mailboxes and for administrators, is
  * "#user/NAME". Resources without a limit are not listed. A list of resources is never empty (7, quota-list),
- * so an account without any limit has no root until one is set.
+ * so an account without any limit has no root until one is set. A domain with a pool has the root "#domain/NAME" for
+ * its accounts and for administrators; it is set by the tool.
  * Limits are set by administrators (SHELF_SERVICE_ADMIN): by the tool, or here.
  * Sources   RFC 9208 4.1, 4.2, 5.1 (STORAGE in units of 1,024 octets), 5.2, 5.3, 6 (rights), 7.
  */
@@ -11,6 +12,7 @@
 #include "imap_command.h"
 
 static const struct shelf_span user_root = {(const uint8_t *)"#user/", 6};
+static const struct shelf_span domain_root = {(const uint8_t *)"#domain/", 8};
 
 /* The order of the table is that of limits[]. */
 enum { STORAGE, MESSAGE, MAILBOX, RESOURCES };
@@ -32,6 +34,37 @@ static bool
 has_root(const struct shelf_quota *q)
 {
 	return q->limit_bytes != 0 || q->limit_messages != 0 || q->limit_mailboxes != 0;
+}
+
+/* The pool of DOMAIN, as a quota. SHELF_EMISSING: it has none. */
+static int
+get_pool(struct imap_session *s, struct shelf_span domain, struct shelf_quota *q)
+{
+	struct shelf_pool pool;
+	int rc = shelf_pool_get(s->store, domain, &pool);
+
+	*q = (struct shelf_quota){.limit_bytes = pool.limit_bytes, .limit_messages = pool.limit_messages,
+	    .used_bytes = pool.used_bytes, .used_messages = pool.used_messages};
+	return rc == SHELF_ENAME ? SHELF_EMISSING : rc;
+}
+
+/* What stands behind the "@"; empty: nothing. */
+static struct shelf_span
+domain_of(const char *account)
+{
+	const char *at = strrchr(account, '@');
+
+	return shelf_span_str(at == NULL ? "" : at + 1);
+}
+
+/* Is it the root of a domain that this user may see? */
+static bool
+is_domain_root(struct imap_session *s, struct shelf_span root, struct shelf_span *domain)
+{
+	if (root.len <= domain_root.len || !shelf_span_eq(shelf_span(root.data, domain_root.len), domain_root))
+		return false;
+	*domain = shelf_span(root.data + domain_root.len, root.len - domain_root.len);
+	return imap_is_admin(s) || shelf_span_ieq(*domain, domain_of(s->account_name));
 }
 
 /* The account a root is of. SHELF_EMISSING: there is none for this user. */
@@ -88,15 +121,16 @@ print_quota(struct imap_session *s, struct shelf_span root, const struct shelf_q
 enum imap_step
 imap_cmd_getquota(struct imap_cmd *c)
 {
-	struct shelf_span root = {0};
+	struct shelf_span root = {0}, domain = {0};
 	struct shelf_quota q = {0};
 	uint32_t account = 0;
 	int rc;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_astring(&c->p, &root) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
-	rc = find_root(c->s, root, &account);
-	if (rc == 0)
+	if (is_domain_root(c->s, root, &domain))
+		rc = get_pool(c->s, domain, &q);
+	else if ((rc = find_root(c->s, root, &account)) == 0)
 		rc = get_quota(c->s, account, &q);
 	if (rc == SHELF_EMISSING || (rc == 0 && !has_root(&q)))
 		return imap_no(c, "NONEXISTENT", "There is no such quota root");
@@ -108,44 +142,57 @@ imap_cmd_getquota(struct imap_cmd *c)
 
 /* Of a mailbox that is shared: the owner's limits, for who may read it (6). */
 static int
-other_root(struct imap_cmd *c, struct shelf_span name, struct imap_address *at, struct shelf_span *root)
+other_root(struct imap_cmd *c, struct shelf_span name, struct imap_address *at, struct shelf_span *root,
+    struct shelf_span *domain)
 {
 	struct shelf_account owner;
 	int rc = imap_address_find(c->s, name, SHELF_RIGHT_READ, at);
 
 	if (rc == 0)
 		rc = shelf_account_get(c->s->store, at->place.account, &owner);
-	if (rc == 0)
+	if (rc == 0) {
 		*root = shelf_span_str(shelf_arena_printf(&c->arena, "#user/%s", owner.name));
+		*domain = domain_of((const char *)root->data);
+	}
 	return rc;
 }
 
 enum imap_step
 imap_cmd_getquotaroot(struct imap_cmd *c)
 {
-	struct shelf_span name = {0}, root = shelf_span_str("");
+	struct shelf_span name = {0}, root = shelf_span_str(""), domain = domain_of(c->s->account_name), pool_root;
 	struct imap_address at = {0};
-	struct shelf_quota q = {0};
+	struct shelf_quota q = {0}, pool = {0};
 	int rc;
 
 	if (!imap_parse_sp(&c->p) || !imap_parse_mailbox(&c->p, &name) || !imap_parse_end(&c->p))
 		return imap_parse_failed(c);
 	rc = imap_address_place(c->s, name, &at.place); /* it need not exist (4.1.2) */
 	if (rc == 0 && at.place.account != c->s->account)
-		rc = other_root(c, name, &at, &root);
+		rc = other_root(c, name, &at, &root, &domain);
 	if (rc == 0)
 		rc = get_quota(c->s, at.place.account, &q);
+	if (rc == 0 && domain.len > 0 && (rc = get_pool(c->s, domain, &pool)) == SHELF_EMISSING)
+		rc = 0;
 	if (rc != 0)
 		return imap_err(c, rc);
+	pool_root = shelf_span_str(shelf_arena_printf(&c->arena, "#domain/%.*s", (int)domain.len,
+	    (const char *)domain.data));
 	imap_out_str(c->s, "* QUOTAROOT ");
 	imap_out_mailbox(c->s, name);
 	if (has_root(&q)) {
 		imap_out_str(c->s, " ");
 		imap_out_astring(c->s, root);
 	}
+	if (has_root(&pool)) {
+		imap_out_str(c->s, " ");
+		imap_out_astring(c->s, pool_root);
+	}
 	imap_out_str(c->s, "\r\n");
 	if (has_root(&q))
 		print_quota(c->s, root, &q);
+	if (has_root(&pool))
+		print_quota(c->s, pool_root, &pool);
 	return imap_completed(c);
 }
 
@@ -165,6 +212,10 @@ work(void *arg)
 {
 	struct setting *w = arg;
 
+	/* What is not listed has no limit any more, whatever policies say. */
+	for (unsigned i = 0; i < RESOURCES; i++)
+		if (!w->given[i])
+			w->limits[i] = SHELF_QUOTA_NONE;
 	w->rc = shelf_quota_set(w->store, w->account, w->limits[STORAGE], w->limits[MESSAGE],
 	    w->limits[MAILBOX]);
 }

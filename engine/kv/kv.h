@@ -62,6 +62,8 @@ SHELF_CHECK int kv_create(const char *dir, const struct kv_params *params);
 SHELF_CHECK int kv_open(const char *dir, struct kv_db **out);
 void kv_close(struct kv_db **db); /* waits for updates that were submitted */
 uint32_t kv_shards(const struct kv_db *db); /* may grow: kv_add_shard, of any process */
+/* Opens shards that another process has added: kv_shards() is right then. */
+SHELF_CHECK int kv_refresh(struct kv_db *db);
 /*
  * One more shard, in DIRECTORY (an absolute path) or, if that is NULL, in DIR. Other processes that have the
  * database open find it when they place an account or look for one that lives there.

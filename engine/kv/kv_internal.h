@@ -224,7 +224,6 @@ int kv_fault_at(enum kv_point point);
 int64_t kv_coarse_ms(void);
 
 /* ---- kv_dir.c ---- */
-int kv_refresh(struct kv_db *db); /* opens shards that another process has added */
 int kv_sync_dir(const char *path);
 int kv_system_error(const char *what, const char *path); /* logs errno, translates it */
 /* A whole small file, with a zero byte behind it; what does not fit is damage. */

@@ -173,15 +173,15 @@ make_rows(struct kv_txn *txn, void *arg)
 	struct adding *a = arg;
 	struct mail_acct row = {
 	    .next_mailbox = 1,
-	    .quota = {.limit_bytes = a->req->limit_bytes,
-		      .limit_messages = a->req->limit_messages,
-		      .limit_mailboxes = a->req->limit_mailboxes},
 	    .warn = mail_warn_default,
 	};
 	struct mail_change c;
 	uint32_t inbox;
 	int rc;
 
+	mail_rules_limit(&row, MAIL_LIMIT_BYTES, a->req->limit_bytes);
+	mail_rules_limit(&row, MAIL_LIMIT_MESSAGES, a->req->limit_messages);
+	mail_rules_limit(&row, MAIL_LIMIT_MAILBOXES, a->req->limit_mailboxes);
 	mail_rules_take(&row, &a->rules);
 	if ((rc = mail_acct_put(txn, &row)) != 0 ||
 	    (rc = mail_change_begin(&c, a->store, txn)) != 0 ||
@@ -265,8 +265,22 @@ int
 mail_account_publish(struct shelf_store *store, uint32_t id, const struct mail_user *u)
 {
 	struct publishing p = {id, u};
+	uint32_t shard;
+	int rc = kv_shard_of(store->kv, id, &shard);
 
-	return kv_update(store->kv, KV_CATALOG, KV_ADDS, publish_one, &p);
+	if (rc == 0)
+		rc = mail_pool_ready(store, u->name, shard);
+	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, KV_ADDS, publish_one, &p);
+}
+
+/* Its partition knows of the pool of its domain. */
+static int
+ready(struct shelf_store *store, const struct adding *a)
+{
+	uint32_t shard;
+	int rc = kv_shard_of(store->kv, a->id, &shard);
+
+	return rc != 0 ? rc : mail_pool_ready(store, shelf_span_str(a->name), shard);
 }
 
 /* Ids, rows, names of those that nothing speaks against. */
@@ -297,6 +311,9 @@ store_batch(struct add_batch *b)
 	while (b->waiting > 0)
 		pthread_cond_wait(&b->done, &b->lock);
 	pthread_mutex_unlock(&b->lock);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->list[i].id != 0 && b->list[i].rc == 0 && (rc = ready(b->store, &b->list[i])) != 0)
+			return rc;
 	return kv_update(b->store->kv, KV_CATALOG, KV_ADDS, publish, b);
 }
 

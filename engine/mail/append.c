@@ -30,6 +30,7 @@ struct appending {
 	uint64_t over; /* struct shelf_delivery */
 	uint64_t ahead, ahead_bytes; /* of a probe */
 	unsigned warning; /* it is the one of this level (warning.h); 0: it is none */
+	struct mail_need need;
 	bool fired; /* the guard, by it */
 	struct mail_guard_event event;
 	struct shelf_append_result result;
@@ -67,6 +68,8 @@ quota_room(const struct mail_acct *acct, const struct appending *a, uint64_t byt
 
 	if (a->over == UINT64_MAX)
 		return 0;
+	if (acct->largest != 0 && count == 1 && bytes > acct->largest)
+		return SHELF_ETOOBIG;
 	if (q->limit_bytes != 0 && q->used_bytes < q->limit_bytes)
 		q->limit_bytes += a->over < UINT64_MAX - q->limit_bytes ? a->over : UINT64_MAX - q->limit_bytes;
 
@@ -222,6 +225,8 @@ append(struct kv_txn *txn, void *arg)
 	if ((rc = mail_change_begin(&c, a->store, txn)) != 0 ||
 	    (rc = find_leaving(kv_txn_view(txn), a)) != 0)
 		return rc;
+	c.need = &a->need;
+	c.exempt = a->over == UINT64_MAX;
 	if (a->warning != 0 && !mail_warn_tell(&c, SHELF_WARNING_MESSAGE, a->warning))
 		return SHELF_EEXISTS;
 	if (id == 0) {
@@ -276,7 +281,7 @@ append_now(struct appending *a)
 	for (unsigned i = 0; i < TRIES; i++) {
 		if ((rc = prepare_all(a->store, a->account, a->items, a->n)) != 0)
 			return rc;
-		rc = kv_update(a->store->kv, a->account, KV_ADDS, append, a);
+		rc = mail_update_growing(a->store, a->account, KV_ADDS, append, a, &a->need);
 		if (rc != SHELF_EBUSY)
 			return rc;
 		forget_prepared(a);
@@ -301,6 +306,9 @@ probe(struct appending *a, uint64_t bytes, uint64_t count)
 		rc = quota_room(&acct, a, bytes, count);
 	}
 	kv_view_end(&view);
+	if (rc == 0 && a->over != UINT64_MAX && acct.counted)
+		rc = mail_pool_probe(a->store, acct.domain, mail_less(bytes + a->ahead_bytes, a->leaving_bytes),
+				     a->leaving != 0 ? 0 : count + a->ahead);
 	return rc;
 }
 

@@ -59,6 +59,8 @@ mail_change_end(struct mail_change *c)
 		return rc;
 	mail_full_change(c);
 	mail_totals_of(&c->acct, &now);
+	if ((rc = mail_pool_change(c, &c->before, &now)) != 0)
+		return rc;
 	rc = mail_totals_change(c->txn, c->acct.domain, &c->before, &now);
 	return rc != 0 ? rc : mail_acct_put(c->txn, &c->acct);
 }

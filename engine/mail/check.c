@@ -214,13 +214,13 @@ check_catalog(struct check *k)
 	static const char *const what[] = {"account rows", "account names", "aliases", "policies"};
 	int rc = 0;
 
-	for (size_t i = 0; i < 4 && rc == 0; i++) {
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables) && rc == 0; i++) {
 		struct mail_key at = {.len = 0};
 
 		while ((rc = check_some_names(k, tables[i], &at)) == 1)
 			;
 		if (check_is_damage(rc)) {
-			check_found(k, i < 2 ? 10 : i == 2 ? 20 : 23, "%s cannot be read", what[i]);
+			check_found(k, invariant[i], "%s cannot be read", what[i]);
 			rc = 0;
 		}
 	}

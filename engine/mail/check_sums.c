@@ -136,6 +136,24 @@ count_domain_rows(struct kv_view *view, size_t *count)
 	return rc;
 }
 
+/* Rows of POOL (31). */
+static int
+check_pools(struct check *k, struct kv_view *view)
+{
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_POOL, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan), bad;
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		if ((bad = mail_pool_check(value)) != 0)
+			check_found(k, 31, "the room of the pool of %.*s: %s", (int)key.len, (const char *)key.data,
+				    shelf_err_text(bad));
+	kv_scan_close(&scan);
+	return rc;
+}
+
 /* Accounts behind *ACCOUNT, until UNTIL. 1: there are more. */
 static int
 count_accounts(struct kv_view *view, struct domains *d, struct shelf_totals *all, uint32_t *account, int64_t until)
@@ -249,6 +267,8 @@ compare_totals(struct check *k, uint32_t shard, uint64_t findings, uint64_t coun
 	add_domain(&d, NULL, &all);
 	for (size_t i = 0; i < d.n; i++)
 		compare(k, view, &d.list[i]);
+	if (rc == 0)
+		rc = check_pools(k, view);
 	kv_view_end(&view);
 	if (rc == 0)
 		rc = repair(k, &d, findings, counters);

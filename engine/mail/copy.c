@@ -27,6 +27,7 @@ struct copying {
 	uint32_t first, next; /* this slice begins at FIRST; the next one at NEXT, 0: done */
 	uint32_t end;	      /* UIDNEXT of FROM in the first slice */
 	uint32_t present;
+	struct mail_need need;
 	struct mail_moved moved; /* for sessions that show FROM and have not been told */
 	/* Keyword numbers of FROM to those of TO; UINT32_MAX: not looked up yet. */
 	uint32_t keyword[SHELF_KEYWORDS_MAX];
@@ -213,6 +214,7 @@ copy(struct kv_txn *txn, void *arg)
 	cp->moved = (struct mail_moved){.mailbox = cp->from, .to = cp->to};
 	if ((rc = mail_change_begin(&c, cp->store, txn)) != 0)
 		return rc;
+	c.need = &cp->need;
 	rc = copy_open(&c, cp);
 	cp->result->modseq = c.modseq;
 	return rc != 0 ? rc : mail_change_end(&c);
@@ -248,7 +250,7 @@ shelf_msg_copy_to(struct shelf_store *store, const struct shelf_copy *what, stru
 		    what->move ? SHELF_DISK_READONLY : SHELF_DISK_REFUSE);
 	while (rc == 0 && cp.next != 0 && !across) {
 		cp.first = cp.next;
-		rc = kv_update(store->kv, what->account, what->move ? 0 : KV_ADDS, copy, &cp);
+		rc = mail_update_growing(store, what->account, what->move ? 0 : KV_ADDS, copy, &cp, &cp.need);
 		if (rc != 0)
 			break;
 		shelf_uidset_or(result->from_uids, slice.from_uids);

@@ -46,6 +46,7 @@ struct across {
 	bool together; /* a MOVE in one transaction of both */
 	struct mail_expunge out; /* of it; its sets are of the slice */
 	struct mail_crossing crossing;
+	struct mail_need need;
 };
 
 /* Its body is in another partition than the target. */
@@ -284,6 +285,7 @@ put_all(struct kv_txn *txn, void *arg)
 
 	if ((rc = look_for_all(txn, a)) != 0 || (rc = mail_change_begin(&c, a->store, txn)) != 0)
 		return rc;
+	c.need = &a->need;
 	if ((rc = mail_open(&c, a->what->to, &o)) == 0)
 		rc = mail_may(txn, a->what->to, a->what->to_asker);
 	a->uidvalidity = o.row.uidvalidity;
@@ -315,7 +317,7 @@ update(struct across *a)
 		rc = kv_update_both(a->store->kv, what->to_account, what->account, KV_ADDS, put_all, a);
 	if (rc == SHELF_EBUSY) {
 		a->together = false;
-		rc = kv_update(a->store->kv, what->to_account, KV_ADDS, put_all, a);
+		rc = mail_update_growing(a->store, what->to_account, KV_ADDS, put_all, a, &a->need);
 	} else if (rc == 0) {
 		mail_expunge_tell(a->store, what->account, &a->out);
 	}

@@ -25,6 +25,7 @@
 #include "index.h"
 #include "kv.h"
 
+struct mail_need;
 struct news;
 struct login_cache;
 struct mail_pop3;
@@ -100,6 +101,9 @@ struct mail_warn {
 	uint8_t told[SHELF_WARNING_WAYS];  /* the highest level told since it was last below */
 };
 
+/* rules.c: bits of limits[] in enum mail_limit order */
+enum mail_limit { MAIL_LIMIT_BYTES = 1, MAIL_LIMIT_MESSAGES = 2, MAIL_LIMIT_MAILBOXES = 4 };
+
 struct mail_acct {
 	uint64_t modseq;
 	uint32_t next_mailbox;
@@ -112,6 +116,8 @@ struct mail_acct {
 	struct mail_changed changed;
 	struct mail_warn warn;
 	uint64_t full_since_s; /* mail was refused for want of room, and none was made since; 0: not so (full.c) */
+	uint64_t largest;	/* message that comes in; 0: no limit */
+	uint8_t follows, never; /* limits that are those of policies; that are none whatever policies say */
 	bool counted;	/* in the totals of its domain and partition */
 	char domain[SHELF_ACCOUNT_NAME_MAX + 1]; /* when counted */
 };
@@ -238,6 +244,33 @@ SHELF_CHECK int mail_rules_settle_scope(struct shelf_store *store, const char *s
 /* At the end of a change: room was made, so the box counts as full no more (full.c). */
 void mail_full_change(struct mail_change *c);
 
+/* A limit that was asked for (account.h): SHELF_QUOTA_NONE, SHELF_QUOTA_KEEP, or a number. mail_rules_take follows. */
+void mail_rules_limit(struct mail_acct *a, enum mail_limit which, uint64_t value);
+
+/* ---- The pool of a domain (pool.c) ----------------------------------------------------------------------------- */
+
+/* N - BY, 0 at least. */
+static inline uint64_t
+mail_less(uint64_t n, uint64_t by)
+{
+	return n > by ? n - by : 0;
+}
+/* In a change that moves the totals: what it brings is taken from the room. Short of it: SHELF_EBUSY where c->need can
+ * be asked, else SHELF_EQUOTA. */
+SHELF_CHECK int mail_pool_change(struct mail_change *c, const struct shelf_totals *was, const struct shelf_totals *is);
+/* kv_update of a closure that sets c->need to NEED: fetches room and runs it again. */
+SHELF_CHECK int mail_update_growing(struct shelf_store *store, uint32_t account, unsigned flags, kv_update_fn *fn,
+				    void *arg, struct mail_need *need);
+/* Room for NEED in the account's partition: 0, then try again; SHELF_EQUOTA the pool has not so much. */
+SHELF_CHECK int mail_pool_take(struct shelf_store *store, uint32_t account, const struct mail_need *need);
+/* Would it fit now? */
+SHELF_CHECK int mail_pool_probe(struct shelf_store *store, const char *domain, uint64_t bytes, uint64_t messages);
+/* The limits have changed. */
+SHELF_CHECK int mail_pool_settle(struct shelf_store *store, const char *domain);
+/* Before an account of that name can be reached in a partition. */
+SHELF_CHECK int mail_pool_ready(struct shelf_store *store, struct shelf_span name, uint32_t shard);
+SHELF_CHECK int mail_pool_check(struct shelf_span value); /* of a row: SHELF_ECORRUPT, SHELF_EVERSION */
+
 /* ---- Totals of a domain and of the partition (totals.c) ------------------------------------------------ */
 
 /* The account's numbers, counted or not; what it is in the totals: nothing until it is counted. */
@@ -300,6 +333,13 @@ struct mail_guard {
 
 /* ---- A change ----------------------------------------------------------------------------------------- */
 
+/* Room of a pool that a change was short of (pool.c). */
+struct mail_need {
+	bool asked;
+	char domain[SHELF_ACCOUNT_NAME_MAX + 1];
+	uint64_t bytes, messages;
+};
+
 /* One mailbox in a change, with the page and the summary last touched. */
 struct mail_open {
 	struct mail_mbox row;
@@ -322,6 +362,8 @@ struct mail_change {
 	uint64_t modseq; /* of this change; 0 until mail_change_modseq */
 	bool dirty;
 	bool let_go; /* what is removed is not held: there is no room for it */
+	bool exempt; /* no pool counts */
+	struct mail_need *need; /* NULL: who runs this does not fetch room of a pool */
 	int64_t now_s;
 	struct mail_guard guard;
 };

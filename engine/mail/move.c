@@ -208,6 +208,9 @@ move_away(struct shelf_mover *m, const struct shelf_account *a)
 		rc = SHELF_EBUSY;
 	if (rc == 0) {
 		began = true;
+		rc = mail_pool_ready(m->store, shelf_span_str(a->name), m->in.shard);
+	}
+	if (rc == 0) {
 		rc = copy_and_leave(m, leave, shelf_span_str(a->name));
 	}
 	kv_leave_free(&leave);

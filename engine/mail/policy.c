@@ -236,15 +236,25 @@ put_policy(struct kv_txn *txn, void *arg)
 	return was ? kv_del(txn, KV_POLICY, key) : 0;
 }
 
+static bool
+is_pool(enum shelf_policy id)
+{
+	return id == SHELF_POLICY_POOL_BYTES || id == SHELF_POLICY_POOL_MESSAGES;
+}
+
 static int
 set_pair(struct shelf_store *store, struct shelf_span scope, enum shelf_policy id, const struct pair *pair)
 {
 	struct setting_policy s = {.pair = *pair};
 	int rc = fold(scope, s.scope);
 
+	if (rc == 0 && is_pool(id) && s.scope[0] != '@')
+		rc = SHELF_EINVALID;
 	if (rc == 0)
 		rc = kv_update(store->kv, KV_CATALOG, pair->value == UINT64_MAX ? 0 : KV_ADDS, put_policy, &s);
 	shelf_buf_free(&s.row);
+	if (rc == 0 && is_pool(id))
+		rc = mail_pool_settle(store, s.scope + 1);
 	return rc != 0 || !mail_rules_has(id) ? rc : mail_rules_settle_scope(store, s.scope);
 }
 
@@ -300,6 +310,8 @@ mail_policy_load(struct shelf_store *store, struct shelf_span scope, struct shel
 	if (rc == 0 && (rc = mail_policy_check(row)) == 0) {
 		shelf_buf_add_span(&s.row, row);
 		rc = kv_update(store->kv, KV_CATALOG, KV_ADDS, put_row, &s);
+		if (rc == 0 && s.scope[0] == '@')
+			rc = mail_pool_settle(store, s.scope + 1);
 	}
 	shelf_buf_free(&s.row);
 	return rc == SHELF_ENAME ? SHELF_ECORRUPT : rc;

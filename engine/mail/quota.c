@@ -1,9 +1,12 @@
 /* quota.c - limits, and counting everything again to see that the counters are right */
+#include <mailshelf/policy.h>
+
 #include "mail_check.h"
 
 struct limits {
 	struct shelf_store *store;
 	uint64_t bytes, messages, mailboxes;
+	struct shelf_policies rules;
 };
 
 static int
@@ -15,9 +18,10 @@ set_limits(struct kv_txn *txn, void *arg)
 
 	if ((rc = mail_change_begin(&c, l->store, txn)) != 0)
 		return rc;
-	c.acct.quota.limit_bytes = l->bytes;
-	c.acct.quota.limit_messages = l->messages;
-	c.acct.quota.limit_mailboxes = l->mailboxes;
+	mail_rules_limit(&c.acct, MAIL_LIMIT_BYTES, l->bytes);
+	mail_rules_limit(&c.acct, MAIL_LIMIT_MESSAGES, l->messages);
+	mail_rules_limit(&c.acct, MAIL_LIMIT_MAILBOXES, l->mailboxes);
+	mail_rules_take(&c.acct, &l->rules);
 	c.dirty = true;
 	return mail_change_end(&c);
 }
@@ -26,9 +30,14 @@ int
 shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
 		uint64_t limit_messages, uint64_t limit_mailboxes)
 {
-	struct limits l = {store, limit_bytes, limit_messages, limit_mailboxes};
+	struct limits l = {.store = store, .bytes = limit_bytes, .messages = limit_messages,
+			   .mailboxes = limit_mailboxes};
+	struct shelf_account a;
+	int rc = shelf_account_get(store, id, &a);
 
-	return kv_update(store->kv, id, 0, set_limits, &l);
+	if (rc == 0)
+		rc = shelf_policy_get(store, shelf_span_str(a.name), &l.rules);
+	return rc != 0 ? rc : kv_update(store->kv, id, 0, set_limits, &l);
 }
 
 int

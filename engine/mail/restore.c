@@ -142,6 +142,7 @@ struct restoring {
 	} picked[SLICE_MESSAGES];
 	uint64_t bytes;
 	uint32_t first_uid, uidvalidity;
+	struct mail_need need;
 	struct mail_moved moved; /* who still shows the old uids reads on */
 	uint32_t keyword[SHELF_KEYWORDS_MAX]; /* numbers there to numbers here */
 };
@@ -257,8 +258,9 @@ restore_slice(struct kv_txn *txn, void *arg)
 	rs->first_uid = 0;
 	rs->moved = (struct mail_moved){.mailbox = rs->mailbox, .to = rs->to};
 	memset(rs->keyword, 0xff, sizeof(rs->keyword));
-	if ((rc = mail_change_begin(&c, rs->store, txn)) != 0 ||
-	    (rc = mail_open(&c, rs->to, &to)) != 0 || (rc = pick(&c, rs)) != 0)
+	rc = mail_change_begin(&c, rs->store, txn);
+	c.need = &rs->need;
+	if (rc != 0 || (rc = mail_open(&c, rs->to, &to)) != 0 || (rc = pick(&c, rs)) != 0)
 		goto out;
 	rs->uidvalidity = to.row.uidvalidity;
 	for (unsigned i = 0; i < rs->npicked && rc == 0; i++)
@@ -299,7 +301,7 @@ shelf_restore(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	if ((rc = mail_disk_admit(store, account, SHELF_DISK_READONLY)) == 0)
 		rc = look(rs, account);
 	while (rc == 0 && rs->from < rs->n) {
-		rc = kv_update(store->kv, account, KV_ADDS, restore_slice, rs);
+		rc = mail_update_growing(store, account, KV_ADDS, restore_slice, rs, &rs->need);
 		if (rc == MOVED && looks++ < LOOKS_MAX) {
 			rc = look(rs, account);
 			continue;
@@ -327,6 +329,7 @@ struct reviving {
 	struct mail_due due;
 	struct shelf_buf as;
 	struct shelf_buf own, name; /* set by the closure */
+	struct mail_need need;
 };
 
 static int
@@ -456,8 +459,9 @@ revive(struct kv_txn *txn, void *arg)
 	struct mail_name n;
 	int rc;
 
-	if ((rc = mail_change_begin(&c, rv->store, txn)) != 0 ||
-	    (rc = open_deleted(&c, rv, &m)) != 0 ||
+	rc = mail_change_begin(&c, rv->store, txn);
+	c.need = &rv->need;
+	if (rc != 0 || (rc = open_deleted(&c, rv, &m)) != 0 ||
 	    (rc = choose_name(kv_txn_view(txn), rv, &n)) != 0)
 		return rc;
 	rc = 1;
@@ -491,7 +495,7 @@ shelf_mailbox_restore(struct shelf_store *store, uint32_t account, uint32_t id,
 	do {
 		if (rc == 0 && (rc = each_due(store, account, find_due, &rv)) >= 0)
 			rc = rc == 0 ? SHELF_ENOMAILBOX
-				     : kv_update(store->kv, account, KV_ADDS, revive, &rv);
+				     : mail_update_growing(store, account, KV_ADDS, revive, &rv, &rv.need);
 	} while (rc == MOVED && looks++ < LOOKS_MAX && (rc = 0) == 0);
 	shelf_buf_clear(name_out);
 	if (rc == 0)

@@ -147,7 +147,7 @@ put(struct kv_txn *txn, enum kv_table table, struct mail_key key, struct shelf_b
 
 /* Numbers of the pairs of format 4, which stand ascending; what is 0 is not there. */
 enum { EXTRA_WARN_AT = 1, EXTRA_LEVEL = EXTRA_WARN_AT + SHELF_WARNING_LEVELS, EXTRA_TOLD,
-       EXTRA_FULL_SINCE = EXTRA_TOLD + SHELF_WARNING_WAYS, EXTRAS_END };
+       EXTRA_FULL_SINCE = EXTRA_TOLD + SHELF_WARNING_WAYS, EXTRA_FOLLOWS, EXTRA_NEVER, EXTRA_LARGEST, EXTRAS_END };
 
 static void
 extras_of(const struct mail_acct *a, uint64_t *value)
@@ -158,6 +158,9 @@ extras_of(const struct mail_acct *a, uint64_t *value)
 	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
 		value[EXTRA_TOLD + i] = a->warn.told[i];
 	value[EXTRA_FULL_SINCE] = a->full_since_s;
+	value[EXTRA_FOLLOWS] = a->follows;
+	value[EXTRA_NEVER] = a->never;
+	value[EXTRA_LARGEST] = a->largest;
 }
 
 static void
@@ -199,6 +202,9 @@ decode_extras(struct base_reader *r, struct mail_acct *a)
 	for (unsigned i = 0; i < SHELF_WARNING_WAYS; i++)
 		a->warn.told[i] = (uint8_t)value[EXTRA_TOLD + i];
 	a->full_since_s = value[EXTRA_FULL_SINCE];
+	a->follows = (uint8_t)value[EXTRA_FOLLOWS];
+	a->never = (uint8_t)value[EXTRA_NEVER];
+	a->largest = value[EXTRA_LARGEST];
 	return a->warn.level > SHELF_WARNING_LEVELS ? SHELF_ECORRUPT : 0;
 }
 

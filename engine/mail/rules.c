@@ -2,7 +2,7 @@
  * rules.c - what policies say about quotas, written into the rows of accounts
  *
  * Policies stand in the catalog, a change of an account sees its partition alone: so what every change must know
- * (thresholds) stands in ACCT, too. It gets there when the account is made, when the policy is set, and by the
+ * (thresholds, limits) stands in ACCT, too. It gets there when the account is made, when the policy is set, and by the
  * janitor's pass, which also mends what an interrupted walk or a restored account left.
  */
 #include <mailshelf/policy.h>
@@ -12,7 +12,51 @@
 bool
 mail_rules_has(unsigned policy)
 {
-	return policy == SHELF_POLICY_QUOTA_WARN || policy == SHELF_POLICY_QUOTA_WARN_HIGH;
+	switch (policy) {
+	case SHELF_POLICY_QUOTA_WARN:
+	case SHELF_POLICY_QUOTA_WARN_HIGH:
+	case SHELF_POLICY_QUOTA_BYTES:
+	case SHELF_POLICY_QUOTA_MESSAGES:
+	case SHELF_POLICY_QUOTA_MAILBOXES:
+	case SHELF_POLICY_QUOTA_LARGEST:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static uint64_t *
+limit_of(struct mail_acct *a, enum mail_limit which)
+{
+	return which == MAIL_LIMIT_BYTES ? &a->quota.limit_bytes
+	       : which == MAIL_LIMIT_MESSAGES ? &a->quota.limit_messages : &a->quota.limit_mailboxes;
+}
+
+void
+mail_rules_limit(struct mail_acct *a, enum mail_limit which, uint64_t value)
+{
+	if (value == SHELF_QUOTA_KEEP)
+		return;
+	a->follows &= (uint8_t)~which;
+	a->never &= (uint8_t)~which;
+	if (value == SHELF_QUOTA_NONE)
+		a->never |= (uint8_t)which;
+	*limit_of(a, which) = value == SHELF_QUOTA_NONE ? 0 : value;
+}
+
+/* Unless it has one of its own. True: it was another one. */
+static bool
+follow(struct mail_acct *a, enum mail_limit which, uint64_t value)
+{
+	uint64_t *limit = limit_of(a, which), was = *limit;
+
+	if ((a->never & which) != 0 || (*limit != 0 && (a->follows & which) == 0))
+		return false;
+	*limit = value;
+	a->follows &= (uint8_t)~which;
+	if (value != 0)
+		a->follows |= (uint8_t)which;
+	return was != value;
 }
 
 static uint8_t
@@ -25,10 +69,15 @@ bool
 mail_rules_take(struct mail_acct *a, const struct shelf_policies *p)
 {
 	const struct mail_warn was = a->warn;
+	bool other = a->largest != p->value[SHELF_POLICY_QUOTA_LARGEST];
 
+	other |= follow(a, MAIL_LIMIT_BYTES, p->value[SHELF_POLICY_QUOTA_BYTES]);
+	other |= follow(a, MAIL_LIMIT_MESSAGES, p->value[SHELF_POLICY_QUOTA_MESSAGES]);
+	other |= follow(a, MAIL_LIMIT_MAILBOXES, p->value[SHELF_POLICY_QUOTA_MAILBOXES]);
+	a->largest = p->value[SHELF_POLICY_QUOTA_LARGEST];
 	a->warn.at[0] = percent(p->value[SHELF_POLICY_QUOTA_WARN]);
 	a->warn.at[1] = percent(p->value[SHELF_POLICY_QUOTA_WARN_HIGH]);
-	return memcmp(&was, &a->warn, sizeof(was)) != 0;
+	return other || memcmp(&was, &a->warn, sizeof(was)) != 0;
 }
 
 struct settling {

@@ -4,8 +4,10 @@
  * Names     1..254 bytes of UTF-8 without control characters, blanks, "/", "\", quotes; "local" or
  *           "local@domain". ASCII letters are folded to lower case everywhere a name is taken.
  * Ids       u32, > 0, never reused in a store.
- * Quotas    Limits 0 = none. Usage counts RFC822.SIZE of every message in every mailbox, and mailboxes, INBOX
- *           included (RFC 9208 5.1-5.3), changed in the transaction that changes them: exact by construction.
+ * Quotas    Limits 0 = none. An account without a limit of its own has that of the policies quota_bytes,
+ *           quota_messages, quota_mailboxes (policy.h), unless it was given SHELF_QUOTA_NONE. Usage counts RFC822.SIZE
+ *           of every message in every mailbox, and mailboxes, INBOX included (RFC 9208 5.1-5.3), changed in the
+ *           transaction that changes them: exact by construction.
  * Threads   Any. Writing blocks (store.h).
  */
 #ifndef MAILSHELF_ACCOUNT_H
@@ -28,6 +30,16 @@ struct shelf_quota {
 	uint64_t limit_bytes, limit_messages, limit_mailboxes; /* 0: none */
 	uint64_t used_bytes, used_messages, used_mailboxes;
 	uint64_t held_bytes, held_messages;   /* expunged, still kept, not counted as used */
+};
+
+/* Instead of a limit: none, whatever policies say; as it is. 0: none of its own. */
+#define SHELF_QUOTA_NONE UINT64_MAX
+#define SHELF_QUOTA_KEEP (UINT64_MAX - 1)
+
+/* What the accounts of a domain may have together, and have. */
+struct shelf_pool {
+	uint64_t limit_bytes, limit_messages; /* 0: none */
+	uint64_t used_bytes, used_messages;
 };
 
 struct shelf_account {
@@ -92,6 +104,14 @@ SHELF_CHECK int shelf_account_login(struct shelf_store *store, struct shelf_span
 SHELF_CHECK int shelf_quota_full_since(struct shelf_store *store, uint32_t id, int64_t *since_s_out);
 void shelf_quota_refused(struct shelf_store *store, uint32_t id);
 SHELF_CHECK int shelf_quota_get(struct shelf_rd *rd, struct shelf_quota *out);
+/*
+ * shelf_pool_get(store, domain, out)
+ *   The pool of a domain (policies pool_bytes, pool_messages of "@domain"): a limit beside those of accounts. Exact:
+ *   whoever brings mail, in whatever partition, the sum never passes it; but for deliveries that no limit counts for,
+ *   and what was there before. Usage is read partition by partition.
+ *   returns  0; SHELF_EMISSING it has none; SHELF_ENAME
+ */
+SHELF_CHECK int shelf_pool_get(struct shelf_store *store, struct shelf_span domain, struct shelf_pool *out);
 /* Limits may be below what is used: then nothing comes until enough has gone. */
 SHELF_CHECK int shelf_quota_set(struct shelf_store *store, uint32_t id, uint64_t limit_bytes,
     uint64_t limit_messages, uint64_t limit_mailboxes);

@@ -203,6 +203,7 @@ static const struct damage {
 	{"message row: of an account elsewhere", 21, 0, ELSEWHERE, KV_MSG, MADE, 0, "0000000100000001"},
 	{"name: of an account elsewhere", 21, 0, ELSEWHERE, KV_MNAME, MADE, 0, "7a"},
 	{"left: unreadable", 21, 0, SHARD, KV_LEFT, MADE, 0, "00004711"},
+	{"pool: unreadable", 31, 0, SHARD, KV_POOL, MADE, 0, "40787878"},
 	{"blob: bytes of derived data", 14, 0, SHARD, KV_BLOB, FLIP, 57, NULL},
 };
 
