@@ -1,5 +1,6 @@
 /*
- * backup_names.c - what the catalog has but accounts: aliases, policies; rows of its tables ALIAS and POLICY
+ * backup_names.c - what the catalog has but accounts: aliases, policies, rules of expiry; rows of its tables ALIAS,
+ * POLICY and EXPIRE
  *
  * ALIAS    key: the address; value: what it stands for, each ended by a NUL
  * POLICY   key: the scope; value: the row
@@ -12,7 +13,7 @@
 #include "backup.h"
 #include "mail.h"
 
-static const char alias_name[] = "ALIAS", policy_name[] = "POLICY";
+static const char alias_name[] = "ALIAS", policy_name[] = "POLICY", expire_name[] = "EXPIRE";
 
 static int
 save_one(void *catalog, struct shelf_span address, struct shelf_span targets)
@@ -28,6 +29,9 @@ backup_names_save(struct shelf_store *store, struct backup_rows *catalog)
 
 	while (rc == 0 && (rc = mail_policy_next(store, &scope, &row)) == 1)
 		rc = backup_rows_add(catalog, policy_name, shelf_buf_span(&scope), shelf_buf_span(&row));
+	shelf_buf_clear(&scope);
+	while (rc == 0 && (rc = mail_expire_next(store, &scope, &row)) == 1)
+		rc = backup_rows_add(catalog, expire_name, shelf_buf_span(&scope), shelf_buf_span(&row));
 	shelf_buf_free(&scope);
 	shelf_buf_free(&row);
 	return rc;
@@ -59,6 +63,8 @@ take_row(void *store, const char *table, struct shelf_span key, struct shelf_spa
 {
 	if (strcmp(table, alias_name) == 0)
 		return load_one(store, key, value);
+	if (strcmp(table, expire_name) == 0)
+		return mail_expire_load(store, key, value);
 	return strcmp(table, policy_name) == 0 ? mail_policy_load(store, key, value) : 0;
 }
 
@@ -71,5 +77,5 @@ backup_names_load(struct shelf_backup *b, struct shelf_store *store)
 bool
 backup_is_name(const char *table)
 {
-	return strcmp(table, alias_name) == 0 || strcmp(table, policy_name) == 0;
+	return strcmp(table, alias_name) == 0 || strcmp(table, policy_name) == 0 || strcmp(table, expire_name) == 0;
 }

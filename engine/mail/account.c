@@ -549,7 +549,7 @@ change_user(struct kv_txn *txn, void *arg)
 	if (ch->remove) {
 		if ((rc = kv_del(txn, KV_ADDR, u.name)) != 0)
 			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-		if ((rc = mail_policy_forget(txn, name)) != 0)
+		if ((rc = mail_policy_forget(txn, name)) != 0 || (rc = mail_expire_forget(txn, name)) != 0)
 			return rc;
 		if ((rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
 			return rc;

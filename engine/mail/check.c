@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <mailshelf/expire.h>
 #include <mailshelf/mem.h>
 
 #include "mail_check.h"
@@ -151,6 +152,18 @@ check_policy(struct check *k, struct shelf_span scope, struct shelf_span value)
 			    shelf_err_text(rc));
 }
 
+/* A row of EXPIRE (23). */
+static void
+check_expire(struct check *k, struct shelf_span key, struct shelf_span value)
+{
+	struct shelf_expire_rule rule;
+	int rc = mail_expire_decode(key, value, &rule);
+
+	if (rc != 0)
+		check_found(k, 23, "a rule of %.*s: %s", (int)strnlen((const char *)key.data, key.len),
+			    (const char *)key.data, shelf_err_text(rc));
+}
+
 /* Rows of a catalog table behind AT, for one slice; each is right or wrong by itself. 1: there are more. */
 static int
 check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
@@ -174,6 +187,8 @@ check_some_names(struct check *k, enum kv_table table, struct mail_key *at)
 			check_alias(k, key, value);
 		} else if (table == KV_POLICY) {
 			check_policy(k, key, value);
+		} else if (table == KV_EXPIRE) {
+			check_expire(k, key, value);
 		} else {
 			k->account = key.len == 4 ? base_get_be32(key.data) : 0;
 			check_user(k, view);
@@ -210,8 +225,9 @@ check_keyless(struct check *k)
 static int
 check_catalog(struct check *k)
 {
-	static const enum kv_table tables[] = {KV_USER, KV_ADDR, KV_ALIAS, KV_POLICY};
-	static const char *const what[] = {"account rows", "account names", "aliases", "policies"};
+	static const enum kv_table tables[] = {KV_USER, KV_ADDR, KV_ALIAS, KV_POLICY, KV_EXPIRE};
+	static const char *const what[] = {"account rows", "account names", "aliases", "policies", "rules of expiry"};
+	static const unsigned invariant[] = {10, 10, 20, 23, 23};
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables) && rc == 0; i++) {

@@ -72,6 +72,8 @@ struct shelf_store {
 	pthread_cond_t wake;
 	bool stop;
 	struct mail_catch_up catch_up;
+	int64_t expired_day;	/* when all accounts had been run over (expire.c). The janitor's, like the next one. */
+	uint32_t expire_account; /* the run goes on behind it */
 	int64_t noted_day;	/* of the last look (history.c). The janitor's. */
 	int64_t caught_up_s;	/* when that ended; 0: it goes on. The janitor's. */
 	uint32_t purge_account; /* the pass over accounts goes on behind this one */
@@ -667,6 +669,15 @@ SHELF_CHECK int mail_policy_check(struct shelf_span row);
 SHELF_CHECK int mail_policy_load(struct shelf_store *store, struct shelf_span scope, struct shelf_span row);
 SHELF_CHECK int mail_policy_next(struct shelf_store *store, struct shelf_buf *scope, struct shelf_buf *row_out);
 SHELF_CHECK int mail_policy_forget(struct kv_txn *txn, const char *scope);
+
+/* Rules by which mail goes (expire.c): a row as it stands, the one behind *KEY, those of a scope that goes; a day's
+ * run, a few accounts at a time. */
+struct shelf_expire_rule;
+SHELF_CHECK int mail_expire_decode(struct shelf_span key, struct shelf_span value, struct shelf_expire_rule *rule);
+SHELF_CHECK int mail_expire_next(struct shelf_store *store, struct shelf_buf *key, struct shelf_buf *row_out);
+SHELF_CHECK int mail_expire_load(struct shelf_store *store, struct shelf_span key, struct shelf_span row);
+SHELF_CHECK int mail_expire_forget(struct kv_txn *txn, const char *scope);
+void mail_expire_step(struct shelf_store *store, unsigned budget_ms);
 
 /* Folds and checks an account name into OUT (SHELF_ACCOUNT_NAME_MAX + 1). SHELF_ENAME. */
 SHELF_CHECK int mail_account_name(struct shelf_span name, char *out);

@@ -668,6 +668,7 @@ janitor(void *arg)
 		}
 		catch_up(s);
 		note_day(s);
+		mail_expire_step(s, JANITOR_BUDGET_MS);
 		/* Where nothing is written, no committer does it. */
 		if (mono_s() - cleared_s >= kv_clear_readers_s) {
 			kv_clear_readers(s->kv);

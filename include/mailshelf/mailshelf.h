@@ -12,6 +12,7 @@
  *              restore.h what was removed and is still held
  *              guard.h   mass deletions that were noticed
  *              partition.h where partitions lie, compaction
+ *              expire.h  old mail that goes by itself
  *              warning.h who nears his quota is warned
  *              settings.h what can be set in use; how full the disks are
  *   backup     backup.h  the store in a file, and back
@@ -25,6 +26,7 @@
 #include <mailshelf/acl.h>
 #include <mailshelf/alias.h>
 #include <mailshelf/dict.h>
+#include <mailshelf/expire.h>
 #include <mailshelf/guard.h>
 #include <mailshelf/backup.h>
 #include <mailshelf/import.h>

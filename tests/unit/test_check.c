@@ -204,6 +204,7 @@ static const struct damage {
 	{"name: of an account elsewhere", 21, 0, ELSEWHERE, KV_MNAME, MADE, 0, "7a"},
 	{"left: unreadable", 21, 0, SHARD, KV_LEFT, MADE, 0, "00004711"},
 	{"pool: unreadable", 31, 0, SHARD, KV_POOL, MADE, 0, "40787878"},
+	{"expiry: unreadable", 23, 0, CATALOG, KV_EXPIRE, MADE, 0, "2a0000000001"},
 	{"blob: bytes of derived data", 14, 0, SHARD, KV_BLOB, FLIP, 57, NULL},
 };
 
