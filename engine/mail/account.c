@@ -71,7 +71,7 @@ hash_some(void *arg)
 		if (a->rc == 0 && a->req->password.len > 0)
 			a->rc = login_hash(a->req->password, a->hash, sizeof(a->hash));
 		if (a->rc == 0)
-			a->rc = mail_keys_make(b->store, a->name, a->req->password, &a->keys);
+			a->rc = mail_keys_make(b->store, a->name, a->req->password, NULL, &a->keys);
 	}
 	return NULL;
 }
@@ -530,33 +530,41 @@ struct user_change {
 };
 
 static int
+remove_user(struct kv_txn *txn, const struct user_change *ch, struct shelf_span name)
+{
+	char text[SHELF_ACCOUNT_NAME_MAX + 1] = "";
+	int rc = kv_del(txn, KV_ADDR, name);
+
+	memcpy(text, name.data, name.len);
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+	if ((rc = mail_policy_forget(txn, text)) != 0 || (rc = mail_expire_forget(txn, text)) != 0 ||
+	    (rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
+		return rc;
+	return mail_user_del(txn, ch->id);
+}
+
+static int
 change_user(struct kv_txn *txn, void *arg)
 {
 	struct user_change *ch = arg;
-	char name[SHELF_ACCOUNT_NAME_MAX + 1], hash[MAIL_HASH_MAX];
+	struct shelf_buf row = {0};
 	struct mail_user u;
-	int rc = mail_user_get(kv_txn_view(txn), ch->id, &u);
+	int rc = mail_user_copy(kv_txn_view(txn), ch->id, &row, &u);
 
 	if (rc != 0)
-		return rc;
-	if (u.hash.len >= sizeof(hash))
-		return SHELF_ECORRUPT;
-	memcpy(name, u.name.data, u.name.len);
-	name[u.name.len] = '\0';
-	u.name.data = (uint8_t *)name;
-	memcpy(hash, u.hash.data, u.hash.len);
-	u.hash.data = (uint8_t *)hash;
+		goto out;
 	if (ch->remove) {
-		if ((rc = kv_del(txn, KV_ADDR, u.name)) != 0)
-			return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
-		if ((rc = mail_policy_forget(txn, name)) != 0 || (rc = mail_expire_forget(txn, name)) != 0)
-			return rc;
-		if ((rc = mail_shared_leave(txn, ch->id, shelf_buf_span(&ch->given))) != 0)
-			return rc;
-		return mail_user_del(txn, ch->id);
+		rc = remove_user(txn, ch, u.name);
+		goto out;
 	}
 	if (ch->only != NULL && !shelf_span_eq(u.hash, shelf_span_str(ch->only)))
-		return 0;
+		goto out;
+	/* A password of an app came meanwhile: its salt must stay. */
+	if (ch->keys != NULL && u.apps.n > 0 && !scram_same_salt(&ch->keys->salt, &u.keys.salt))
+		rc = SHELF_EBUSY;
+	if (rc != 0)
+		goto out;
 	if (ch->set_services) {
 		u.services = ch->services & (SHELF_SERVICE_ALL | SHELF_SERVICE_ADMIN);
 		u.disabled = ch->disabled;
@@ -565,7 +573,10 @@ change_user(struct kv_txn *txn, void *arg)
 		u.hash = shelf_span_str(ch->hash);
 	if (ch->keys != NULL)
 		u.keys = *ch->keys;
-	return mail_user_put(txn, ch->id, &u);
+	rc = mail_user_put(txn, ch->id, &u);
+out:
+	shelf_buf_free(&row);
+	return rc;
 }
 
 uint64_t
@@ -616,11 +627,20 @@ shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_
 	char hash[MAIL_HASH_MAX] = "";
 	struct mail_keys keys = {.has = 0};
 	struct user_change ch = {.id = id, .hash = hash, .keys = &keys};
-	struct shelf_account account;
-	int rc = shelf_account_get(store, id, &account);
+	struct shelf_buf name = {0};
+	struct kv_view *view = NULL;
+	struct mail_user u;
+	int rc = kv_view_begin(store->kv, KV_CATALOG, &view);
 
-	if (rc == 0 && password.len > 0 && (rc = login_hash(password, hash, sizeof(hash))) == 0)
-		rc = mail_keys_make(store, account.name, password, &keys);
+	if (rc == 0 && (rc = mail_user_get(view, id, &u)) == 0)
+		shelf_buf_add_span(&name, u.name);
+	kv_view_end(&view);
+	if (rc == 0 && password.len > 0)
+		rc = login_hash(password, hash, sizeof(hash));
+	/* The salt stays as long as passwords of apps need it. */
+	if (rc == 0)
+		rc = mail_keys_make(store, shelf_buf_cstr(&name), password, u.apps.n > 0 ? &u.keys : NULL, &keys);
+	shelf_buf_free(&name);
 	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
 }
 

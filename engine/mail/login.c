@@ -187,10 +187,11 @@ verify_nobody(struct shelf_span password)
 
 /* A password that was set before there were keys is here at last. What fails is tried again at the next login. */
 static void
-add_keys(struct shelf_store *store, const struct shelf_account *a, const char *hash, struct shelf_span password)
+add_keys(struct shelf_store *store, const struct shelf_account *a, const char *hash, struct shelf_span password,
+	 const struct mail_keys *was)
 {
 	struct mail_keys keys;
-	int rc = mail_keys_make(store, a->name, password, &keys);
+	int rc = mail_keys_make(store, a->name, password, was->salt.iterations != 0 ? was : NULL, &keys);
 
 	if (rc == 0 && keys.has != 0)
 		rc = mail_account_set_keys(store, a->id, hash, &keys);
@@ -200,6 +201,50 @@ add_keys(struct shelf_store *store, const struct shelf_account *a, const char *h
 	explicit_bzero(&keys, sizeof(keys));
 }
 
+/* Which password of an app it is; remembered like the account's own. */
+static const struct mail_app *
+match_app(struct shelf_store *store, uint32_t id, const struct mail_user *u, struct shelf_span password)
+{
+	const struct mail_app *app = mail_app_match(store, u, password);
+
+	if (app != NULL)
+		login_cache_add(store->logins, id, password, shelf_span(app->stored, sizeof(app->stored)));
+	return app;
+}
+
+static const struct mail_app *
+remembered_app(struct shelf_store *store, uint32_t id, const struct mail_user *u, struct shelf_span password)
+{
+	for (size_t i = 0; i < u->apps.n; i++) {
+		const struct mail_app *app = &u->apps.list[i];
+
+		if (mail_app_is_good(app) &&
+		    login_cache_has(store->logins, id, password, shelf_span(app->stored, sizeof(app->stored))))
+			return app;
+	}
+	return NULL;
+}
+
+/* Is it the account's password, or (APP) one of an app? Whatever it is not takes as long. */
+static bool
+is_right(struct shelf_store *store, const struct shelf_account *a, const struct mail_user *u, const char *hash,
+	 struct shelf_span password, const struct mail_app **app)
+{
+	if (hash[0] != '\0' && login_cache_has(store->logins, a->id, password, shelf_span_str(hash)))
+		return true;
+	if ((*app = remembered_app(store, a->id, u, password)) != NULL)
+		return true;
+	if (hash[0] == '\0') {
+		verify_nobody(password);
+	} else if (login_verify(password, hash)) {
+		if (u->keys.has != SCRAM_ALL_HASHES)
+			add_keys(store, a, hash, password, &u->keys);
+		login_cache_add(store->logins, a->id, password, shelf_span_str(hash));
+		return true;
+	}
+	return (*app = match_app(store, a->id, u, password)) != NULL;
+}
+
 int
 shelf_account_login(struct shelf_store *store, struct shelf_span name, struct shelf_span password,
 		    enum shelf_service service, struct shelf_account *out)
@@ -207,35 +252,29 @@ shelf_account_login(struct shelf_store *store, struct shelf_span name, struct sh
 	char hash[MAIL_HASH_MAX] = "";
 	struct kv_view *view = NULL;
 	struct shelf_account account = {0};
-	struct mail_user u;
+	const struct mail_app *app = NULL;
+	struct mail_user u = {.disabled = false};
 	uint32_t id = 0;
+	unsigned services;
 	int rc;
 
 	if ((rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
 		return rc;
 	rc = mail_user_find(view, name, &id, &u);
-	if (rc == 0 && (u.hash.len == 0 || u.hash.len >= sizeof(hash)))
-		rc = SHELF_ENOACCOUNT;
-	if (rc == 0) {
+	if (rc == 0 && u.hash.len < sizeof(hash)) {
 		memcpy(hash, u.hash.data, u.hash.len);
 		rc = mail_account_out(store, id, &u, &account);
 	}
 	kv_view_end(&view);
-	if (rc == SHELF_ENOACCOUNT) {
-		verify_nobody(password);
-		return SHELF_EAUTH;
-	}
-	if (rc != 0)
+	if (rc != 0 && rc != SHELF_ENOACCOUNT)
 		return rc;
-	if (!login_cache_has(store->logins, id, password, shelf_span_str(hash))) {
-		if (!login_verify(password, hash))
-			return SHELF_EAUTH;
-		if (u.keys.has != SCRAM_ALL_HASHES)
-			add_keys(store, &account, hash, password);
-		login_cache_add(store->logins, id, password, shelf_span_str(hash));
-	}
-	if (account.disabled || (account.services & service) == 0)
+	if (!is_right(store, &account, &u, hash, password, &app) || rc != 0)
+		return SHELF_EAUTH;
+	services = account.services & (app == NULL ? ~0u : app->is.services);
+	if (account.disabled || (services & service) == 0)
 		return SHELF_EDISABLED;
+	if (app != NULL)
+		mail_app_used(store, id, app);
 	*out = account;
 	return 0;
 }

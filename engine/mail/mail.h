@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include <mailshelf/account.h>
+#include <mailshelf/app_password.h>
 #include <mailshelf/mailbox.h>
 #include <mailshelf/message.h>
 #include <mailshelf/scram.h>
@@ -167,9 +168,19 @@ struct mail_name {   /* MNAME value */
 
 struct mail_keys { /* of SCRAM (scram.h) */
 	struct shelf_scram_salt salt;
-	uint8_t has; /* bits 1 << enum shelf_scram_hash; 0: none, and no salt */
+	uint8_t has; /* bits 1 << enum shelf_scram_hash; 0: none */
 	uint8_t stored[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
 	uint8_t server[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
+};
+
+struct mail_app { /* a password of an app (app_password.c) */
+	struct shelf_app_password is;
+	uint8_t stored[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
+	uint8_t server[SHELF_SCRAM_HASHES][SHELF_SCRAM_HASH_MAX];
+};
+struct mail_apps {
+	size_t n;
+	struct mail_app list[SHELF_APP_PASSWORDS_MAX];
 };
 
 struct mail_user { /* USER value, catalog */
@@ -177,7 +188,8 @@ struct mail_user { /* USER value, catalog */
 	bool disabled;
 	int64_t created_s;
 	struct shelf_span name, hash;
-	struct mail_keys keys;
+	struct mail_keys keys; /* .salt: also of the apps' */
+	struct mail_apps apps;
 };
 
 struct mail_key mail_key1(uint32_t a);
@@ -219,6 +231,8 @@ SHELF_CHECK int mail_name_decode(struct shelf_span value, struct mail_name *out)
 SHELF_CHECK int mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *out);
 SHELF_CHECK int mail_user_decode(struct shelf_span value, struct mail_user *out);
 SHELF_CHECK int mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u);
+/* The row, copied into ROW: it outlives what the update writes. */
+SHELF_CHECK int mail_user_copy(struct kv_view *view, uint32_t id, struct shelf_buf *row, struct mail_user *out);
 SHELF_CHECK int mail_user_del(struct kv_txn *txn, uint32_t id);
 /* Accounts with a password, but without keys: as it is kept (SHELF_EMISSING: nobody has counted), and counted. */
 SHELF_CHECK int mail_user_keyless(struct kv_view *view, uint64_t *out);

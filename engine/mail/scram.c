@@ -71,7 +71,7 @@ scram_prepare_password(struct shelf_span password, struct shelf_buf *out)
 }
 
 int
-scram_derive(struct shelf_span password, struct mail_keys *keys)
+scram_derive(struct shelf_span password, unsigned hashes, struct mail_keys *keys)
 {
 	struct shelf_buf prepared = {0};
 	uint8_t salted[SHELF_SCRAM_HASH_MAX], client[SHELF_SCRAM_HASH_MAX];
@@ -82,6 +82,8 @@ scram_derive(struct shelf_span password, struct mail_keys *keys)
 		const EVP_MD *md = md_of(h);
 		size_t len = shelf_scram_hash_len(h);
 
+		if ((hashes & 1u << h) == 0)
+			continue;
 		if (PKCS5_PBKDF2_HMAC((const char *)prepared.data, (int)prepared.len, keys->salt.bytes,
 				      (int)keys->salt.len, (int)keys->salt.iterations, md, (int)len, salted) != 1) {
 			rc = SHELF_EIO;
@@ -100,15 +102,27 @@ scram_derive(struct shelf_span password, struct mail_keys *keys)
 	return rc;
 }
 
+uint32_t
+scram_iterations(const struct shelf_store *store)
+{
+	uint64_t n = atomic_load(&store->setting[SHELF_SETTING_SCRAM_ITERATIONS]);
+
+	return n < SHELF_SCRAM_ITERATIONS_MIN ? SHELF_SCRAM_ITERATIONS_MIN : (uint32_t)n;
+}
+
+bool
+scram_same_salt(const struct shelf_scram_salt *a, const struct shelf_scram_salt *b)
+{
+	return a->iterations == b->iterations && a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
 static void
 salt_of(const struct shelf_store *store, const uint8_t *secret, const char *name, struct shelf_scram_salt *out)
 {
 	uint8_t made[EVP_MAX_MD_SIZE];
-	uint64_t iterations = atomic_load(&store->setting[SHELF_SETTING_SCRAM_ITERATIONS]);
 
 	hmac(EVP_sha256(), shelf_span(secret, SCRAM_SECRET_BYTES), shelf_span_str(name), made);
-	out->iterations = iterations < SHELF_SCRAM_ITERATIONS_MIN ? SHELF_SCRAM_ITERATIONS_MIN
-								   : (uint32_t)iterations;
+	out->iterations = scram_iterations(store);
 	out->len = SALT_BYTES;
 	memcpy(out->bytes, made, SALT_BYTES);
 }
@@ -212,19 +226,31 @@ secret_of(struct shelf_store *store, uint8_t *out)
 }
 
 int
-mail_keys_make(struct shelf_store *store, const char *name, struct shelf_span password, struct mail_keys *out)
+mail_salt_make(struct shelf_store *store, const char *name, struct shelf_scram_salt *out)
 {
 	uint8_t secret[SCRAM_SECRET_BYTES];
+	int rc = secret_of(store, secret);
+
+	if (rc == 0)
+		salt_of(store, secret, name, out);
+	explicit_bzero(secret, sizeof(secret));
+	return rc;
+}
+
+int
+mail_keys_make(struct shelf_store *store, const char *name, struct shelf_span password,
+	       const struct mail_keys *was, struct mail_keys *out)
+{
 	int rc;
 
 	*out = (struct mail_keys){.has = 0};
+	if (was != NULL)
+		out->salt = was->salt;
 	if (atomic_load(&store->setting[SHELF_SETTING_SCRAM_ITERATIONS]) == 0 || password.len == 0)
 		return 0;
-	if ((rc = secret_of(store, secret)) != 0)
+	if (out->salt.iterations == 0 && (rc = mail_salt_make(store, name, &out->salt)) != 0)
 		return rc;
-	salt_of(store, secret, name, &out->salt);
-	explicit_bzero(secret, sizeof(secret));
-	return scram_derive(password, out);
+	return scram_derive(password, SCRAM_ALL_HASHES, out);
 }
 
 /* ---- Proving ------------------------------------------------------------------------------------------- */
@@ -249,20 +275,32 @@ scram_proves(const struct mail_keys *keys, const struct shelf_scram_proof *proof
 	return same && (keys->has & 1u << proof->hash) != 0;
 }
 
-/* Id and keys of a name; SHELF_ENOACCOUNT: none, or none that can log in. */
+/* Account, keys and apps of a name; SHELF_ENOACCOUNT: none, or none that can log in. */
 static int
-find_keys(struct shelf_store *store, struct shelf_span name, struct shelf_account *out, struct mail_keys *keys)
+find_keys(struct shelf_store *store, struct shelf_span name, struct shelf_account *out, struct mail_user *u)
 {
 	struct kv_view *view = NULL;
-	struct mail_user u;
 	int rc = kv_view_begin(store->kv, KV_CATALOG, &view);
 
-	if (rc == 0 && (rc = mail_user_find(view, name, &out->id, &u)) == 0) {
-		*keys = u.keys;
-		rc = u.keys.has == 0 ? SHELF_ENOACCOUNT : mail_account_out(store, out->id, &u, out);
-	}
+	if (rc == 0 && (rc = mail_user_find(view, name, &out->id, u)) == 0)
+		rc = u->keys.salt.iterations == 0 ? SHELF_ENOACCOUNT : mail_account_out(store, out->id, u, out);
 	kv_view_end(&view);
 	return rc;
+}
+
+/* Which of the apps' passwords is proven. */
+static const struct mail_app *
+proven_app(const struct mail_apps *apps, const struct shelf_scram_proof *proof, uint8_t *signature_out)
+{
+	for (size_t i = 0; i < apps->n; i++) {
+		struct mail_keys keys = {.has = SCRAM_ALL_HASHES};
+
+		memcpy(keys.stored, apps->list[i].stored, sizeof(keys.stored));
+		memcpy(keys.server, apps->list[i].server, sizeof(keys.server));
+		if (scram_proves(&keys, proof, signature_out) && mail_app_is_good(&apps->list[i]))
+			return &apps->list[i];
+	}
+	return NULL;
 }
 
 int
@@ -280,7 +318,7 @@ shelf_scram_salt(struct shelf_store *store, struct shelf_span name, struct shelf
 			folded[0] = '\0';
 		salt_of(store, secret, folded, out);
 		rc = mail_user_find(view, name, &id, &u);
-		if (rc == 0 && u.keys.has != 0)
+		if (rc == 0 && u.keys.salt.iterations != 0)
 			*out = u.keys.salt;
 		rc = rc == SHELF_ENOACCOUNT ? 0 : rc;
 	}
@@ -294,22 +332,29 @@ shelf_scram_login(struct shelf_store *store, const struct shelf_scram_proof *pro
 		  uint8_t *signature_out, struct shelf_account *out)
 {
 	uint8_t signature[EVP_MAX_MD_SIZE];
-	struct mail_keys keys = {.has = 0};
+	struct mail_user u = {.disabled = false};
 	struct shelf_account account = {0};
-	int rc = find_keys(store, proof->name, &account, &keys);
+	const struct mail_app *app = NULL;
+	bool proven;
+	int rc = find_keys(store, proof->name, &account, &u);
 
 	if (rc != 0 && rc != SHELF_ENOACCOUNT)
 		return rc;
 	if (rc != 0) /* whom nothing proves */
-		shelf_random(&keys.stored, sizeof(keys.stored));
-	if (!scram_proves(&keys, proof, signature) || rc != 0)
+		u.keys = (struct mail_keys){.has = 0};
+	proven = scram_proves(&u.keys, proof, signature);
+	if (!proven && rc == 0)
+		proven = (app = proven_app(&u.apps, proof, signature)) != NULL;
+	if (rc != 0 || !proven)
 		rc = SHELF_EAUTH;
-	else if (account.disabled || (account.services & service) == 0)
+	else if (account.disabled || (account.services & service & (app == NULL ? ~0u : app->is.services)) == 0)
 		rc = SHELF_EDISABLED;
 	if (rc == 0) {
+		if (app != NULL)
+			mail_app_used(store, account.id, app);
 		memcpy(signature_out, signature, shelf_scram_hash_len(proof->hash));
 		*out = account;
 	}
-	explicit_bzero(&keys, sizeof(keys));
+	explicit_bzero(&u.keys, sizeof(u.keys));
 	return rc;
 }

@@ -2,18 +2,20 @@
  * user.c - rows of USER, and the number of accounts whose password has no keys of SCRAM yet
  *
  *   USER     account           format | services 4 | disabled 1 | created 8 | name text | hash text |
- *                              2: iterations 4 | salt text | has 1 | for each hash that it has: stored, server
+ *                              2: iterations 4 | salt text | has 1 | for each hash that it has: stored, server |
+ *                              3: apps varint | for each: id 4 | services 4 | created 8 | expires 8 | used 8 |
+ *                                 label text | for each hash: stored, server
  *   GLOBAL   "keyless"         accounts 4, big-endian
  *
- * What must stay true: every row is written and removed here, so that the number moves with it. A row
- * without keys is one of format 1, as older releases have it. The bit of submission says in a row that it is off:
- * rows of older releases do not have it, and there it is on.
+ * What must stay true: every row is written and removed here, so that the number moves with it. A row has the
+ * lowest format that has room for what it says: one without salt is of format 1, as older releases have it. The bit
+ * of submission says in a row that it is off: rows of older releases do not have it, and there it is on.
  */
 #include <mailshelf/mem.h>
 
 #include "scram.h"
 
-enum { FORMAT = 1, FORMAT_KEYS = 2 };
+enum { FORMAT = 1, FORMAT_KEYS = 2, FORMAT_APPS = 3 };
 static const struct shelf_span keyless_name = {(const uint8_t *)"keyless", 7};
 
 static bool
@@ -69,10 +71,11 @@ mail_user_decode(struct shelf_span value, struct mail_user *u)
 {
 	struct base_reader r = base_reader(value);
 	uint64_t format = base_get_le(&r, 1);
+	int rc;
 
 	if (r.bad)
 		return SHELF_ECORRUPT;
-	if (format != FORMAT && format != FORMAT_KEYS)
+	if (format < FORMAT || format > FORMAT_APPS)
 		return SHELF_EVERSION;
 	u->services = (uint32_t)base_get_le(&r, 4) ^ SHELF_SERVICE_SUBMISSION;
 	u->disabled = base_get_le(&r, 1) != 0;
@@ -80,9 +83,12 @@ mail_user_decode(struct shelf_span value, struct mail_user *u)
 	u->name = base_get_text(&r);
 	u->hash = base_get_text(&r);
 	u->keys = (struct mail_keys){.has = 0};
+	u->apps.n = 0;
 	if (r.bad || u->name.len > SHELF_ACCOUNT_NAME_MAX)
 		return SHELF_ECORRUPT;
-	return format == FORMAT ? 0 : decode_keys(&r, &u->keys);
+	if (format >= FORMAT_KEYS && (rc = decode_keys(&r, &u->keys)) != 0)
+		return rc;
+	return format >= FORMAT_APPS ? mail_apps_decode(&r, &u->apps) : 0;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------- */
@@ -97,6 +103,19 @@ mail_user_get(struct kv_view *view, uint32_t id, struct mail_user *u)
 	if (rc != 0)
 		return rc == SHELF_EMISSING ? SHELF_ENOACCOUNT : rc;
 	return mail_user_decode(value, u);
+}
+
+int
+mail_user_copy(struct kv_view *view, uint32_t id, struct shelf_buf *row, struct mail_user *out)
+{
+	struct mail_key key = mail_key1(id);
+	struct shelf_span value;
+	int rc = kv_get(view, KV_USER, mail_key_span(&key), &value);
+
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? SHELF_ENOACCOUNT : rc;
+	shelf_buf_add_span(row, value);
+	return mail_user_decode(shelf_buf_span(row), out);
 }
 
 int
@@ -172,14 +191,16 @@ mail_user_put(struct kv_txn *txn, uint32_t id, const struct mail_user *u)
 	struct shelf_buf b = {0};
 	int rc;
 
-	base_add_le(&b, u->keys.has == 0 ? FORMAT : FORMAT_KEYS, 1);
+	base_add_le(&b, u->apps.n > 0 ? FORMAT_APPS : u->keys.salt.iterations != 0 ? FORMAT_KEYS : FORMAT, 1);
 	base_add_le(&b, u->services ^ SHELF_SERVICE_SUBMISSION, 4);
 	base_add_le(&b, u->disabled, 1);
 	base_add_le(&b, (uint64_t)u->created_s, 8);
 	base_add_text(&b, u->name);
 	base_add_text(&b, u->hash);
-	if (u->keys.has != 0)
+	if (u->keys.salt.iterations != 0)
 		encode_keys(&b, &u->keys);
+	if (u->apps.n > 0)
+		mail_apps_encode(&b, &u->apps);
 	if ((rc = move_keyless(txn, id, u)) == 0)
 		rc = kv_put(txn, KV_USER, mail_key_span(&key), shelf_buf_span(&b));
 	shelf_buf_free(&b);

@@ -52,7 +52,7 @@ START_TEST(examples_of_the_rfcs)
 
 	ck_assert(shelf_base64_decode(&salt, S(examples[_i].salt)));
 	memcpy(keys.salt.bytes, salt.data, keys.salt.len = salt.len);
-	ck_assert_int_eq(scram_derive(S("pencil"), &keys), 0);
+	ck_assert_int_eq(scram_derive(S("pencil"), SCRAM_ALL_HASHES, &keys), 0);
 	ck_assert_int_eq(sasl_scram_first(&s, S(examples[_i].first)), SASL_SCRAM_OK);
 	ck_assert(shelf_span_eq(shelf_span(s.name, s.name_len), S("user")));
 	sasl_scram_challenge(&s, &keys.salt, examples[_i].nonce, &challenge);
@@ -229,7 +229,7 @@ log_in(const char *name, const char *password, enum shelf_scram_hash hash, enum 
 	int rc;
 
 	ck_assert_int_eq(shelf_scram_salt(store, S(name), &keys.salt), 0);
-	ck_assert_int_eq(scram_derive(S(password), &keys), 0);
+	ck_assert_int_eq(scram_derive(S(password), SCRAM_ALL_HASHES, &keys), 0);
 	ck_assert_int_eq(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), keys.salt.bytes, (int)keys.salt.len,
 	    (int)keys.salt.iterations, md, (int)len, salted), 1);
 	HMAC(md, salted, (int)len, (const uint8_t *)"Client Key", 10, client, NULL);
