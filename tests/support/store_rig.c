@@ -34,7 +34,7 @@ rig_open(struct rig *r, const struct shelf_store_params *params)
 static void
 finding(void *arg, unsigned invariant, uint32_t account, const char *text)
 {
-	printf("invariant %u, account %u: %s\n", invariant, account, text);
+	fprintf(stderr, "invariant %u, account %u: %s\n", invariant, account, text);
 	++*(unsigned *)arg;
 }
 
