@@ -31,6 +31,8 @@ SHELF_CHECK int acl_each(struct kv_view *view, uint32_t mailbox, acl_row_fn *fn,
 SHELF_CHECK int shared_put(struct shelf_store *store, struct shelf_span who, uint32_t owner);
 /* After WHO may have lost the last of them. Leaves the row when it cannot be sure. */
 void shared_settle(struct shelf_store *store, const char *who, uint32_t owner);
+/* Whom the view's account gives rights, each name once, as texts. */
+SHELF_CHECK int shared_given(struct kv_view *view, struct shelf_buf *names);
 /* Is there a row? */
 SHELF_CHECK int shared_has(struct kv_view *catalog, struct shelf_span who, uint32_t owner, bool *has);
 

@@ -311,6 +311,13 @@ add_given(void *arg, const struct acl_row *row)
 }
 
 int
+shared_given(struct kv_view *view, struct shelf_buf *names)
+{
+	shelf_buf_clear(names);
+	return acl_each(view, 0, add_given, names);
+}
+
+int
 mail_shared_given(struct shelf_store *store, uint32_t account, uint32_t shard, struct shelf_buf *names)
 {
 	struct kv_view *view = NULL;
@@ -320,7 +327,7 @@ mail_shared_given(struct shelf_store *store, uint32_t account, uint32_t shard, s
 	if ((rc = kv_view_begin_shard(store->kv, shard, &view)) != 0)
 		return rc;
 	kv_view_account(view, account);
-	rc = acl_each(view, 0, add_given, names);
+	rc = shared_given(view, names);
 	kv_view_end(&view);
 	return rc;
 }
