@@ -344,7 +344,6 @@ put_slice(struct across *a)
 		for (size_t k = 0; k < a->n; k++)
 			if (a->item[k].draft != NULL)
 				blob_draft_unprepare(mail_draft_blob(a->item[k].draft), a->shard);
-		rc = 0;
 	}
 	return rc;
 }
@@ -358,6 +357,23 @@ take_back(struct across *a, const struct shelf_uidset *to_uids)
 	    a->what->to, to_uids, MAIL_EXPUNGE_UNDO, NULL);
 }
 
+/* Another process has settled it (a purge, say): what of it is in the target has left. */
+static int
+look_what_came(struct across *a, struct shelf_uidset *left)
+{
+	const struct mail_crossing *x = &a->crossing;
+	struct shelf_rd *rd = NULL;
+	struct shelf_msg msg;
+	int rc = shelf_rd_begin(a->store, x->to_account, &rd);
+
+	shelf_uidset_clear(left);
+	for (unsigned i = 0; i < x->n && (rc == 0 || rc == SHELF_ENOMESSAGE); i++)
+		if ((rc = shelf_msg_get(rd, x->to, x->to_uid[i], &msg)) == 0)
+			shelf_uidset_add(left, x->uid[i]);
+	shelf_rd_end(&rd);
+	return rc == SHELF_ENOMESSAGE ? 0 : rc;
+}
+
 /* What of the slice is still where it was goes there; what is not has been taken back here. */
 static int
 settle_slice(struct across *a)
@@ -367,11 +383,13 @@ settle_slice(struct across *a)
 
 	if (a->crossing.n > 0)
 		rc = mail_crossing_settle(a->store, &a->crossing, a->what->from_asker, true, left);
+	if (rc == SHELF_ECANCELLED)
+		rc = look_what_came(a, left);
 	for (size_t i = 0; i < a->n; i++)
 		if (rc != 0 || !shelf_uidset_has(left, a->item[i].msg.uid))
 			a->item[i].gone = true;
 	shelf_uidset_free(&left);
-	return rc == SHELF_ECANCELLED ? SHELF_EBUSY : rc;
+	return rc;
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------- */

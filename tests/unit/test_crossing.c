@@ -30,7 +30,7 @@ teardown(void)
 
 /* Commits from FAIL_FROM on fail, FAIL_COUNT of them. */
 static atomic_int commits;
-static int fail_from, fail_count;
+static int fail_from, fail_count, fail_with = SHELF_EIO;
 
 static int
 break_it(enum kv_point point)
@@ -40,7 +40,7 @@ break_it(enum kv_point point)
 	if (point != KV_BEFORE_COMMIT)
 		return 0;
 	n = atomic_fetch_add(&commits, 1) + 1;
-	return n >= fail_from && n < fail_from + fail_count ? SHELF_EIO : 0;
+	return n >= fail_from && n < fail_from + fail_count ? fail_with : 0;
 }
 
 /* All of joe's INBOX to ann's. */
@@ -111,6 +111,19 @@ stop_half_way(void)
 	ck_assert_uint_eq(rows(r.ann, &modseq), 1);
 	ck_assert_uint_eq(rows(r.joe, &modseq), 0);
 }
+
+/* A target that is busy each time it is tried: nothing has happened, and it says so. */
+START_TEST(a_busy_target_gets_nothing)
+{
+	fail_with = SHELF_EBUSY;
+	/* In a group, then alone: two commits a try. */
+	ck_assert_int_eq(move(1, 6), SHELF_EBUSY);
+	fail_with = SHELF_EIO;
+	ck_assert_uint_eq(shelf_uidset_count(result.to_uids), 0);
+	count_is(COUNT, 0);
+	nothing_is_left();
+}
+END_TEST
 
 START_TEST(it_is_gone_on_with)
 {
@@ -284,6 +297,7 @@ suite_crossing(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_busy_target_gets_nothing);
 	tcase_add_loop_test(tc, it_is_gone_on_with, 0, 2);
 	tcase_add_test(tc, a_process_that_begins_goes_on);
 	tcase_add_test(tc, what_the_source_refuses_stays);
