@@ -6,7 +6,8 @@
  *
  * What must stay true: an entry that gives rights has a row here (acl.h). A row is written, or made young again,
  * before the entry, and goes only when it is old and the account has no entry any more for that user: who was
- * writing one meanwhile made the row young first. Rows too many cost a look, no more.
+ * writing one meanwhile made the row young first. With an account all rows of its name go, young ones too: who was
+ * writing an entry meanwhile looks again behind it. Rows too many cost a look, no more.
  */
 #include <stdlib.h>
 

@@ -1,5 +1,7 @@
 /* test_acl.c - access control lists: entries, rights, inheritance, the index of shares */
 #include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -306,6 +308,55 @@ START_TEST(rows_left_behind_are_not_asked)
 }
 END_TEST
 
+/* An account is deleted, and its rows of the index with it, while an entry for its name is on its way to the disk. */
+static int
+drop_index(struct kv_txn *txn, void *arg)
+{
+	struct shelf_span key, value;
+	struct mail_key copy = {.len = 0};
+	struct kv_scan scan;
+
+	ck_assert_int_eq(kv_scan_open(kv_txn_view(txn), KV_SHARED, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan), 0);
+	ck_assert_int_eq(kv_scan_next(&scan, &key, &value), 1);
+	copy.len = key.len;
+	memcpy(copy.bytes, key.data, key.len);
+	kv_scan_close(&scan);
+	return kv_del(txn, KV_SHARED, mail_key_span(&copy));
+}
+
+static void *
+delete_meanwhile(void *arg)
+{
+	ck_assert_int_eq(kv_update(r.store->kv, KV_CATALOG, 0, drop_index, NULL), 0);
+	return NULL;
+}
+
+static int
+at_commit(enum kv_point point)
+{
+	static atomic_uint commits;
+	pthread_t thread;
+
+	/* The first is that of the row, the second that of the entry: a committer cannot wait for another one itself. */
+	if (point != KV_BEFORE_COMMIT || ++commits != 2)
+		return 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, delete_meanwhile, NULL), 0);
+	pthread_join(thread, NULL);
+	return 0;
+}
+
+START_TEST(the_index_is_looked_at_again)
+{
+	int rc;
+
+	kv_fault = at_commit;
+	rc = set(r.inbox, "gone", SHELF_ACL_SET, SHELF_RIGHT_READ);
+	kv_fault = NULL;
+	ck_assert_int_eq(rc, 0);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+}
+END_TEST
+
 START_TEST(messages_go_to_another_account)
 {
 	struct shelf_store_params params = {.partitions = 3, .map_bytes = 64u << 20, .reserve_bytes = 1u << 20};
@@ -540,6 +591,7 @@ suite_acl(void)
 	tcase_add_test(tc, rows_go_with_a_purge);
 	tcase_add_test(tc, the_index_knows_who_shares);
 	tcase_add_test(tc, rows_left_behind_are_not_asked);
+	tcase_add_test(tc, the_index_is_looked_at_again);
 	tcase_add_loop_test(tc, messages_go_to_another_account, 0, 2);
 	tcase_add_test(tc, within_an_account_flags_are_kept_back_too);
 	tcase_add_loop_test(tc, rights_are_asked_where_it_happens, 0, 13);
