@@ -375,7 +375,7 @@ shelf_acl_set_for(struct shelf_store *store, const struct shelf_asker *asker, ui
 	struct acl_change ch = {.store = store, .mailbox = mailbox, .op = op, .rights = rights & SHELF_RIGHTS_ALL,
 	    .asker = asker};
 	struct shelf_account owner;
-	bool adds = op != SHELF_ACL_REMOVE && ch.rights != 0, shares;
+	bool adds = op != SHELF_ACL_REMOVE && ch.rights != 0;
 	int rc;
 
 	if ((rc = shelf_acl_identifier(who, name)) != 0 || (rc = shelf_account_get(store, account, &owner)) != 0 ||
@@ -386,14 +386,12 @@ shelf_acl_set_for(struct shelf_store *store, const struct shelf_asker *asker, ui
 	ch.owner = strcmp(ch.who, owner.name) == 0;
 	if (ch.owner)
 		ch.who = "";
-	shares = !ch.negative && !ch.owner;
-	if (adds && shares && (rc = shared_put(store, shelf_span_str(ch.who), account)) != 0)
+	if (adds && !ch.negative && !ch.owner &&
+	    (rc = shared_put(store, shelf_span_str(ch.who), account)) != 0)
 		return rc;
 	rc = kv_update(store->kv, account, adds ? KV_ADDS : 0, change, &ch);
-	if (shares && (rc != 0 || !adds))
+	if (!ch.negative && !ch.owner && (rc != 0 || !adds))
 		shared_settle(store, ch.who, account);
-	else if (shares)
-		rc = shared_put(store, shelf_span_str(ch.who), account); /* an account of that name may just have gone */
 	return rc;
 }
 

@@ -6,8 +6,8 @@
  *
  * What must stay true: an entry that gives rights has a row here (acl.h). A row is written, or made young again,
  * before the entry, and goes only when it is old and the account has no entry any more for that user: who was
- * writing one meanwhile made the row young first. With an account all rows of its name go, young ones too: who was
- * writing an entry meanwhile looks again behind it. Rows too many cost a look, no more.
+ * writing one meanwhile made the row young first. So a young row outlives even the account of its name. Rows too
+ * many cost a look, no more.
  */
 #include <stdlib.h>
 
@@ -289,7 +289,7 @@ mail_shared_forget(struct shelf_store *store, const char *name)
 			rc = kv_update(store->kv, o.list[i], 0, forget_entries, &f);
 		} while (rc == 0 && f.more);
 		if (rc == 0 || rc == SHELF_ENOACCOUNT)
-			rc = kv_update(store->kv, KV_CATALOG, 0, del, &one);
+			rc = kv_update(store->kv, KV_CATALOG, 0, del_old, &one);
 	}
 	free(o.list);
 	return rc;

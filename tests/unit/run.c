@@ -1,11 +1,12 @@
 /*
  * run.c - runs the Check suites named in suites.def, each test in a process of its own
  *
- * usage: unit [-v] [-l] [-j JOBS] [NAME ...]    NAME: suites whose name contains it; all by default
+ * usage: unit [-v] [-l] [-j JOBS] [NAME ...]    NAME: the suite of that name, else all whose name contains it
  */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "support.h"
@@ -57,6 +58,15 @@ run_suite(void *arg, size_t i)
 	return count;
 }
 
+static bool
+is_suite(const char *name)
+{
+	for (size_t i = 0; i < NROWS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 static void
 choose(struct plan *plan, char **names, int n)
 {
@@ -64,7 +74,8 @@ choose(struct plan *plan, char **names, int n)
 		bool wanted = n == 0;
 
 		for (int k = 0; k < n; k++)
-			wanted = wanted || strstr(rows[i].name, names[k]) != NULL;
+			wanted = wanted || (is_suite(names[k]) ? strcmp(rows[i].name, names[k]) == 0
+			                                       : strstr(rows[i].name, names[k]) != NULL);
 		if (wanted)
 			plan->row[plan->count++] = &rows[i];
 	}
