@@ -30,6 +30,8 @@ chmod 711 "$top" "$TMPDIR"
 
 passed=0
 failed=0
+blamed=$top/blamed
+touch "$blamed"
 
 # Tests leave nothing in the tree. Only asked in CI: elsewhere people edit while tests run.
 tree() { [ "${CI:-}" = true ] && git status --porcelain 2>/dev/null || true; }
@@ -47,6 +49,11 @@ finish() {
 		ls -A "$TMPDIR"
 		failed=$((failed + 1))
 	fi
+	if [ -s "$blamed" ]; then
+		echo
+		echo "what failed:"
+		cat "$blamed"
+	fi
 	echo
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
@@ -58,6 +65,12 @@ interrupted() {
 	finish
 }
 trap interrupted INT TERM
+
+# blame NAME - what a part said, without what went well and the server's log, once more at the end of the run
+blame() {
+	echo "== $1"
+	grep -avE '^(ok|skip) |^[0-9-]+T[0-9:.]+Z (info|warn) |^[a-z_]+: [0-9]+ passed' "$log" | tail -n 60
+} >>"$blamed"
 
 # part NAME COMMAND... - runs one part and adds its counts
 part() {
@@ -75,9 +88,10 @@ part() {
 		failed=$((failed + ${count%% failed*}))
 	fi
 	if [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ] || [ -z "$count" ]; then
-		echo "$name: ended with status $status"
+		echo "$name: ended with status $status" | tee -a "$log"
 		failed=$((failed + 1))
 	fi
+	[ "$failed" -eq "$before" ] || blame "$name"
 	echo "-- $name took $SECONDS s"
 }
 
