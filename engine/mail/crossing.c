@@ -316,9 +316,12 @@ next_row(struct shelf_store *store, uint32_t account, struct mail_key *from, str
 			x->to_account = base_get_be32(key.data + 1);
 			x->modseq = base_get_be64(key.data + 5);
 		}
-		from->len = key.len < sizeof(from->bytes) ? key.len + 1 : key.len;
-		memcpy(from->bytes, key.data, key.len);
-		from->bytes[key.len] = 0;
+		/* On behind this key; behind a damaged one nobody goes on. */
+		if (bad == 0) {
+			memcpy(from->bytes, key.data, KEY_BYTES);
+			from->bytes[KEY_BYTES] = 0;
+			from->len = KEY_BYTES + 1;
+		}
 		rc = bad != 0 ? bad : 1;
 	}
 	kv_scan_close(&scan);
