@@ -96,10 +96,13 @@ read_messages(struct across *a, struct shelf_rd *rd)
 static int
 read_slice(struct across *a)
 {
+	struct shelf_mailbox from;
 	struct shelf_rd *rd = NULL;
 	int rc = shelf_rd_begin(a->store, a->what->account, &rd);
 
 	a->n = 0;
+	if (rc == 0) /* rows of a deleted one are there for a while */
+		rc = shelf_mailbox_get(rd, a->what->from, &from);
 	if (rc == 0)
 		rc = shelf_mailbox_keywords(rd, a->what->from, &a->keywords);
 	for (uint32_t i = 0; rc == 0 && i < a->keywords.count; i++)
@@ -216,16 +219,13 @@ look_for_all(struct kv_txn *txn, struct across *a)
 		kv_txn_set_account(txn, a->what->account);
 		rc = mail_mbox_get(kv_txn_view(txn), a->what->from, &box);
 	}
-	if (rc == SHELF_ENOMAILBOX) {
-		box.flags = MAIL_MBOX_DELETED;
-		rc = 0;
-	}
+	if (rc == 0 && (box.flags & MAIL_MBOX_DELETED) != 0)
+		rc = SHELF_ENOMAILBOX;
 	for (size_t i = 0; i < a->n && (rc == 0 || rc == SHELF_ENOMESSAGE); i++) {
 		struct item *item = &a->item[i];
 
 		item->to_uid = 0;
-		/* Its body was gone, or all are. */
-		item->gone = (is_elsewhere(a, item) && item->draft == NULL) || (box.flags & MAIL_MBOX_DELETED) != 0;
+		item->gone = is_elsewhere(a, item) && item->draft == NULL; /* its body was gone */
 		if (!a->together || item->gone)
 			continue;
 		rc = mail_msg_get(kv_txn_view(txn), a->what->from, item->msg.uid, &m);

@@ -207,6 +207,25 @@ START_TEST(a_deleted_mailbox_keeps_its_own)
 }
 END_TEST
 
+/* What the purge has not taken yet is not there for a COPY or MOVE either, and a set that matches nothing says so too. */
+START_TEST(out_of_a_deleted_mailbox_goes_nothing)
+{
+	uint32_t box = rig_create(&r, r.joe, "box");
+	struct shelf_uidset *all = rig_set(1, 3);
+	struct shelf_copy what = {.account = r.joe, .from = box, .to_account = r.ann, .to = r.inbox, .uids = all,
+	    .move = _i == 1};
+
+	rig_fill(&r, r.joe, box, 3);
+	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("box")), 0);
+	ck_assert_int_eq(shelf_msg_copy_to(r.store, &what, &result), SHELF_ENOMAILBOX);
+	while (shelf_store_purge(r.store, 100) == 1)
+		;
+	ck_assert_int_eq(shelf_msg_copy_to(r.store, &what, &result), SHELF_ENOMAILBOX);
+	count_is(COUNT, 0);
+	shelf_uidset_free(&all);
+}
+END_TEST
+
 /* Who was slow and comes behind all others neither takes back nor removes anything. */
 START_TEST(a_slow_one_does_no_harm)
 {
@@ -303,6 +322,7 @@ suite_crossing(void)
 	tcase_add_test(tc, what_the_source_refuses_stays);
 	tcase_add_test(tc, what_has_gone_meanwhile_is_taken_back);
 	tcase_add_test(tc, a_deleted_mailbox_keeps_its_own);
+	tcase_add_loop_test(tc, out_of_a_deleted_mailbox_goes_nothing, 0, 2);
 	tcase_add_loop_test(tc, a_slow_one_does_no_harm, 0, 2);
 	tcase_add_test(tc, an_answer_counts);
 	tcase_add_loop_test(tc, an_account_that_is_gone_keeps_nobody, 0, 2);
