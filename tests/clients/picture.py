@@ -332,7 +332,10 @@ class Client:
         if e.token is not None:
             self.ledger.is_message(self.uv, e.uid, e.token)
         if now is not None:
-            now.fetched.setdefault(e.uid, {}).update(items)
+            got = now.fetched.setdefault(e.uid, {})
+            if b"MODSEQ" in items:
+                got.pop(b"FLAGS", None)  # those were of another change, before this one
+            got.update(items)
 
     def token_of(self, name, value):
         self.must(value is not None and b"X-Token: " in value, "%s is %r", name, value)

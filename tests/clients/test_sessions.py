@@ -183,6 +183,8 @@ class Run(Commands, Doors):
         fresh = self.fresh()
         for client in self.imaps:
             if client.uv is not None and client.listens:
+                if client.uidonly and any(e.uid is None for e in client.entries):
+                    client.do(self.fetch_all(client))  # where those are that it never asked about nobody has said
                 self.listen(client, fresh)
             elif client.uv is not None:
                 client.do(self.fetch_all(client) if client.uidonly else Command("NOOP", "NOOP"))
