@@ -57,10 +57,9 @@ tell_own(struct imap_session *s, const struct change *w)
 {
 	bool subscription = w->op == OP_SUBSCRIBE || w->op == OP_UNSUBSCRIBE;
 
-	if (w->account == s->account)
-		imap_watch_own_name(s, w->op == OP_RENAME ? w->to : w->name,
-		    subscription ? IMAP_EVENT_SUBSCRIPTION : IMAP_EVENT_NAME,
-		    w->op != OP_DELETE && w->op != OP_UNSUBSCRIBE);
+	imap_watch_own_name(s, w->account, w->op == OP_RENAME ? w->to : w->name,
+	    subscription ? IMAP_EVENT_SUBSCRIPTION : IMAP_EVENT_NAME,
+	    w->op != OP_DELETE && w->op != OP_UNSUBSCRIBE);
 }
 
 /* RFC 9051 6.3.4, 6.3.6: what became of a name that the client wrote in another form. */

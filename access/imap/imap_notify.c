@@ -22,6 +22,12 @@ news(void *arg)
 	net_conn_wake(arg);
 }
 
+void
+imap_notify_wake(struct imap_session *s)
+{
+	news(s->conn);
+}
+
 struct imap_notify *
 imap_notify_new(void)
 {
@@ -73,10 +79,10 @@ imap_notify_listen(struct imap_session *s, struct imap_notify *notify)
 /* ---- What is wanted ------------------------------------------------------------------------------ */
 
 static bool
-group_has(const struct imap_notify_group *g, struct shelf_span name, bool subscribed)
+group_has(const struct imap_notify_group *g, struct shelf_span name, bool personal, bool subscribed)
 {
 	if (g->filter == IMAP_FILTER_PERSONAL)
-		return true;
+		return personal;
 	if (g->filter == IMAP_FILTER_SUBSCRIBED)
 		return subscribed;
 	for (size_t i = 0; i < g->nname; i++) {
@@ -91,12 +97,12 @@ group_has(const struct imap_notify_group *g, struct shelf_span name, bool subscr
 }
 
 unsigned
-imap_notify_events(const struct imap_notify *notify, struct shelf_span name, bool subscribed)
+imap_notify_events(const struct imap_notify *notify, struct shelf_span name, bool personal, bool subscribed)
 {
 	unsigned events = 0;
 
 	for (size_t i = 0; i < notify->ngroup; i++)
-		if (group_has(&notify->group[i], name, subscribed))
+		if (group_has(&notify->group[i], name, personal, subscribed))
 			events |= notify->group[i].events;
 	return events;
 }

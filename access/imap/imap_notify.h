@@ -2,8 +2,9 @@
  * imap_notify.h - NOTIFY: what a client wants to hear of without asking
  *
  * Shape     The selected mailbox is told of by imap_sync.c, which asks here what is wanted. For all others a
- *           session keeps what it knows of each mailbox of its account (imap_watch.c) and compares when the
- *           account has changed; nothing is queued, so a client that does not read costs nothing.
+ *           session keeps what it knows of each mailbox (imap_watch.c), of its own account and of those that share
+ *           some with it (imap_watch_others.c), and compares when the account has changed; nothing is queued, so a
+ *           client that does not read costs nothing.
  * Lifetime  s->notify is NULL until NOTIFY is used, then lives until the session ends.
  * Threads   The session's loop; only the listeners' callback runs elsewhere, and wakes the connection.
  * Sources   RFC 5465.
@@ -54,7 +55,8 @@ struct imap_notify {
 	bool has_items;
 	struct imap_fetch_items items;   /* of new messages in it */
 	struct imap_push *push;          /* of new ones, under way */
-	struct imap_watch *watch;        /* the others; NULL: nothing is wanted of them */
+	struct imap_watch *watch;        /* the others, a list of accounts; NULL: nothing is wanted of them */
+	struct imap_watch *telling;      /* of it, whose differences are told */
 	struct shelf_listener *listener; /* to the session's account */
 	struct shelf_listener *owner_listener; /* to the selected mailbox's, when that is another one */
 	bool looked;                     /* imap_notify_tell: the selected mailbox is done */
@@ -79,8 +81,10 @@ void imap_notify_free(struct imap_notify **notify);
 /* Begins to listen; what is listened to for the selected mailbox follows a SELECT by imap_notify_selected. */
 SHELF_CHECK int imap_notify_listen(struct imap_session *s, struct imap_notify *notify);
 void imap_notify_selected(struct imap_session *s);
-/* The events wanted of the mailbox of that name. */
-unsigned imap_notify_events(const struct imap_notify *notify, struct shelf_span name, bool subscribed);
+/* The events wanted of the mailbox of that name; PERSONAL: in the user's own namespace. */
+unsigned imap_notify_events(const struct imap_notify *notify, struct shelf_span name, bool personal, bool subscribed);
+/* What the listeners call. */
+void imap_notify_wake(struct imap_session *s);
 
 /* ---- Telling ------------------------------------------------------------------------------------- */
 
@@ -103,7 +107,7 @@ enum imap_step imap_notify_notice(struct imap_cmd *c);
 /* The client asks for too much: from now on nothing is told. */
 void imap_notify_overflow(struct imap_session *s);
 
-/* ---- The other mailboxes (imap_watch.c) ------------------------------------------------------------ */
+/* ---- The other mailboxes (imap_watch_others.c) ----------------------------------------------------- */
 
 /* Reads what there is. SHELF_ELIMIT: more than a session may hold. */
 SHELF_CHECK int imap_watch_begin(struct imap_session *s, const struct imap_notify *notify,
@@ -121,7 +125,8 @@ enum imap_step imap_watch_status(struct imap_session *s, size_t *next);
  * up to MODSEQ; a name that is there, or subscribed, now, or is not; annotations set at MODSEQ, or removed.
  */
 void imap_watch_own(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq);
-void imap_watch_own_name(struct imap_session *s, struct shelf_span name, enum imap_event event, bool there);
+void imap_watch_own_name(struct imap_session *s, uint32_t account, struct shelf_span name, enum imap_event event,
+    bool there);
 void imap_watch_own_metadata(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq,
     const struct shelf_metadata *list, size_t n);
 

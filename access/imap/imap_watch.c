@@ -1,5 +1,5 @@
 /*
- * imap_watch.c - the mailboxes of an account, as a session that watches them knows them
+ * imap_watch.c - the mailboxes of one account, as a session that watches them knows them
  *
  *   look: which ones changed (the engine knows the last few; else all are read) --> old and new side by side
  *
@@ -26,8 +26,9 @@ free_box(struct imap_box *b)
 	b->name = shelf_span(NULL, 0);
 }
 
+/* With the name by which the user knows it. */
 static struct imap_box
-box_of(const struct shelf_mailbox *m)
+box_of(const struct imap_watch *w, const struct shelf_mailbox *m)
 {
 	struct imap_box b = {
 	    .id = m->exists_now ? m->id : 0,
@@ -39,10 +40,15 @@ box_of(const struct shelf_mailbox *m)
 	    .special_use = m->special_use,
 	    .subscribed = m->subscribed,
 	};
-	uint8_t *name = shelf_alloc(m->name.len);
+	uint8_t *name = shelf_alloc(w->top.len + m->name.len);
 
-	memcpy(name, m->name.data, m->name.len);
-	b.name = shelf_span(name, m->name.len);
+	if (w->top.len > 0) {
+		memcpy(name, w->top.data, w->top.len);
+		b.special_use = 0; /* theirs, not his */
+		b.subscribed = false;
+	}
+	memcpy(name + w->top.len, m->name.data, m->name.len);
+	b.name = shelf_span(name, w->top.len + m->name.len);
 	return b;
 }
 
@@ -98,7 +104,7 @@ add_box(void *arg, const struct shelf_mailbox *m)
 		w->cap = w->cap == 0 ? 32 : w->cap * 2;
 		w->box = shelf_realloc(w->box, w->cap * sizeof *w->box);
 	}
-	w->box[w->n] = box_of(m);
+	w->box[w->n] = box_of(w, m);
 	w->bytes += bytes_of(&w->box[w->n++]);
 	return w->bytes > w->bytes_max ? SHELF_ELIMIT : 0;
 }
@@ -120,30 +126,45 @@ forget_differences(struct imap_watch *w)
 		free_box(&w->diff[i].old);
 		free_box(&w->diff[i].new);
 	}
-	w->ndiff = w->next = 0;
+	w->ndiff = w->at = 0;
 	imap_notes_free(&w->told);
 }
 
 void
-imap_watch_free(struct imap_watch **watch)
+imap_watch_free_one(struct imap_watch **watch)
 {
 	struct imap_watch *w = *watch;
 
 	*watch = NULL;
 	if (w == NULL)
 		return;
+	shelf_unlisten(&w->listener);
 	clear(w);
 	forget_differences(w);
 	imap_notes_free(&w->notes);
+	free((void *)(uintptr_t)w->top.data);
 	free(w->diff);
 	free(w);
+}
+
+/* RFC 5465 5: "l" and "r", for every event. */
+static bool
+is_seen(unsigned rights)
+{
+	return (~rights & (SHELF_RIGHT_LOOKUP | SHELF_RIGHT_READ)) == 0;
+}
+
+static int
+add_shared(void *arg, const struct shelf_mailbox *m, unsigned rights)
+{
+	return is_seen(rights) ? add_box(arg, m) : 0;
 }
 
 /* All names of the account, in the order of the list. */
 static int
 read_all(struct imap_watch *w, struct shelf_rd *rd)
 {
-	int rc = shelf_mailbox_each(rd, add_box, w);
+	int rc = w->top.len > 0 ? shelf_shared_each(rd, w->user, add_shared, w) : shelf_mailbox_each(rd, add_box, w);
 
 	if (rc == 0 && w->n > 0)
 		qsort(w->box, w->n, sizeof *w->box, compare_boxes);
@@ -152,22 +173,14 @@ read_all(struct imap_watch *w, struct shelf_rd *rd)
 }
 
 int
-imap_watch_begin(struct imap_session *s, const struct imap_notify *notify, struct imap_watch **out)
+imap_watch_read(struct imap_watch *w, struct shelf_store *store)
 {
-	struct imap_watch *w = SHELF_NEW(struct imap_watch);
 	struct shelf_rd *rd = NULL;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_rd_begin(store, w->account, &rd);
 
-	w->notify = notify;
-	w->bytes_max = (size_t)s->server->conf->imap_notify_max_bytes;
-	for (size_t i = 0; i < notify->ngroup; i++)
-		w->wanted |= notify->group[i].events;
 	if (rc == 0 && (rc = read_all(w, rd)) == 0)
 		rc = imap_watch_read_notes(w, rd);
 	shelf_rd_end(&rd);
-	if (rc != 0)
-		imap_watch_free(&w);
-	*out = w;
 	return rc;
 }
 
@@ -212,14 +225,27 @@ add_difference(struct imap_watch *w, struct imap_box *old, const struct imap_box
 	return w->ndiff > IMAP_DIFFERENCES_MAX ? SHELF_ELIMIT : 0;
 }
 
-/* Was NAME a subscription without a mailbox? */
-static bool
-is_loose(const struct imap_watch *w, struct shelf_span name)
+bool
+imap_watch_is_loose(const struct imap_watch *w, struct shelf_span name)
 {
 	struct imap_box key = {.name = name};
 	size_t at = place_of(w, &key);
 
 	return at < w->n && compare_boxes(&w->box[at], &key) == 0;
+}
+
+/* SHELF_ENOMAILBOX: it is not there, or (it EXISTS) not for this user. */
+static int
+find(const struct imap_watch *w, struct shelf_rd *rd, uint32_t id, struct shelf_mailbox *m, bool *exists)
+{
+	unsigned rights = 0;
+	int rc = shelf_mailbox_get(rd, id, m);
+
+	*exists = rc == 0;
+	if (rc != 0 || w->top.len == 0)
+		return rc;
+	rc = shelf_acl_rights(rd, id, w->user, false, &rights);
+	return rc == 0 && !is_seen(rights) ? SHELF_ENOMAILBOX : rc;
 }
 
 /* One mailbox that the engine names. 1: a subscription has lost its mailbox or got one, all are to be read. */
@@ -229,16 +255,16 @@ look_at(struct imap_watch *w, struct shelf_rd *rd, uint32_t id)
 	struct imap_box key = {.id = id}, new = {0};
 	struct shelf_mailbox m;
 	size_t at = place_of(w, &key);
-	bool had = at < w->n && w->box[at].id == id, has;
-	int rc = shelf_mailbox_get(rd, id, &m);
+	bool had = at < w->n && w->box[at].id == id, has, exists;
+	int rc = find(w, rd, id, &m, &exists);
 
 	if (rc != 0 && rc != SHELF_ENOMAILBOX)
 		return rc;
 	has = rc == 0;
 	if (!had && !has)
 		return 0;
-	if (!had || !has || !shelf_span_eq(w->box[at].name, m.name)) {
-		if ((had && w->box[at].subscribed) || (has && (m.subscribed || is_loose(w, m.name))))
+	if (w->top.len == 0 && (!had || !has || !shelf_span_eq(w->box[at].name, m.name))) {
+		if ((had && w->box[at].subscribed) || (has && (m.subscribed || imap_watch_is_loose(w, m.name))))
 			return 1;
 	}
 	if (!had) {
@@ -253,9 +279,11 @@ look_at(struct imap_watch *w, struct shelf_rd *rd, uint32_t id)
 	w->bytes -= bytes_of(&key);
 	if (!has) {
 		memmove(w->box + at, w->box + at + 1, (--w->n - at) * sizeof *w->box);
-		return add_difference(w, &key, NULL);
+		rc = add_difference(w, &key, NULL);
+		w->diff[w->ndiff - 1].withdrawn = exists;
+		return rc;
 	}
-	w->box[at] = box_of(&m);
+	w->box[at] = box_of(w, &m);
 	w->bytes += bytes_of(&w->box[at]);
 	if (is_same(&key, &w->box[at])) {
 		free_box(&key);
@@ -307,26 +335,21 @@ look_at_all(struct imap_watch *w, struct shelf_rd *rd)
 	return rc;
 }
 
-int
-imap_watch_look(struct imap_session *s)
+/* What changed since, as the engine knows it. */
+static int
+look(struct imap_watch *w, struct shelf_rd *rd)
 {
-	struct imap_watch *w = s->notify->watch;
 	uint32_t ids[SHELF_CHANGED_MAX];
-	struct shelf_rd *rd = NULL;
 	unsigned n = 0;
-	bool all;
-	int rc = shelf_rd_begin(s->store, s->account, &rd);
+	int rc = shelf_mailbox_changed(rd, w->modseq, ids, &n);
+	bool all = rc == SHELF_ELIMIT;
 
-	if (rc != 0)
-		return rc;
-	if (shelf_rd_modseq(rd) == w->modseq)
-		goto out;
-	rc = shelf_mailbox_changed(rd, w->modseq, ids, &n);
-	all = rc == SHELF_ELIMIT;
 	if (all)
 		rc = 0;
 	/* In the order in which it happened: A to B and then C to A cannot be told the other way round. */
 	for (unsigned i = n; i-- > 0 && !all && rc == 0;) {
+		if (ids[i] == 0 && w->top.len > 0)
+			continue; /* subscriptions of theirs */
 		all = ids[i] == 0;
 		if (!all && (rc = look_at(w, rd, ids[i])) == 1) {
 			all = true;
@@ -335,52 +358,66 @@ imap_watch_look(struct imap_session *s)
 	}
 	if (rc == 0 && all)
 		rc = look_at_all(w, rd);
-	if (rc == 0)
-		rc = imap_watch_look_at_notes(w, rd, ids, n, all);
-	/* Others may have changed it before: then it is told, too. */
-	if (w->own_modseq != w->modseq + 1)
-		w->own_mailbox = 0;
-	if (rc == 0)
-		w->modseq = shelf_rd_modseq(rd);
-out:
+	return rc != 0 ? rc : imap_watch_look_at_notes(w, rd, ids, n, all);
+}
+
+/* Of an account that is gone there is nothing any more. */
+static int
+lose_all(struct imap_watch *w)
+{
+	struct imap_box *old = w->box;
+	size_t nold = w->n;
+	int rc;
+
+	w->box = NULL;
+	w->n = w->cap = w->bytes = 0;
+	imap_notes_free(&w->notes);
+	rc = compare_lists(w, old, nold);
+	free(old);
+	return rc;
+}
+
+int
+imap_watch_compare(struct imap_watch *w, struct shelf_store *store)
+{
+	struct shelf_rd *rd = NULL;
+	int rc = shelf_rd_begin(store, w->account, &rd);
+
+	if (rc == SHELF_ENOACCOUNT && w->top.len > 0)
+		return lose_all(w);
+	if (rc != 0)
+		return rc;
+	if (shelf_rd_modseq(rd) != w->modseq) {
+		rc = look(w, rd);
+		/* Others may have changed it before: then it is told, too. */
+		if (w->own_modseq != w->modseq + 1)
+			w->own_mailbox = 0;
+		if (rc == 0)
+			w->modseq = shelf_rd_modseq(rd);
+	}
 	shelf_rd_end(&rd);
 	return rc;
 }
 
 /* ---- Own changes --------------------------------------------------------------------------------- */
 
-void
-imap_watch_own(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq)
-{
-	if (s->notify == NULL || s->notify->watch == NULL || account != s->account)
-		return;
-	s->notify->watch->own_mailbox = mailbox;
-	s->notify->watch->own_modseq = modseq;
-}
-
 uint64_t
-imap_watch_hash(struct shelf_span name)
+imap_watch_hash(struct shelf_span top, struct shelf_span name)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
 
+	for (size_t i = 0; i < top.len; i++)
+		hash = (hash ^ top.data[i]) * 0x100000001b3u;
 	for (size_t i = 0; i < name.len; i++)
 		hash = (hash ^ name.data[i]) * 0x100000001b3u;
 	return hash;
 }
 
-void
-imap_watch_own_name(struct imap_session *s, struct shelf_span name, enum imap_event event, bool there)
-{
-	struct imap_watch *w = s->notify == NULL ? NULL : s->notify->watch;
-
-	if (w != NULL && w->nown < IMAP_OWN_MAX)
-		w->own[w->nown++] = (struct imap_own_name){imap_watch_hash(name), event, there};
-}
 
 bool
 imap_watch_is_own(const struct imap_watch *w, struct shelf_span name, enum imap_event event, bool there)
 {
-	uint64_t hash = imap_watch_hash(name);
+	uint64_t hash = imap_watch_hash(name, shelf_span(NULL, 0));
 
 	for (unsigned i = 0; i < w->nown; i++)
 		if (w->own[i].name == hash && w->own[i].event == event && w->own[i].there == there)

@@ -59,6 +59,15 @@ compare(const struct imap_note *a, const struct imap_note *b)
 
 /* ---- Looking ------------------------------------------------------------------------------------- */
 
+/* What others wrote for themselves is theirs (RFC 5464 3.1). */
+static bool
+is_shared(struct shelf_span name)
+{
+	static const struct shelf_span shared = {(const uint8_t *)"/shared/", 8};
+
+	return name.len > shared.len && memcmp(name.data, shared.data, shared.len) == 0;
+}
+
 struct reading {
 	const struct imap_watch *w;
 	struct imap_notes fresh;
@@ -70,7 +79,9 @@ read_one(void *arg, uint32_t mailbox, struct shelf_span name, uint64_t modseq)
 	struct reading *r = arg;
 
 	if (mailbox != 0 && imap_watch_find(r->w, mailbox) == NULL)
-		return 0; /* deleted, and held */
+		return 0; /* deleted, and held; or not shared */
+	if (r->w->top.len > 0 && (mailbox == 0 || !is_shared(name)))
+		return 0;
 	add(&r->fresh, mailbox, name, modseq);
 	return r->w->bytes + r->fresh.bytes > r->w->bytes_max ? SHELF_ELIMIT : 0;
 }
@@ -99,14 +110,14 @@ wants(const struct imap_watch *w, uint32_t mailbox)
 
 	if (mailbox == 0)
 		return (w->wanted & IMAP_EVENT_SERVER_METADATA) != 0;
-	return b != NULL && (imap_notify_events(w->notify, b->name, b->subscribed) & IMAP_EVENT_METADATA) != 0;
+	return b != NULL && (imap_watch_events(w, b->name, b->subscribed) & IMAP_EVENT_METADATA) != 0;
 }
 
 /* What this session removed is known by mailbox and name; what it set by modseq, for others may have set it again. */
 static uint64_t
 hash_removed(uint32_t mailbox, struct shelf_span name)
 {
-	return imap_watch_hash(name) ^ (uint64_t)mailbox * 0x9e3779b97f4a7c15u;
+	return imap_watch_hash(name, shelf_span(NULL, 0)) ^ (uint64_t)mailbox * 0x9e3779b97f4a7c15u;
 }
 
 static bool
@@ -208,9 +219,9 @@ void
 imap_watch_own_metadata(struct imap_session *s, uint32_t account, uint32_t mailbox, uint64_t modseq,
     const struct shelf_metadata *list, size_t n)
 {
-	struct imap_watch *w = s->notify == NULL ? NULL : s->notify->watch;
+	struct imap_watch *w = imap_watch_of(s, account);
 
-	if (w == NULL || account != s->account)
+	if (w == NULL)
 		return;
 	w->own_note_modseq = modseq;
 	for (size_t i = 0; i < n && w->nown_removed < IMAP_OWN_MAX; i++)
@@ -221,9 +232,9 @@ imap_watch_own_metadata(struct imap_session *s, uint32_t account, uint32_t mailb
 /* ---- Telling ------------------------------------------------------------------------------------- */
 
 void
-imap_watch_print_note(struct imap_session *s, const struct imap_note *note)
+imap_watch_print_note(struct imap_session *s, const struct imap_watch *w, const struct imap_note *note)
 {
-	const struct imap_box *b = note->mailbox == 0 ? NULL : imap_watch_find(s->notify->watch, note->mailbox);
+	const struct imap_box *b = note->mailbox == 0 ? NULL : imap_watch_find(w, note->mailbox);
 
 	if (note->mailbox != 0 && b == NULL)
 		return;

@@ -32,11 +32,33 @@ is_below(struct shelf_span name, struct shelf_span upper)
 	    memcmp(name.data, upper.data, upper.len) == 0;
 }
 
+static bool
+is_withdrawn(const struct imap_watch *w, struct shelf_span name)
+{
+	for (size_t i = 0; i < w->ndiff; i++)
+		if (w->diff[i].withdrawn && shelf_span_eq(w->diff[i].old.name, name))
+			return true;
+	return false;
+}
+
+/* A subscription in the user's own list: the mailbox may be one of others. */
+static void
+look_elsewhere(const struct imap_session *s, struct imap_node *node)
+{
+	for (const struct imap_watch *w = s->notify->watch->next; w != NULL && node->id == 0; w = w->next) {
+		const struct imap_box *b = find_name(w, node->name);
+
+		node->id = b == NULL ? 0 : b->id;
+		for (size_t i = 0; i < w->n && !node->has_children; i++)
+			node->has_children = is_below(w->box[i].name, node->name);
+	}
+}
+
 /* LIST of a name as it is now, without the end of the line. */
 static void
 print_list(struct imap_session *s, struct shelf_span name)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 	const struct imap_box *b = find_name(w, name);
 	struct imap_node node = {.name = name};
 
@@ -45,8 +67,17 @@ print_list(struct imap_session *s, struct shelf_span name)
 		node.special_use = b->special_use;
 		node.subscribed = b->subscribed;
 	}
+	if (w->top.len > 0)
+		node.subscribed = imap_watch_is_loose(s->notify->watch, name);
 	for (size_t i = 0; i < w->n && !node.has_children; i++)
 		node.has_children = w->box[i].id != 0 && is_below(w->box[i].name, name);
+	if (node.id == 0)
+		look_elsewhere(s, &node);
+	if (node.id == 0 && is_withdrawn(w, name)) { /* RFC 5465 5.9 */
+		imap_out_str(s, "* LIST (\\NoAccess) \"/\" ");
+		imap_out_mailbox(s, name);
+		return;
+	}
 	imap_out_str(s, "* LIST (");
 	imap_list_attributes(s, &node, true);
 	imap_out_str(s, ") \"/\" ");
@@ -58,21 +89,30 @@ wants(const struct imap_watch *w, struct shelf_span name, enum imap_event event)
 {
 	const struct imap_box *b = find_name(w, name);
 
-	return (imap_notify_events(w->notify, name, b != NULL && b->subscribed) & event) != 0;
+	return (imap_watch_events(w, name, b != NULL && b->subscribed) & event) != 0;
 }
 
 /* RFC 5465 5.4: a name that comes or goes affects the one above. */
 static void
 print_parent(struct imap_session *s, struct shelf_span name)
 {
+	const struct imap_watch *w = s->notify->telling;
 	size_t len = name.len;
 
 	while (len > 0 && name.data[len - 1] != '/')
 		len--;
-	if (len == 0 || !wants(s->notify->watch, shelf_span(name.data, len - 1), IMAP_EVENT_NAME))
+	if (len <= w->top.len || !wants(w, shelf_span(name.data, len - 1), IMAP_EVENT_NAME))
 		return;
 	print_list(s, shelf_span(name.data, len - 1));
 	imap_out_str(s, "\r\n");
+}
+
+static bool
+is_inbox(const struct imap_watch *w, struct shelf_span name)
+{
+	size_t top = w->top.len;
+
+	return name.len > top && shelf_span_is(shelf_span(name.data + top, name.len - top), "INBOX");
 }
 
 static bool
@@ -109,8 +149,10 @@ is_changed(const struct imap_watch *w, uint32_t id)
 static bool
 find_clean(const struct imap_watch *w, const struct imap_difference *d)
 {
-	bool inbox = shelf_span_is(d->old.name, "INBOX"); /* inferiors stay, a new one comes */
+	bool inbox = is_inbox(w, d->old.name); /* inferiors stay, a new one comes */
 
+	if (inbox && w->top.len > 0)
+		return false; /* the new one is not shared as the old one was */
 	for (size_t i = 0; i < w->ndiff; i++) {
 		const struct imap_difference *e = &w->diff[i];
 
@@ -144,7 +186,7 @@ follows(const struct imap_watch *w, const struct imap_difference *d)
 {
 	for (size_t i = 0; i < w->ndiff; i++)
 		if (is_renamed(&w->diff[i]) && is_carried(&w->diff[i], d->old.name, d->new.name) &&
-		    !shelf_span_is(w->diff[i].old.name, "INBOX") && is_clean(w, &w->diff[i]))
+		    !is_inbox(w, w->diff[i].old.name) && is_clean(w, &w->diff[i]))
 			return true;
 	return false;
 }
@@ -153,10 +195,10 @@ follows(const struct imap_watch *w, const struct imap_difference *d)
 static bool
 is_new_inbox(const struct imap_watch *w, const struct imap_difference *d)
 {
-	if (d->old.id != 0 || !shelf_span_is(d->new.name, "INBOX"))
+	if (d->old.id != 0 || w->top.len > 0 || !is_inbox(w, d->new.name))
 		return false;
 	for (size_t i = 0; i < w->ndiff; i++)
-		if (is_renamed(&w->diff[i]) && shelf_span_is(w->diff[i].old.name, "INBOX"))
+		if (is_renamed(&w->diff[i]) && is_inbox(w, w->diff[i].old.name))
 			return true;
 	return false;
 }
@@ -165,7 +207,7 @@ is_new_inbox(const struct imap_watch *w, const struct imap_difference *d)
 static void
 print_one_name(struct imap_session *s, struct shelf_span name)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 	const struct imap_box *b = find_name(w, name);
 
 	if (imap_watch_is_own(w, name, IMAP_EVENT_NAME, b != NULL && b->id != 0))
@@ -180,7 +222,7 @@ print_one_name(struct imap_session *s, struct shelf_span name)
 static void
 print_rename(struct imap_session *s, struct imap_difference *d)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 
 	if (!is_renamed(d) || !is_clean(w, d) || follows(w, d) ||
 	    imap_watch_is_own(w, d->new.name, IMAP_EVENT_NAME, true) ||
@@ -195,7 +237,7 @@ print_rename(struct imap_session *s, struct imap_difference *d)
 static void
 print_name(struct imap_session *s, struct imap_difference *d)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 	bool had = d->old.id != 0, has = d->new.id != 0;
 
 	if (is_renamed(d) ? is_clean(w, d) || follows(w, d) : had && has)
@@ -223,14 +265,14 @@ is_subscribed_in(const struct imap_watch *w, struct shelf_span name, bool now)
 static void
 print_subscription(struct imap_session *s, struct imap_difference *d)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 	bool now = d->new.name.data != NULL && d->new.subscribed;
 	bool before = d->old.name.data != NULL && d->old.subscribed;
 	struct shelf_span name = now ? d->new.name : d->old.name;
 
 	if (now == before || is_subscribed_in(w, name, !now) ||
 	    imap_watch_is_own(w, name, IMAP_EVENT_SUBSCRIPTION, now) ||
-	    (imap_notify_events(w->notify, name, true) & IMAP_EVENT_SUBSCRIPTION) == 0)
+	    (imap_watch_events(w, name, true) & IMAP_EVENT_SUBSCRIPTION) == 0)
 		return;
 	print_list(s, name);
 	imap_out_str(s, "\r\n");
@@ -265,9 +307,9 @@ print_status(struct imap_session *s, const struct imap_box *b, unsigned items)
 }
 
 static bool
-is_selected(const struct imap_session *s, uint32_t id)
+is_selected(const struct imap_session *s, const struct imap_watch *w, uint32_t id)
 {
-	return s->view != NULL && s->owner == s->account && s->mailbox == id;
+	return s->view != NULL && s->owner == w->account && s->mailbox == id;
 }
 
 /* Does it have the name of another one that the client knew? */
@@ -284,24 +326,24 @@ is_in_place(const struct imap_watch *w, const struct imap_difference *d)
 static bool
 was_watched(const struct imap_watch *w, const struct imap_difference *d)
 {
-	return (imap_notify_events(w->notify, d->old.name, d->old.subscribed) & IMAP_EVENT_MESSAGES) != 0;
+	return (imap_watch_events(w, d->old.name, d->old.subscribed) & IMAP_EVENT_MESSAGES) != 0;
 }
 
 static void
 print_messages(struct imap_session *s, struct imap_difference *d)
 {
-	const struct imap_watch *w = s->notify->watch;
+	const struct imap_watch *w = s->notify->telling;
 	static const struct imap_box none = {.uidnext = 1};
 	bool fresh = d->old.id == 0 || (is_renamed(d) && (d->clean == IMAP_CLEAN_NO || !was_watched(w, d)));
 	const struct imap_box *new = &d->new, *old = fresh ? &none : &d->old;
 	unsigned events, items = 0;
 	uint32_t came, gone;
 
-	if (new->id == 0 || old->modseq == new->modseq || is_selected(s, new->id) ||
+	if (new->id == 0 || old->modseq == new->modseq || is_selected(s, w, new->id) ||
 	    (d->old.id == 0 && new->uidnext == 1 && !is_in_place(w, d)) ||
 	    (w->own_mailbox == new->id && w->own_modseq == new->modseq))
 		return;
-	events = imap_notify_events(w->notify, new->name, new->subscribed);
+	events = imap_watch_events(w, new->name, new->subscribed);
 	came = new->uidnext - old->uidnext;
 	gone = old->exists + came - new->exists;
 	if (((events & IMAP_EVENT_NEW) != 0 && came > 0) || ((events & IMAP_EVENT_EXPUNGE) != 0 && gone > 0))
@@ -331,49 +373,73 @@ pause_before(struct imap_session *s, size_t n, int64_t start_ms)
 	return n % SLICE_BOXES == 0 && shelf_mono_ms() - start_ms >= SLICE_MS ? IMAP_YIELD : IMAP_DONE;
 }
 
-enum imap_step
-imap_watch_print(struct imap_session *s)
+static enum imap_step
+print_one(struct imap_session *s, struct imap_watch *w)
 {
 	/* In this order: a client that hears of an old name must know it still. */
 	static void (*const passes[])(struct imap_session *, struct imap_difference *) = {
 	    print_rename, print_name, print_subscription, print_messages};
-	struct imap_watch *w = s->notify->watch;
 	int64_t start_ms = shelf_mono_ms();
 	enum imap_step step;
 
-	for (; w->pass < sizeof passes / sizeof *passes; w->pass++, w->next = 0) {
-		for (; w->next < w->ndiff; w->next++) {
-			if ((step = pause_before(s, w->next, start_ms)) != IMAP_DONE)
+	for (; w->pass < sizeof passes / sizeof *passes; w->pass++, w->at = 0) {
+		for (; w->at < w->ndiff; w->at++) {
+			if ((step = pause_before(s, w->at, start_ms)) != IMAP_DONE)
 				return step;
-			passes[w->pass](s, &w->diff[w->next]);
+			passes[w->pass](s, &w->diff[w->at]);
 		}
 	}
-	for (; w->next < w->told.n; w->next++) {
-		if ((step = pause_before(s, w->next, start_ms)) != IMAP_DONE)
+	for (; w->at < w->told.n; w->at++) {
+		if ((step = pause_before(s, w->at, start_ms)) != IMAP_DONE)
 			return step;
-		imap_watch_print_note(s, &w->told.note[w->next]);
+		imap_watch_print_note(s, w, &w->told.note[w->at]);
 	}
 	imap_watch_printed(w);
 	return IMAP_DONE;
 }
 
 enum imap_step
-imap_watch_status(struct imap_session *s, size_t *next)
+imap_watch_print(struct imap_session *s)
 {
-	const struct imap_watch *w = s->notify->watch;
+	struct imap_notify *n = s->notify;
+	enum imap_step step;
+
+	for (; n->telling != NULL; n->telling = n->telling->next)
+		if ((step = print_one(s, n->telling)) != IMAP_DONE)
+			return step;
+	return IMAP_DONE;
+}
+
+/* Those of W begin at number FIRST. */
+static enum imap_step
+status_of_one(struct imap_session *s, const struct imap_watch *w, size_t first, size_t *next)
+{
 	int64_t start_ms = shelf_mono_ms();
 	enum imap_step step;
 
-	for (; *next < w->n; ++*next) {
-		const struct imap_box *b = &w->box[*next];
-		unsigned events = imap_notify_events(w->notify, b->name, b->subscribed);
+	for (; *next < first + w->n; ++*next) {
+		const struct imap_box *b = &w->box[*next - first];
+		unsigned events = imap_watch_events(w, b->name, b->subscribed);
 
 		if ((step = pause_before(s, *next, start_ms)) != IMAP_DONE)
 			return step;
-		if (b->id == 0 || is_selected(s, b->id) || (events & IMAP_EVENT_MESSAGES) == 0)
+		if (b->id == 0 || is_selected(s, w, b->id) || (events & IMAP_EVENT_MESSAGES) == 0)
 			continue;
 		print_status(s, b, MESSAGES | UIDNEXT | UIDVALIDITY |
 		    ((events & IMAP_EVENT_FLAGS) != 0 ? UNSEEN | MODSEQ : 0));
 	}
 	return IMAP_DONE;
+}
+
+enum imap_step
+imap_watch_status(struct imap_session *s, size_t *next)
+{
+	size_t first = 0;
+	enum imap_step step = IMAP_DONE;
+
+	for (const struct imap_watch *w = s->notify->watch; w != NULL && step == IMAP_DONE; w = w->next) {
+		step = status_of_one(s, w, first, next);
+		first += w->n;
+	}
+	return step;
 }

@@ -340,7 +340,7 @@ write_row(struct kv_txn *txn, struct acl_change *ch)
 	return put(txn, &(struct acl_row){ch->mailbox, ch->negative, to, shelf_span_str(ch->who)});
 }
 
-/* The modseq moves: sessions that have the mailbox open look at their rights. */
+/* The modseq moves: sessions that have the mailbox open, or watch it, look at their rights. */
 static int
 change(struct kv_txn *txn, void *arg)
 {
@@ -356,8 +356,10 @@ change(struct kv_txn *txn, void *arg)
 		return SHELF_ENOMAILBOX;
 	if ((rc = mail_may(txn, ch->mailbox, ch->asker)) != 0)
 		return rc;
-	rc = write_row(txn, ch);
-	return rc != 0 ? rc : mail_change_end(&c);
+	if ((rc = write_row(txn, ch)) != 0)
+		return rc;
+	mail_changed_note(&c, ch->mailbox); /* for who may see it now, or may no more */
+	return mail_change_end(&c);
 }
 
 int

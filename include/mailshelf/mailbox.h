@@ -64,7 +64,7 @@ SHELF_CHECK int shelf_mailbox_each(struct shelf_rd *rd, shelf_mailbox_fn *fn, vo
 /*
  * shelf_mailbox_changed(rd, since, ids_out, n_out)
  *   The mailboxes that changed behind modseq SINCE of the account, in what they hold or in name, subscription,
- *   special use, annotations; deleted ones, too. 0 among them: a subscription to a name without a mailbox.
+ *   special use, annotations, rights; deleted ones, too. 0 among them: a subscription to a name without a mailbox.
  *   ids_out  room for SHELF_CHANGED_MAX
  *   cost     O(1): the account keeps which ones changed last
  *   returns  0; SHELF_ELIMIT too many changed since: any may be among them

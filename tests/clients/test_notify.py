@@ -1,6 +1,7 @@
 """test_notify.py - what NOTIFY tells is enough: a client that only listens knows what LIST and STATUS would say
 
-Sessions in two daemons on one store change names, subscriptions and messages at random; one listens.
+Sessions in two daemons on one store change names, subscriptions, messages and rights at random; their owner listens, or
+another user, with whom some mailboxes are shared.
 """
 import os
 import random
@@ -20,11 +21,11 @@ ITEMS = ("MESSAGES", "UIDNEXT", "UNSEEN", "HIGHESTMODSEQ")
 
 
 class Worker(threading.Thread):
-    """May fail at anything: others work beside it."""
+    """May fail at anything: others work beside it. With SHARES it changes what ann may do, too."""
 
-    def __init__(self, d, seed):
+    def __init__(self, d, seed, shares):
         super().__init__()
-        self.d, self.random, self.error = d, random.Random(seed), None
+        self.d, self.random, self.error, self.shares = d, random.Random(seed), None, shares
 
     def run(self):
         try:
@@ -50,7 +51,9 @@ class Worker(threading.Thread):
 
     def step(self):
         name, other = self.random.sample(NAMES, 2)
-        kind = self.random.randrange(10)
+        kind = self.random.randrange(13 if self.shares else 10)
+        if kind >= 10:
+            return ['SETACL %s ann "%s"' % (self.random.choice(NAMES + ["INBOX"]), self.random.choice(["lr", "lrs", "l", ""]))]
         if kind == 0:
             return ["CREATE " + name]
         if kind == 1:
@@ -73,13 +76,13 @@ def atom(text):
 
 
 class Listener:
-    def __init__(self, m):
+    def __init__(self, m, inbox):
         self.m = m
-        self.status, self.subscribed = {"INBOX": {}}, set()
+        self.status, self.subscribed, self.inbox = {n: {} for n in inbox}, set(), inbox
 
     def take(self, line):
-        status = re.match(rb"\* STATUS (\S+) \((.*)\)$", line)
-        listed = re.match(rb'\* LIST \((.*?)\) "/" (\S+)(?: \("OLDNAME" \((\S+)\)\))?$', line)
+        status = re.match(rb'\* STATUS ("[^"]*"|\S+) \((.*)\)$', line)
+        listed = re.match(rb'\* LIST \((.*?)\) "/" ("[^"]*"|\S+)(?: \("OLDNAME" \(("[^"]*"|\S+)\)\))?$', line)
         if status:
             words = status.group(2).decode().split()
             self.status.setdefault(atom(status.group(1)), {}).update(zip(words[::2], words[1::2]))
@@ -92,11 +95,11 @@ class Listener:
         if old is not None:
             old = atom(old)
             for known in list(self.status):
-                if known == old or (known.startswith(old + "/") and old != "INBOX"):
+                if known == old or (known.startswith(old + "/") and not old.endswith("INBOX")):
                     self.status[name + known[len(old):]] = self.status.pop(known)
-            if old == "INBOX":
-                self.status["INBOX"] = {}
-        if rb"\NonExistent" in attributes:
+            if old in self.inbox:
+                self.status[old] = {}
+        if rb"\NonExistent" in attributes or rb"\NoAccess" in attributes:
             self.status.pop(name, None)
         else:
             self.status.setdefault(name, {})
@@ -111,12 +114,12 @@ class Listener:
             self.m.sock.settimeout(60)
 
 
-def really(m):
+def really(m, pattern):
     """The same as it is."""
     status, subscribed = {}, set()
-    for parts in m.ok('LIST "" * RETURN (SUBSCRIBED STATUS (%s))' % " ".join(ITEMS)):
+    for parts in m.ok('LIST "" "%s" RETURN (SUBSCRIBED STATUS (%s))' % (pattern, " ".join(ITEMS))):
         line = parts[0]
-        found = re.match(rb"\* STATUS (\S+) \((.*)\)$", line)
+        found = re.match(rb'\* STATUS ("[^"]*"|\S+) \((.*)\)$', line)
         if found:
             words = found.group(2).decode().split()
             status[atom(found.group(1))] = dict(zip(words[::2], words[1::2]))
@@ -127,34 +130,68 @@ def really(m):
     return status, subscribed
 
 
-def test_who_listens_knows():
-    with Daemon() as d:
+def listen(listener, workers):
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        listener.drain(0.3)
+    for worker in workers:
+        if worker.error is not None:
+            raise worker.error
+    listener.drain(1.0)
+
+
+def compare(listener, status, subscribed):
+    expect(set(status) == set(listener.status), "there are %r, told of %r" %
+        (sorted(status), sorted(listener.status)))
+    for name, items in status.items():
+        for item in ("MESSAGES", "UIDNEXT", "UNSEEN"):
+            told = listener.status[name].get(item, {"UIDNEXT": "1"}.get(item, "0"))
+            expect(told == items[item], "%s of %s is %s, told %s" % (item, name, items[item], told))
+    expect(subscribed == listener.subscribed, "subscribed %r, told of %r" %
+        (sorted(subscribed), sorted(listener.subscribed)))
+
+
+def run(user, what, events, pattern, inbox):
+    with Daemon([("joe", "secret"), ("ann", "secret")]) as d:
         other = second(d)
         try:
-            m = Imap(d.connect("imap"), "joe", "secret")
+            m = Imap(d.connect("imap"), user, "secret")
             m.ok("ENABLE CONDSTORE")
-            listener = Listener(m)
-            for parts in m.ok("NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange MailboxName "
-                              "SubscriptionChange))"):
+            listener = Listener(m, inbox)
+            for parts in m.ok("NOTIFY SET STATUS (%s (MessageNew MessageExpunge FlagChange %s))" % (what, events)):
                 listener.take(parts[0])
-            workers = [Worker((d, other)[n % 2], SEED * 100 + n) for n in range(WORKERS)]
-            for worker in workers:
-                worker.start()
-            while any(worker.is_alive() for worker in workers):
-                listener.drain(0.3)
-            for worker in workers:
-                if worker.error is not None:
-                    raise worker.error
-            listener.drain(1.0)
+            listen(listener, [Worker((d, other)[n % 2], SEED * 100 + n, user != "joe") for n in range(WORKERS)])
         finally:
             other.stop()
-        status, subscribed = really(m)
-        expect(set(status) == set(listener.status), "there are %r, told of %r" %
-            (sorted(status), sorted(listener.status)))
-        for name, items in status.items():
-            for item in ("MESSAGES", "UIDNEXT", "UNSEEN"):
-                told = listener.status[name].get(item, {"UIDNEXT": "1"}.get(item, "0"))
-                expect(told == items[item], "%s of %s is %s, told %s" % (item, name, items[item], told))
-        expect(subscribed == listener.subscribed, "subscribed %r, told of %r" %
-            (sorted(subscribed), sorted(listener.subscribed)))
+        compare(listener, *really(m, pattern))
         m.ok("LOGOUT")
+
+
+def test_who_listens_knows():
+    run("joe", "personal", "MailboxName SubscriptionChange", "*", ["INBOX"])
+
+
+def test_a_guest_who_listens_knows():
+    run("ann", 'subtree "Other Users/joe"', "MailboxName", "Other Users/joe/*", [])
+
+
+def test_a_hundred_others():
+    names = ["u%d" % n for n in range(101)]
+    with Daemon([(name, "x") for name in names] + [("joe", "secret")]) as d:
+        for name in names[1:]:
+            share(d, name)
+        m = Imap(d.connect("imap"), "joe", "secret")
+        command = 'NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge))'
+        m.ok(command)
+        share(d, names[0])
+        d.deliver("u1", b"Subject: x\r\n\r\n")
+        m.sock.settimeout(10)
+        expect(m.line().startswith(b"* OK [NOTIFICATIONOVERFLOW]"), "101 others are watched")
+        expect(m.do(command)[0].startswith(b"NO [NOTIFICATIONOVERFLOW]"), "101 others may be watched")
+
+
+def share(d, name):
+    m = Imap(d.connect("imap"), name, "x")
+    m.ok("SETACL INBOX joe lr")
+    m.ok("LOGOUT")

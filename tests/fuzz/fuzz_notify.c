@@ -41,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		check_events(g->events, false);
 		for (size_t k = 0; k < g->nname; k++)
-			if (imap_notify_events(request.notify, g->name[k], false) == 0)
+			if (imap_notify_events(request.notify, g->name[k], true, false) == 0)
 				abort();
 		names += g->nname;
 	}

@@ -207,7 +207,7 @@ START_TEST(a_deleted_mailbox_keeps_its_own)
 }
 END_TEST
 
-/* What the purge has not taken yet is not there for a COPY or MOVE either, and a set that matches nothing says so too. */
+/* What the purge has not taken yet is not there for a COPY or MOVE either. */
 START_TEST(out_of_a_deleted_mailbox_goes_nothing)
 {
 	uint32_t box = rig_create(&r, r.joe, "box");
