@@ -158,6 +158,16 @@ SHELF_CHECK int kv_update_both(struct kv_db *db, uint32_t account, uint32_t othe
 /* The same as kv_update without waiting; done(done_arg, rc) on the committer's thread, which must only signal. */
 void kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
     kv_done_fn *done, void *done_arg);
+/*
+ * Many of them, FN(txn, arg) and then done(arg, rc) for each: those of a shard are queued at once, so that they share
+ * as few commits as there can be, whatever else the machine does.
+ */
+struct kv_submission {
+	uint32_t account;
+	void *arg;
+};
+void kv_submit_all(struct kv_db *db, unsigned flags, kv_update_fn *fn, kv_done_fn *done,
+    const struct kv_submission *list, size_t n);
 /* An update of a shard's shared tables, of no account until kv_txn_set_account(). */
 SHELF_CHECK int kv_update_shard(struct kv_db *db, uint32_t shard, unsigned flags, kv_update_fn *fn, void *arg);
 

@@ -605,31 +605,85 @@ nobody_asked(void *arg, int rc)
 {
 }
 
+/* Where the job is to be queued; its home is set. */
+static struct kv_env *
+find_home(struct kv_db *db, struct kv_job *job)
+{
+	int rc = kv_env_of_account(db, job->account, &job->home);
+
+	if (rc != 0) {
+		/* Told on a committer's thread too, so that DONE never runs inside this call. */
+		job->fn = NULL;
+		job->rc = rc;
+		job->home = &db->catalog;
+	}
+	return job->home;
+}
+
+static void
+refuse(struct kv_job *job, int rc)
+{
+	job->done(job->done_arg, rc);
+	free(job);
+}
+
 void
 kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, void *arg,
     kv_done_fn *done, void *done_arg)
 {
 	struct kv_job *job = SHELF_NEW(struct kv_job);
 	struct kv_env *env;
-	int rc = kv_env_of_account(db, account, &env);
+	int rc;
 
-	if (done == NULL)
-		done = nobody_asked;
-	*job = (struct kv_job){.fn = fn, .arg = arg, .done = done, .done_arg = done_arg,
-	    .account = account, .flags = flags};
-	if (rc != 0) {
-		/* Told on a committer's thread too, so that DONE never runs inside this call. */
-		job->fn = NULL;
-		job->rc = rc;
-		env = &db->catalog;
-	}
+	*job = (struct kv_job){.fn = fn, .arg = arg, .done = done != NULL ? done : nobody_asked,
+	    .done_arg = done_arg, .account = account, .flags = flags};
+	env = find_home(db, job);
 	pthread_mutex_lock(&env->lock);
 	rc = enqueue(env, job);
 	pthread_mutex_unlock(&env->lock);
-	if (rc != 0) {
-		done(done_arg, rc);
-		free(job);
+	if (rc != 0)
+		refuse(job, rc);
+}
+
+void
+kv_submit_all(struct kv_db *db, unsigned flags, kv_update_fn *fn, kv_done_fn *done,
+    const struct kv_submission *list, size_t n)
+{
+	struct kv_job **jobs = shelf_alloc(n * sizeof(struct kv_job *));
+	int rc;
+
+	for (size_t i = 0; i < n; i++) {
+		jobs[i] = SHELF_NEW(struct kv_job);
+		*jobs[i] = (struct kv_job){.fn = fn, .arg = list[i].arg, .done = done, .done_arg = list[i].arg,
+		    .account = list[i].account, .flags = flags};
+		find_home(db, jobs[i]);
 	}
+	for (size_t first = 0; first < n; first++) {
+		struct kv_env *env = jobs[first] == NULL ? NULL : jobs[first]->home;
+
+		if (env == NULL)
+			continue;
+		pthread_mutex_lock(&env->lock);
+		rc = env->stopping ? SHELF_ESTOPPING : 0;
+		for (size_t i = first; i < n; i++) {
+			struct kv_job *job = jobs[i];
+
+			if (job == NULL || job->home != env)
+				continue;
+			if (rc == 0)
+				rc = enqueue(env, job);
+			if (rc == 0)
+				jobs[i] = NULL;
+		}
+		pthread_mutex_unlock(&env->lock);
+		for (size_t i = first; i < n && rc != 0; i++) {
+			if (jobs[i] == NULL || jobs[i]->home != env)
+				continue;
+			refuse(jobs[i], rc);
+			jobs[i] = NULL;
+		}
+	}
+	free(jobs);
 }
 
 void

@@ -473,6 +473,8 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 	struct appending *a = shelf_zalloc(n * sizeof(*a));
 	struct shelf_append *item = shelf_zalloc(n * sizeof(*item));
 	struct shelf_buf *name = shelf_zalloc(n * sizeof(*name));
+	struct kv_submission *submit = shelf_zalloc(n * sizeof(*submit));
+	size_t nsubmit = 0;
 
 	pthread_mutex_init(&b.lock, NULL);
 	pthread_cond_init(&b.done, NULL);
@@ -493,8 +495,9 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 			continue;
 		}
 		a[i].name = shelf_buf_span(&name[i]);
-		kv_submit(store->kv, list[i].account, KV_ADDS, append, &a[i], delivered, &a[i]);
+		submit[nsubmit++] = (struct kv_submission){list[i].account, &a[i]};
 	}
+	kv_submit_all(store->kv, KV_ADDS, append, delivered, submit, nsubmit);
 	pthread_mutex_lock(&b.lock);
 	while (b.waiting > 0)
 		pthread_cond_wait(&b.done, &b.lock);
@@ -510,6 +513,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 	}
 	pthread_cond_destroy(&b.done);
 	pthread_mutex_destroy(&b.lock);
+	free(submit);
 	free(name);
 	free(item);
 	free(a);

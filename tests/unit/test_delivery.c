@@ -60,7 +60,7 @@ static const struct {
 	uint32_t partitions;
 	size_t recipients;
 	uint64_t commits; /* at most */
-} rows[] = {{1, 1, 1}, {1, 100, 6}, {1, 500, 20}, {4, 100, 10}, {4, 500, 24}};
+} rows[] = {{1, 1, 1}, {1, 100, 4}, {1, 500, 13}, {4, 100, 6}, {4, 500, 14}};
 
 START_TEST(hundreds_share_commits)
 {
