@@ -64,7 +64,8 @@ print(struct imap_cmd *c)
 
 		if (n == NUMBERS_AT_ONCE)
 			return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
-		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
+		imap_out_str(c->s, " ");
+		imap_out_uint(c->s, c->uid ? uid : shelf_view_seq(c->s->view, uid));
 		sc->next = uid == UINT32_MAX ? 0 : shelf_uidset_next(sc->found, uid + 1);
 	}
 	if (sc->program.modseq && shelf_uidset_min(sc->found) != 0)

@@ -300,6 +300,7 @@ bool imap_limit_refuses(struct imap_cmd *c, uint32_t count);
 void imap_out(struct imap_session *s, const void *data, size_t len);
 void imap_out_str(struct imap_session *s, const char *str);
 void imap_out_span(struct imap_session *s, struct shelf_span span);
+void imap_out_uint(struct imap_session *s, uint64_t n); /* in decimal */
 void imap_outf(struct imap_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "* " text CRLF */
 void imap_untagged(struct imap_session *s, const char *fmt, ...)

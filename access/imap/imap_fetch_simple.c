@@ -15,7 +15,8 @@ imap_fetch_print_flags(struct imap_fetch *f, const struct imap_fetch_item *item)
 void
 imap_fetch_print_uid(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
-	imap_outf(f->s, "UID %" PRIu32, f->uid);
+	imap_out_str(f->s, "UID ");
+	imap_out_uint(f->s, f->uid);
 }
 
 void
@@ -35,14 +36,17 @@ imap_fetch_print_savedate(struct imap_fetch *f, const struct imap_fetch_item *it
 void
 imap_fetch_print_size(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
-	imap_outf(f->s, "RFC822.SIZE %" PRIu64, f->msg.size);
+	imap_out_str(f->s, "RFC822.SIZE ");
+	imap_out_uint(f->s, f->msg.size);
 }
 
 void
 imap_fetch_print_modseq(struct imap_fetch *f, const struct imap_fetch_item *item)
 {
 	f->s->modseq_shown = true;
-	imap_outf(f->s, "MODSEQ (%" PRIu64 ")", f->msg.modseq);
+	imap_out_str(f->s, "MODSEQ (");
+	imap_out_uint(f->s, f->msg.modseq);
+	imap_out_str(f->s, ")");
 }
 
 void

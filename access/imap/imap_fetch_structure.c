@@ -154,11 +154,14 @@ print_single(struct imap_session *s, const struct mime_part *part, bool extended
 	imap_out_nstring(s, part->description);
 	imap_out_str(s, " ");
 	imap_out_string(s, part->encoding.data != NULL ? part->encoding : shelf_span_str("7BIT"));
-	imap_outf(s, " %" PRIu64, part->body_len);
+	imap_out_str(s, " ");
+	imap_out_uint(s, part->body_len);
 	if (imap_is_message(part))
 		print_inner_message(s, part, extended);
-	if (imap_is_message(part) || shelf_span_is(part->type, "text"))
-		imap_outf(s, " %" PRIu64, part->lines);
+	if (imap_is_message(part) || shelf_span_is(part->type, "text")) {
+		imap_out_str(s, " ");
+		imap_out_uint(s, part->lines);
+	}
 	if (extended) {
 		imap_out_str(s, " ");
 		imap_out_nstring(s, part->md5);

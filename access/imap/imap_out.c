@@ -51,6 +51,12 @@ imap_out_span(struct imap_session *s, struct shelf_span span)
 }
 
 void
+imap_out_uint(struct imap_session *s, uint64_t n)
+{
+	shelf_buf_add_uint(&s->out, n);
+}
+
+void
 imap_outf(struct imap_session *s, const char *fmt, ...)
 {
 	va_list ap;
@@ -186,12 +192,14 @@ imap_out_flags(struct imap_session *s, const struct shelf_msg *m, const struct s
 
 	for (i = 0; i < sizeof flags / sizeof *flags; i++) {
 		if ((m->flags & flags[i].flag) != 0) {
-			shelf_buf_printf(&s->out, "%s%s", blank, flags[i].name);
+			shelf_buf_add_str(&s->out, blank);
+			shelf_buf_add_str(&s->out, flags[i].name);
 			blank = " ";
 		}
 	}
 	if (!s->rev2 && s->recent != NULL && shelf_uidset_has(s->recent, m->uid)) {
-		shelf_buf_printf(&s->out, "%s\\Recent", blank);
+		shelf_buf_add_str(&s->out, blank);
+		shelf_buf_add_str(&s->out, "\\Recent");
 		blank = " ";
 	}
 	for (i = 0; i < kw->count; i++) {

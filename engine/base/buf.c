@@ -51,6 +51,19 @@ shelf_buf_add_byte(struct shelf_buf *b, uint8_t c)
 }
 
 void
+shelf_buf_add_uint(struct shelf_buf *b, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	shelf_buf_add(b, digits + at, sizeof digits - at);
+}
+
+void
 shelf_buf_vprintf(struct shelf_buf *b, const char *fmt, va_list ap)
 {
 	va_list again;

@@ -13,6 +13,8 @@
 
 #include "index.h"
 
+enum { NEAR = 8 };
+
 struct shelf_uidset {
 	roaring_bitmap_t *bits;
 };
@@ -109,11 +111,18 @@ shelf_uidset_nth(const struct shelf_uidset *s, uint32_t n)
 	return n > 0 && roaring_bitmap_select(s->bits, n - 1, &uid) ? uid : 0;
 }
 
+/*
+ * The library's way to a member costs as much as the set has words behind it (0.2.66 looks for the largest one first).
+ * Where a set is so dense that it has words, the next member is rarely more than a few numbers away.
+ */
 uint32_t
 shelf_uidset_next(const struct shelf_uidset *s, uint32_t from)
 {
 	roaring_uint32_iterator_t it;
 
+	for (uint32_t n = 0; n < NEAR && n <= UINT32_MAX - from; n++)
+		if (roaring_bitmap_contains(s->bits, from + n))
+			return from + n;
 	if (roaring_bitmap_is_empty(s->bits))
 		return 0;
 	roaring_init_iterator(s->bits, &it);
@@ -125,10 +134,9 @@ shelf_uidset_next(const struct shelf_uidset *s, uint32_t from)
 /* Are first..last all members? Ranges beyond the largest member are not shown to the library: some
  * releases (0.2.66) abort on those that end in a container that is not there. */
 static bool
-has_range(const struct shelf_uidset *s, uint32_t first, uint32_t last)
+has_range(const struct shelf_uidset *s, uint32_t max, uint32_t first, uint32_t last)
 {
-	return last <= roaring_bitmap_maximum(s->bits) &&
-	    roaring_bitmap_contains_range(s->bits, first, (uint64_t)last + 1);
+	return last <= max && roaring_bitmap_contains_range(s->bits, first, (uint64_t)last + 1);
 }
 
 /*
@@ -139,19 +147,22 @@ bool
 shelf_uidset_run(const struct shelf_uidset *s, uint32_t from, uint32_t *first, uint32_t *last)
 {
 	uint32_t begin = shelf_uidset_next(s, from);
-	uint32_t good = begin, step = 1;
+	uint32_t good = begin, step = 1, max;
 
 	if (begin == 0)
 		return false;
-	while (step <= UINT32_MAX - good && has_range(s, good, good + step)) {
+	*first = *last = begin;
+	if (begin == UINT32_MAX || !roaring_bitmap_contains(s->bits, begin + 1))
+		return true;
+	max = roaring_bitmap_maximum(s->bits);
+	while (step <= UINT32_MAX - good && has_range(s, max, good, good + step)) {
 		good += step;
 		if (step <= UINT32_MAX / 2)
 			step *= 2;
 	}
 	for (; step > 0; step /= 2)
-		if (step <= UINT32_MAX - good && has_range(s, good, good + step))
+		if (step <= UINT32_MAX - good && has_range(s, max, good, good + step))
 			good += step;
-	*first = begin;
 	*last = good;
 	return true;
 }
@@ -184,9 +195,13 @@ shelf_uidset_print(const struct shelf_uidset *s, struct shelf_buf *out)
 	uint32_t first = 0, last = 0;
 
 	for (uint32_t from = 1; shelf_uidset_run(s, from, &first, &last); from = last + 1) {
-		shelf_buf_printf(out, "%s%u", from == 1 ? "" : ",", first);
-		if (last > first)
-			shelf_buf_printf(out, ":%u", last);
+		if (from != 1)
+			shelf_buf_add_byte(out, ',');
+		shelf_buf_add_uint(out, first);
+		if (last > first) {
+			shelf_buf_add_byte(out, ':');
+			shelf_buf_add_uint(out, last);
+		}
 		if (last == UINT32_MAX)
 			break;
 	}

