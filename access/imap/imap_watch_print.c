@@ -261,21 +261,31 @@ is_subscribed_in(const struct imap_watch *w, struct shelf_span name, bool now)
 	return false;
 }
 
-/* A subscription is of a name, whatever mailbox has that name. */
 static void
-print_subscription(struct imap_session *s, struct imap_difference *d)
+print_subscribed(struct imap_session *s, struct shelf_span name, bool now)
 {
 	const struct imap_watch *w = s->notify->telling;
-	bool now = d->new.name.data != NULL && d->new.subscribed;
-	bool before = d->old.name.data != NULL && d->old.subscribed;
-	struct shelf_span name = now ? d->new.name : d->old.name;
 
-	if (now == before || is_subscribed_in(w, name, !now) ||
-	    imap_watch_is_own(w, name, IMAP_EVENT_SUBSCRIPTION, now) ||
+	if (is_subscribed_in(w, name, !now) || imap_watch_is_own(w, name, IMAP_EVENT_SUBSCRIPTION, now) ||
 	    (imap_watch_events(w, name, true) & IMAP_EVENT_SUBSCRIPTION) == 0)
 		return;
 	print_list(s, name);
 	imap_out_str(s, "\r\n");
+}
+
+/* A subscription is of a name, whatever mailbox has that name: with a rename one may go and another one come. */
+static void
+print_subscription(struct imap_session *s, struct imap_difference *d)
+{
+	bool now = d->new.name.data != NULL && d->new.subscribed;
+	bool before = d->old.name.data != NULL && d->old.subscribed;
+
+	if (now && before && shelf_span_eq(d->old.name, d->new.name))
+		return;
+	if (before)
+		print_subscribed(s, d->old.name, false);
+	if (now)
+		print_subscribed(s, d->new.name, true);
 }
 
 /* ---- Messages ------------------------------------------------------------------------------------ */
