@@ -147,7 +147,7 @@ int
 pop3_window(struct pop3_drop *drop, struct shelf_store *store, struct shelf_rd *rd, uint32_t account, uint64_t show)
 {
 	enum shelf_show how = (enum shelf_show)(show >> 32);
-	uint32_t n = (uint32_t)show, count, uid;
+	uint32_t n = (uint32_t)show, count, uid = 0;
 	int64_t since_s = INT64_MIN;
 	bool any = true;
 	int rc = how == SHELF_SHOW_ALL ? shelf_pop3_hides(rd, drop->mailbox, &any) : 0;
