@@ -94,9 +94,11 @@ class Listener:
     def take_name(self, attributes, name, old):
         if old is not None:
             old = atom(old)
-            for known in list(self.status):
-                if known == old or (known.startswith(old + "/") and not old.endswith("INBOX")):
-                    self.status[name + known[len(old):]] = self.status.pop(known)
+            # All at once: a name may move below itself.
+            moved = {known: known == old or (known.startswith(old + "/") and not old.endswith("INBOX"))
+                for known in self.status}
+            self.status = {**{k: v for k, v in self.status.items() if not moved[k]},
+                **{name + k[len(old):]: v for k, v in self.status.items() if moved[k]}}
             if old in self.inbox:
                 self.status[old] = {}
         if rb"\NonExistent" in attributes or rb"\NoAccess" in attributes:
