@@ -35,6 +35,8 @@ fi
 
 missing=()
 for package in $wanted; do
+	# A Node.js from elsewhere brings its own npm, and Debian's does not go with it.
+	[ "$package" != npm ] || ! command -v npm >/dev/null || continue
 	status=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
 	[ "$status" = "install ok installed" ] || missing+=("$package")
 done
