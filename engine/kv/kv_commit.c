@@ -605,19 +605,19 @@ nobody_asked(void *arg, int rc)
 {
 }
 
-/* Where the job is to be queued; its home is set. */
+/* Where the job is to be queued. */
 static struct kv_env *
-find_home(struct kv_db *db, struct kv_job *job)
+env_of_job(struct kv_db *db, struct kv_job *job)
 {
-	int rc = kv_env_of_account(db, job->account, &job->home);
+	struct kv_env *env;
+	int rc = kv_env_of_account(db, job->account, &env);
 
-	if (rc != 0) {
-		/* Told on a committer's thread too, so that DONE never runs inside this call. */
-		job->fn = NULL;
-		job->rc = rc;
-		job->home = &db->catalog;
-	}
-	return job->home;
+	if (rc == 0)
+		return env;
+	/* Told on a committer's thread too, so that DONE never runs inside this call. */
+	job->fn = NULL;
+	job->rc = rc;
+	return &db->catalog;
 }
 
 static void
@@ -637,7 +637,7 @@ kv_submit(struct kv_db *db, uint32_t account, unsigned flags, kv_update_fn *fn, 
 
 	*job = (struct kv_job){.fn = fn, .arg = arg, .done = done != NULL ? done : nobody_asked,
 	    .done_arg = done_arg, .account = account, .flags = flags};
-	env = find_home(db, job);
+	env = env_of_job(db, job);
 	pthread_mutex_lock(&env->lock);
 	rc = enqueue(env, job);
 	pthread_mutex_unlock(&env->lock);
@@ -649,41 +649,37 @@ void
 kv_submit_all(struct kv_db *db, unsigned flags, kv_update_fn *fn, kv_done_fn *done,
     const struct kv_submission *list, size_t n)
 {
-	struct kv_job **jobs = shelf_alloc(n * sizeof(struct kv_job *));
-	int rc;
+	struct waiting {
+		struct kv_job *job; /* the committer's, once it is queued */
+		struct kv_env *env; /* NULL: it has been tried */
+		int rc;
+	} *all = shelf_alloc(n * sizeof(*all));
 
 	for (size_t i = 0; i < n; i++) {
-		jobs[i] = SHELF_NEW(struct kv_job);
-		*jobs[i] = (struct kv_job){.fn = fn, .arg = list[i].arg, .done = done, .done_arg = list[i].arg,
+		struct kv_job *job = SHELF_NEW(struct kv_job);
+
+		*job = (struct kv_job){.fn = fn, .arg = list[i].arg, .done = done, .done_arg = list[i].arg,
 		    .account = list[i].account, .flags = flags};
-		find_home(db, jobs[i]);
+		all[i] = (struct waiting){job, env_of_job(db, job), 0};
 	}
 	for (size_t first = 0; first < n; first++) {
-		struct kv_env *env = jobs[first] == NULL ? NULL : jobs[first]->home;
+		struct kv_env *env = all[first].env;
 
 		if (env == NULL)
 			continue;
 		pthread_mutex_lock(&env->lock);
-		rc = env->stopping ? SHELF_ESTOPPING : 0;
 		for (size_t i = first; i < n; i++) {
-			struct kv_job *job = jobs[i];
-
-			if (job == NULL || job->home != env)
+			if (all[i].env != env)
 				continue;
-			if (rc == 0)
-				rc = enqueue(env, job);
-			if (rc == 0)
-				jobs[i] = NULL;
+			all[i].rc = enqueue(env, all[i].job);
+			all[i].env = NULL;
 		}
 		pthread_mutex_unlock(&env->lock);
-		for (size_t i = first; i < n && rc != 0; i++) {
-			if (jobs[i] == NULL || jobs[i]->home != env)
-				continue;
-			refuse(jobs[i], rc);
-			jobs[i] = NULL;
-		}
 	}
-	free(jobs);
+	for (size_t i = 0; i < n; i++)
+		if (all[i].rc != 0)
+			refuse(all[i].job, all[i].rc);
+	free(all);
 }
 
 void

@@ -287,6 +287,8 @@ ready(struct shelf_store *store, const struct adding *a)
 static int
 store_batch(struct add_batch *b)
 {
+	struct kv_submission *submit;
+	size_t n = 0;
 	uint32_t id;
 	int rc;
 
@@ -298,6 +300,7 @@ store_batch(struct add_batch *b)
 	    (rc = kv_place(b->store->kv, b->first_id, b->ids)) != 0)
 		return rc;
 	b->waiting = b->ids;
+	submit = shelf_zalloc(b->ids * sizeof(*submit));
 	id = b->first_id;
 	for (size_t i = 0; i < b->n; i++) {
 		struct adding *a = &b->list[i];
@@ -305,8 +308,10 @@ store_batch(struct add_batch *b)
 		if (a->rc != 0)
 			continue;
 		a->id = id++;
-		kv_submit(b->store->kv, a->id, KV_ADDS | KV_QUIET, make_rows, a, made_rows, a);
+		submit[n++] = (struct kv_submission){a->id, a};
 	}
+	kv_submit_all(b->store->kv, KV_ADDS | KV_QUIET, make_rows, made_rows, submit, n);
+	free(submit);
 	pthread_mutex_lock(&b->lock);
 	while (b->waiting > 0)
 		pthread_cond_wait(&b->done, &b->lock);
