@@ -105,7 +105,8 @@ print(struct imap_cmd *c)
 		if (n == NUMBERS_AT_ONCE)
 			return imap_out_full(c->s) ? IMAP_WANT_OUTPUT : IMAP_YIELD;
 		uid = shelf_sort_uid(sc->sort, sc->next++);
-		imap_outf(c->s, " %" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
+		imap_out_str(c->s, " ");
+		imap_out_uint(c->s, c->uid ? uid : shelf_view_seq(c->s->view, uid));
 	}
 	if (sc->program.modseq && count > 0)
 		imap_outf(c->s, " (MODSEQ %" PRIu64 ")", shelf_search_max_modseq(sc->program.search));

@@ -51,7 +51,7 @@ print_node(struct imap_cmd *c, const struct shelf_thread *t, uint32_t node)
 	if (!stands_alone(t, node))
 		imap_out_str(c->s, "(");
 	if (uid != 0)
-		imap_outf(c->s, "%" PRIu32, c->uid ? uid : shelf_view_seq(c->s->view, uid));
+		imap_out_uint(c->s, c->uid ? uid : shelf_view_seq(c->s->view, uid));
 }
 
 /* What follows NODE; closes what ends with it. */
