@@ -32,23 +32,37 @@ is_own(struct imap_session *s, struct shelf_span name, bool *own)
 	return rc == SHELF_ENOMAILBOX ? 0 : rc;
 }
 
+int
+imap_address_other(struct imap_session *s, struct shelf_span name, uint32_t *account_out, struct shelf_span *path_out)
+{
+	struct shelf_account account;
+	ptrdiff_t slash;
+	size_t end;
+	int rc;
+
+	if (!is_others(name) || name.len <= others.len)
+		return SHELF_ENOMAILBOX;
+	slash = shelf_span_find(name, '/', others.len);
+	end = slash < 0 ? name.len : (size_t)slash;
+	rc = shelf_account_find(s->store, shelf_span(name.data + others.len, end - others.len), &account);
+	if (rc != 0)
+		return rc == SHELF_ENOACCOUNT ? SHELF_ENOMAILBOX : rc;
+	*account_out = account.id;
+	*path_out = slash < 0 ? shelf_span(NULL, 0) : shelf_span(name.data + end + 1, name.len - end - 1);
+	return 0;
+}
+
 /* "Other Users/NAME/path" */
 static int
 place_of_other(struct imap_session *s, struct shelf_span name, struct imap_place *out)
 {
-	ptrdiff_t slash = name.len > others.len ? shelf_span_find(name, '/', others.len) : -1;
 	struct shelf_buf path = {0};
-	struct shelf_account account;
-	int rc;
+	struct shelf_span given;
+	int rc = imap_address_other(s, name, &out->account, &given);
 
-	if (slash < 0)
-		return SHELF_ENOMAILBOX;
-	rc = shelf_account_find(s->store,
-	    shelf_span(name.data + others.len, (size_t)slash - others.len), &account);
-	if (rc != 0)
-		return rc == SHELF_ENOACCOUNT ? SHELF_ENOMAILBOX : rc;
-	out->account = account.id;
-	rc = shelf_mailbox_canonical(shelf_span(name.data + slash + 1, name.len - (size_t)slash - 1), &path);
+	if (rc != 0 || given.len == 0)
+		return rc != 0 ? rc : SHELF_ENOMAILBOX;
+	rc = shelf_mailbox_canonical(given, &path);
 	if (rc == 0) /* "inbox" is INBOX there, too */
 		out->path = shelf_arena_dup(&s->cmd->arena, shelf_buf_span(&path));
 	shelf_buf_free(&path);

@@ -38,6 +38,13 @@ struct imap_address {
 SHELF_CHECK int imap_address_place(struct imap_session *s, struct shelf_span name,
     struct imap_place *out);
 /*
+ * imap_address_other(s, name, account_out, path_out)
+ *   Whose NAME is, when it is in the namespace of others, and what is behind the account's name ("": nothing).
+ *   returns  0; SHELF_ENOMAILBOX it is in the user's own namespace, or there is no such account; or an error
+ */
+SHELF_CHECK int imap_address_other(struct imap_session *s, struct shelf_span name, uint32_t *account_out,
+    struct shelf_span *path_out);
+/*
  * imap_address_open(s, name, needs, out, rd_out)
  *   The mailbox and a snapshot of its account, which the caller ends before it returns to the dispatcher.
  *   needs    enum shelf_right: all of them. 0: any that lets its existence be known

@@ -22,12 +22,6 @@ news(void *arg)
 	net_conn_wake(arg);
 }
 
-void
-imap_notify_wake(struct imap_session *s)
-{
-	news(s->conn);
-}
-
 struct imap_notify *
 imap_notify_new(void)
 {

@@ -83,8 +83,6 @@ SHELF_CHECK int imap_notify_listen(struct imap_session *s, struct imap_notify *n
 void imap_notify_selected(struct imap_session *s);
 /* The events wanted of the mailbox of that name; PERSONAL: in the user's own namespace. */
 unsigned imap_notify_events(const struct imap_notify *notify, struct shelf_span name, bool personal, bool subscribed);
-/* What the listeners call. */
-void imap_notify_wake(struct imap_session *s);
 
 /* ---- Telling ------------------------------------------------------------------------------------- */
 

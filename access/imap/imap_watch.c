@@ -234,14 +234,13 @@ imap_watch_is_loose(const struct imap_watch *w, struct shelf_span name)
 	return at < w->n && compare_boxes(&w->box[at], &key) == 0;
 }
 
-/* SHELF_ENOMAILBOX: it is not there, or (it EXISTS) not for this user. */
+/* SHELF_ENOMAILBOX: it is not there, or not for this user. */
 static int
-find(const struct imap_watch *w, struct shelf_rd *rd, uint32_t id, struct shelf_mailbox *m, bool *exists)
+find(const struct imap_watch *w, struct shelf_rd *rd, uint32_t id, struct shelf_mailbox *m)
 {
 	unsigned rights = 0;
 	int rc = shelf_mailbox_get(rd, id, m);
 
-	*exists = rc == 0;
 	if (rc != 0 || w->top.len == 0)
 		return rc;
 	rc = shelf_acl_rights(rd, id, w->user, false, &rights);
@@ -255,8 +254,8 @@ look_at(struct imap_watch *w, struct shelf_rd *rd, uint32_t id)
 	struct imap_box key = {.id = id}, new = {0};
 	struct shelf_mailbox m;
 	size_t at = place_of(w, &key);
-	bool had = at < w->n && w->box[at].id == id, has, exists;
-	int rc = find(w, rd, id, &m, &exists);
+	bool had = at < w->n && w->box[at].id == id, has;
+	int rc = find(w, rd, id, &m);
 
 	if (rc != 0 && rc != SHELF_ENOMAILBOX)
 		return rc;
@@ -279,9 +278,7 @@ look_at(struct imap_watch *w, struct shelf_rd *rd, uint32_t id)
 	w->bytes -= bytes_of(&key);
 	if (!has) {
 		memmove(w->box + at, w->box + at + 1, (--w->n - at) * sizeof *w->box);
-		rc = add_difference(w, &key, NULL);
-		w->diff[w->ndiff - 1].withdrawn = exists;
-		return rc;
+		return add_difference(w, &key, NULL);
 	}
 	w->box[at] = box_of(w, &m);
 	w->bytes += bytes_of(&w->box[at]);
@@ -315,6 +312,7 @@ compare_lists(struct imap_watch *w, struct imap_box *old, size_t nold)
 	return rc;
 }
 
+/* RD is NULL: there is nothing any more. */
 static int
 look_at_all(struct imap_watch *w, struct shelf_rd *rd)
 {
@@ -324,7 +322,7 @@ look_at_all(struct imap_watch *w, struct shelf_rd *rd)
 
 	w->box = NULL;
 	w->n = w->cap = w->bytes = 0;
-	rc = read_all(w, rd);
+	rc = rd == NULL ? 0 : read_all(w, rd);
 	if (rc == 0) {
 		rc = compare_lists(w, old, nold);
 	} else {
@@ -333,6 +331,17 @@ look_at_all(struct imap_watch *w, struct shelf_rd *rd)
 	}
 	free(old);
 	return rc;
+}
+
+/* Of what is gone: is it, or only for this user? RFC 5465 5.9 */
+static void
+mark_withdrawn(struct imap_watch *w, struct shelf_rd *rd)
+{
+	struct shelf_mailbox m;
+
+	for (size_t i = 0; i < w->ndiff; i++)
+		if (w->diff[i].new.name.data == NULL)
+			w->diff[i].withdrawn = shelf_mailbox_get(rd, w->diff[i].old.id, &m) == 0;
 }
 
 /* What changed since, as the engine knows it. */
@@ -358,23 +367,9 @@ look(struct imap_watch *w, struct shelf_rd *rd)
 	}
 	if (rc == 0 && all)
 		rc = look_at_all(w, rd);
+	if (rc == 0 && w->top.len > 0)
+		mark_withdrawn(w, rd);
 	return rc != 0 ? rc : imap_watch_look_at_notes(w, rd, ids, n, all);
-}
-
-/* Of an account that is gone there is nothing any more. */
-static int
-lose_all(struct imap_watch *w)
-{
-	struct imap_box *old = w->box;
-	size_t nold = w->n;
-	int rc;
-
-	w->box = NULL;
-	w->n = w->cap = w->bytes = 0;
-	imap_notes_free(&w->notes);
-	rc = compare_lists(w, old, nold);
-	free(old);
-	return rc;
 }
 
 int
@@ -383,8 +378,10 @@ imap_watch_compare(struct imap_watch *w, struct shelf_store *store)
 	struct shelf_rd *rd = NULL;
 	int rc = shelf_rd_begin(store, w->account, &rd);
 
-	if (rc == SHELF_ENOACCOUNT && w->top.len > 0)
-		return lose_all(w);
+	if (rc == SHELF_ENOACCOUNT && w->top.len > 0) {
+		imap_notes_free(&w->notes);
+		return look_at_all(w, NULL);
+	}
 	if (rc != 0)
 		return rc;
 	if (shelf_rd_modseq(rd) != w->modseq) {
@@ -401,23 +398,27 @@ imap_watch_compare(struct imap_watch *w, struct shelf_store *store)
 
 /* ---- Own changes --------------------------------------------------------------------------------- */
 
+struct shelf_span
+imap_watch_path(const struct imap_watch *w, struct shelf_span name)
+{
+	return name.len <= w->top.len ? shelf_span(NULL, 0) :
+	    shelf_span(name.data + w->top.len, name.len - w->top.len);
+}
+
 uint64_t
-imap_watch_hash(struct shelf_span top, struct shelf_span name)
+imap_watch_hash(struct shelf_span name)
 {
 	uint64_t hash = 0xcbf29ce484222325u;
 
-	for (size_t i = 0; i < top.len; i++)
-		hash = (hash ^ top.data[i]) * 0x100000001b3u;
 	for (size_t i = 0; i < name.len; i++)
 		hash = (hash ^ name.data[i]) * 0x100000001b3u;
 	return hash;
 }
 
-
 bool
 imap_watch_is_own(const struct imap_watch *w, struct shelf_span name, enum imap_event event, bool there)
 {
-	uint64_t hash = imap_watch_hash(name, shelf_span(NULL, 0));
+	uint64_t hash = imap_watch_hash(imap_watch_path(w, name));
 
 	for (unsigned i = 0; i < w->nown; i++)
 		if (w->own[i].name == hash && w->own[i].event == event && w->own[i].there == there)

@@ -30,7 +30,7 @@ enum imap_clean { IMAP_CLEAN_UNKNOWN, IMAP_CLEAN_YES, IMAP_CLEAN_NO };
 struct imap_difference {
 	struct imap_box old, new; /* name.data NULL: not there */
 	enum imap_clean clean;    /* of a rename: imap_watch_print.c */
-	bool withdrawn;           /* it is still there, but not for this user */
+	bool withdrawn;           /* of OLD alone: it is still there, but not for this user */
 };
 
 struct imap_own_name {
@@ -57,7 +57,7 @@ struct imap_watch {
 	const char *user;     /* the session's */
 	struct shelf_span top; /* "Other Users/NAME/", malloc'ed; empty: the user's own mailboxes */
 	struct shelf_listener *listener; /* of another's */
-	struct imap_session *session;    /* whom its news wake */
+	struct net_conn *conn;           /* whom its news wake */
 	atomic_bool stale;               /* there may be news */
 	unsigned wanted; /* events, of any group */
 	struct imap_box *box;
@@ -88,7 +88,9 @@ bool imap_watch_is_loose(const struct imap_watch *w, struct shelf_span name);
 
 const struct imap_box *imap_watch_find(const struct imap_watch *w, uint32_t id); /* NULL: there is none */
 int imap_watch_compare_names(struct shelf_span a, struct shelf_span b);
-uint64_t imap_watch_hash(struct shelf_span top, struct shelf_span name); /* of both in a row */
+uint64_t imap_watch_hash(struct shelf_span name);
+/* What NAME, as the user knows it, is called in its account. */
+struct shelf_span imap_watch_path(const struct imap_watch *w, struct shelf_span name);
 /* Has this session done it? */
 bool imap_watch_is_own(const struct imap_watch *w, struct shelf_span name, enum imap_event event, bool there);
 /* All has been printed. */

@@ -117,7 +117,7 @@ wants(const struct imap_watch *w, uint32_t mailbox)
 static uint64_t
 hash_removed(uint32_t mailbox, struct shelf_span name)
 {
-	return imap_watch_hash(name, shelf_span(NULL, 0)) ^ (uint64_t)mailbox * 0x9e3779b97f4a7c15u;
+	return imap_watch_hash(name) ^ (uint64_t)mailbox * 0x9e3779b97f4a7c15u;
 }
 
 static bool

@@ -18,10 +18,9 @@
 #include "conf.h"
 #include "imap_address.h"
 #include "imap_watch.h"
+#include "net.h"
 
 enum { OTHERS_MAX = 100 };
-
-static const struct shelf_span others = {(const uint8_t *)IMAP_OTHERS "/", sizeof IMAP_OTHERS};
 
 void
 imap_watch_free(struct imap_watch **watch)
@@ -39,7 +38,7 @@ new_watch(struct imap_session *s, const struct imap_notify *notify, uint32_t acc
 {
 	struct imap_watch *w = SHELF_NEW(struct imap_watch);
 
-	w->session = s;
+	w->conn = s->conn;
 	w->account = account;
 	w->user = s->account_name;
 	w->notify = notify;
@@ -77,7 +76,7 @@ news(void *arg)
 	struct imap_watch *w = arg;
 
 	atomic_store(&w->stale, true);
-	imap_notify_wake(w->session);
+	net_conn_wake(w->conn);
 }
 
 static int
@@ -93,7 +92,7 @@ add(struct imap_session *s, struct imap_watch *own, uint32_t account)
 	if ((rc = shelf_account_get(s->store, account, &a)) != 0)
 		return rc == SHELF_ENOACCOUNT ? 0 : rc;
 	w = new_watch(s, own->notify, account);
-	len = others.len + strlen(a.name) + 1;
+	len = sizeof IMAP_OTHERS + strlen(a.name) + 1;
 	w->top = shelf_span(shelf_alloc(len + 1), len);
 	snprintf((char *)(uintptr_t)w->top.data, len + 1, IMAP_OTHERS "/%s/", a.name);
 	rc = shelf_listen(s->store, account, news, w, &w->listener);
@@ -108,22 +107,34 @@ add(struct imap_session *s, struct imap_watch *own, uint32_t account)
 	return within_limit(own);
 }
 
+/* Whoever is watched needs not be looked for with all news. */
+static bool
+is_watched(const struct imap_watch *own, struct shelf_span name)
+{
+	for (const struct imap_watch *w = own->next; w != NULL; w = w->next) {
+		size_t account = w->top.len - 1; /* without the slash */
+
+		if (name.len >= account && memcmp(name.data, w->top.data, account) == 0 &&
+		    (name.len == account || name.data[account] == '/'))
+			return true;
+	}
+	return false;
+}
+
 /* "Other Users/NAME", and what is below it. */
 static int
 add_named(struct imap_session *s, struct imap_watch *own, struct shelf_span name)
 {
-	struct shelf_account a;
-	ptrdiff_t slash;
+	struct shelf_span path;
+	uint32_t account;
 	int rc;
 
-	if (name.len <= others.len || memcmp(name.data, others.data, others.len) != 0)
+	if (is_watched(own, name))
 		return 0;
-	slash = shelf_span_find(name, '/', others.len);
-	name = shelf_span(name.data + others.len, (slash < 0 ? name.len : (size_t)slash) - others.len);
-	rc = shelf_account_find(s->store, name, &a);
+	rc = imap_address_other(s, name, &account, &path);
 	if (rc != 0)
 		return rc == SHELF_EIO || rc == SHELF_ECORRUPT ? rc : 0;
-	return add(s, own, a.id);
+	return add(s, own, account);
 }
 
 static int
@@ -193,8 +204,8 @@ imap_watch_look(struct imap_session *s)
 	if (rc == 0)
 		rc = add_others(s, own);
 	for (struct imap_watch *w = own->next; w != NULL && rc == 0; w = w->next)
-		if (atomic_exchange(&w->stale, false))
-			rc = imap_watch_compare(w, s->store);
+		if (atomic_exchange(&w->stale, false) && (rc = imap_watch_compare(w, s->store)) != 0)
+			atomic_store(&w->stale, true); /* what could not be read is news still */
 	s->notify->telling = own;
 	return rc != 0 ? rc : within_limit(own);
 }
@@ -244,5 +255,5 @@ imap_watch_own_name(struct imap_session *s, uint32_t account, struct shelf_span 
 	struct imap_watch *w = imap_watch_of(s, account);
 
 	if (w != NULL && w->nown < IMAP_OWN_MAX)
-		w->own[w->nown++] = (struct imap_own_name){imap_watch_hash(w->top, name), event, there};
+		w->own[w->nown++] = (struct imap_own_name){imap_watch_hash(name), event, there};
 }

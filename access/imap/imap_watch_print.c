@@ -73,13 +73,11 @@ print_list(struct imap_session *s, struct shelf_span name)
 		node.has_children = w->box[i].id != 0 && is_below(w->box[i].name, name);
 	if (node.id == 0)
 		look_elsewhere(s, &node);
-	if (node.id == 0 && is_withdrawn(w, name)) { /* RFC 5465 5.9 */
-		imap_out_str(s, "* LIST (\\NoAccess) \"/\" ");
-		imap_out_mailbox(s, name);
-		return;
-	}
 	imap_out_str(s, "* LIST (");
-	imap_list_attributes(s, &node, true);
+	if (node.id == 0 && is_withdrawn(w, name)) /* RFC 5465 5.9 */
+		imap_out_str(s, "\\NoAccess");
+	else
+		imap_list_attributes(s, &node, true);
 	imap_out_str(s, ") \"/\" ");
 	imap_out_mailbox(s, name);
 }
@@ -110,9 +108,7 @@ print_parent(struct imap_session *s, struct shelf_span name)
 static bool
 is_inbox(const struct imap_watch *w, struct shelf_span name)
 {
-	size_t top = w->top.len;
-
-	return name.len > top && shelf_span_is(shelf_span(name.data + top, name.len - top), "INBOX");
+	return shelf_span_is(imap_watch_path(w, name), "INBOX");
 }
 
 static bool
