@@ -75,7 +75,7 @@ def documented(d):
         "docs/exim.md is another")
     lines = lines.replace("127.0.0.1:2525", "127.0.0.1:%d" % d.port["mta"]).replace("port = 24\n",
         "port = %d\n" % d.port["lmtp"])
-    pipe = pipe.replace("/usr/bin/mailshelf -s /srv/mail", "%s -s %s" % (os.path.join(BIN, "mailshelf"), d.store))
+    pipe = pipe.replace("/usr/bin/mailshelf -s /srv/mail", "%s/mailshelf -s %s" % (d.dir, d.store))
     pipe = pipe.replace("/etc/mailshelfd.conf", d.dir + "/conf").replace("user = mailshelf", "user = Debian-exim")
     parts = re.split(r"^# (?:main part|in the ACL.*|routers|transports)\n", lines, flags=re.M)
     return dict(zip(("main", "acl", "routers", "transports"), parts[1:]), pipe=pipe)
@@ -97,8 +97,9 @@ class Exim:
                 raise Skipped("Exim does not run here")
             with open(d.dir + "/conf", "w") as f:
                 f.write("local_domains = example.org\n")
-            # The program is started as another user than this one.
+            # The program is started as another user than this one, who may not get to where it was built.
             os.chmod(d.dir, 0o755)
+            shutil.copy(os.path.join(BIN, "mailshelf"), d.dir)
             subprocess.run(["chown", "-R", "65533:65533", d.store, d.dir + "/conf"], check=True)
             parts = documented(d)
             parts["routers"] = parts["routers"].replace("mailshelf_lmtp", transport)
