@@ -228,7 +228,6 @@ def test_postfix_in_front():
         for n in range(5):
             d.tool("policy", "set", "later%d" % n, "over_quota", "defer")
         d.tool("alias", "set", "sales@example.org", "user00", "user01")
-        d.tool("policy", "set", "*", "quota_warn_message", "no") # here every message counts
         sent, refused = {name: 0 for name in names}, {}
         with Postfix(d) as postfix:
             s = smtplib.SMTP("127.0.0.1", postfix.port, timeout=60)

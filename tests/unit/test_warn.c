@@ -11,6 +11,7 @@
 #include "support.h"
 #include "warn.h"
 
+#include <mailshelf/policy.h>
 #include <mailshelf/pop3.h>
 
 enum { WAIT_MS = 20000 };
@@ -236,6 +237,7 @@ begin(void)
 	set(c, "hostname", "mx.example.org");
 	set(c, "quota_warning_hook", script);
 	conf_finish(c);
+	ck_assert_int_eq(shelf_policy_set(r.store, shelf_span_str("*"), SHELF_POLICY_QUOTA_WARN_MESSAGE, 1), 0);
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 100, 0), 0);
 	rig_fill(&r, r.joe, r.inbox, 79);
 	return c;

@@ -87,6 +87,7 @@ static void
 begin(unsigned messages)
 {
 	rig_open(&r, NULL);
+	ck_assert_int_eq(shelf_policy_set(r.store, shelf_span_str("*"), SHELF_POLICY_QUOTA_WARN_MESSAGE, 1), 0);
 	ck_assert_int_eq(shelf_quota_set(r.store, r.joe, 0, 100, 0), 0);
 	if (messages > 0)
 		rig_fill(&r, r.joe, r.inbox, messages);
