@@ -37,8 +37,10 @@ enum {
 /* ---- Server and session ---------------------------------------------------------------------- */
 
 struct pop3_delay;
+struct pop3_expire;
 struct pop3_server {
 	struct pop3_delay *delay; /* NULL: none */
+	struct pop3_expire *expire;
 	struct shelf_store *store;
 	const struct conf *conf;
 	struct auth *auth;
@@ -61,6 +63,7 @@ enum pop3_wait { /* for what the session waits before it reads a command */
 	POP3_WAIT_SASL,   /* the next line is a SASL response */
 	POP3_WAIT_LOGIN,  /* or for the maildrop */
 	POP3_WAIT_TLS,
+	POP3_WAIT_CAPA,   /* for what rules of expiry say now */
 	POP3_WAIT_UPDATE,
 };
 
@@ -105,6 +108,7 @@ struct pop3_drop {
 	char archive[SHELF_POLICY_TEXT_MAX + 1]; /* "": the mailbox for archives */
 	struct shelf_pop3_lock *lock; /* policy pop3_lock */
 	bool seen;                  /* what is fetched becomes \Seen */
+	uint32_t expire_s;          /* rules of expiry may remove mail of that age; 0: none does */
 };
 
 struct pop3_session {
@@ -170,6 +174,17 @@ void pop3_delay_free(struct pop3_delay **delay);
 /* Notes a login of ACCOUNT now; false, and nothing is noted: the last one is less than SECONDS ago. Any thread. */
 bool pop3_delay_admit(struct pop3_delay *delay, uint32_t account, uint64_t seconds);
 
+/* ---- EXPIRE (pop3_expire.c) ------------------------------------------------------------------ */
+
+/* What the rules of expiry of the whole store say, for who has not logged in. Any thread. */
+struct pop3_expire *pop3_expire_new(struct shelf_store *store); /* reads them */
+void pop3_expire_free(struct pop3_expire **expire);
+/* Is it time to read them again? True for one caller, which calls pop3_expire_read() on a worker. */
+bool pop3_expire_stale(struct pop3_expire *expire);
+void pop3_expire_read(struct pop3_expire *expire);
+/* The argument of the capability, behind a blank. PROMISED_DAYS: the setting, 0 for ever. */
+void pop3_expire_capa(const struct pop3_session *s, uint64_t promised_days, struct shelf_buf *out);
+
 /* ---- The maildrop (pop3_maildrop.c) ---------------------------------------------------------- */
 
 /* On a worker, for the session's account; then DONE on the loop. */
@@ -179,6 +194,8 @@ void pop3_drop_free(struct pop3_drop *drop);
 /* Of all messages, deleted or not. */
 uint32_t pop3_drop_count(const struct pop3_drop *drop);
 uint32_t pop3_drop_uid(const struct pop3_drop *drop, uint32_t seq); /* 0: none */
+/* That of the message behind UID, which has number SEQ: for walks, whatever is shown. 0: none. */
+uint32_t pop3_drop_next(const struct pop3_drop *drop, uint32_t seq, uint32_t uid);
 uint32_t pop3_maildrop_count(const struct pop3_session *s); /* without the deleted ones */
 uint64_t pop3_maildrop_bytes(const struct pop3_session *s); /* without the deleted ones */
 /* Message number SEQ: SHELF_ENOMESSAGE when there is none, when it is marked deleted, or when

@@ -39,16 +39,10 @@ stls(const struct pop3_session *s, struct shelf_buf *out)
 	return s->state == POP3_AUTHORIZATION && net_conn_has_tls(s->conn) && !net_conn_is_tls(s->conn);
 }
 
-/* One value for all: it is the same before login. */
 static bool
 expire(const struct pop3_session *s, struct shelf_buf *out)
 {
-	unsigned long long days = s->server->conf->pop3_expire_days;
-
-	if (days == 0)
-		shelf_buf_add_str(out, " NEVER");
-	else
-		shelf_buf_printf(out, " %llu", days);
+	pop3_expire_capa(s, s->server->conf->pop3_expire_days, out);
 	return true;
 }
 
@@ -75,8 +69,8 @@ static const struct {
 #undef POP3_CAP
 };
 
-void
-pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
+static void
+tell(struct pop3_session *s)
 {
 	struct shelf_buf line = {0};
 
@@ -89,6 +83,35 @@ pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
 	}
 	net_conn_printf(s->conn, ".\r\n");
 	shelf_buf_free(&line);
+}
+
+static void
+read_rules(void *arg)
+{
+	pop3_expire_read(arg);
+}
+
+static void
+rules_read(void *session, void *arg)
+{
+	struct pop3_session *s = session;
+
+	s->wait = POP3_WAIT_COMMAND;
+	if (net_conn_closing(s->conn))
+		return;
+	tell(s);
+	pop3_session_go(s);
+}
+
+void
+pop3_cmd_capa(struct pop3_session *s, const struct pop3_args *args)
+{
+	if (s->state == POP3_AUTHORIZATION && pop3_expire_stale(s->server->expire)) {
+		s->wait = POP3_WAIT_CAPA;
+		net_conn_work(s->conn, read_rules, s->server->expire, rules_read);
+		return;
+	}
+	tell(s);
 }
 
 /* ---- UTF8 and LANG, RFC 6856 ------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <mailshelf/expire.h>
 #include <mailshelf/log.h>
 #include <mailshelf/mem.h>
 #include <mailshelf/pop3.h>
@@ -57,10 +58,14 @@ run_opening(void *arg)
 		return;
 	}
 	name = policy.text[SHELF_POLICY_POP3_MAILBOX];
+	if (*name == '\0')
+		name = "INBOX";
+	if ((o->rc = shelf_expire_shortest(o->store, o->name, name, &drop->expire_s)) != 0)
+		return;
 	/* One snapshot for all, so that STAT and the view agree. */
 	o->rc = shelf_rd_begin(o->store, o->account, &rd);
 	if (o->rc == 0)
-		o->rc = shelf_mailbox_find(rd, shelf_span_str(*name == '\0' ? "INBOX" : name), &box);
+		o->rc = shelf_mailbox_find(rd, shelf_span_str(name), &box);
 	if (o->rc == 0)
 		o->rc = shelf_view_open(rd, box.id, &drop->view);
 	if (o->rc == 0) {
@@ -131,6 +136,12 @@ uint32_t
 pop3_drop_uid(const struct pop3_drop *drop, uint32_t seq)
 {
 	return drop->shown != NULL ? shelf_uidset_nth(drop->shown, seq) : shelf_view_uid(drop->view, seq);
+}
+
+uint32_t
+pop3_drop_next(const struct pop3_drop *drop, uint32_t seq, uint32_t uid)
+{
+	return drop->shown != NULL ? shelf_uidset_next(drop->shown, uid + 1) : shelf_view_uid(drop->view, seq + 1);
 }
 
 uint32_t

@@ -42,6 +42,7 @@ pop3_server_new(struct shelf_store *store, const struct conf *conf, struct auth 
 	struct pop3_server *server = SHELF_NEW(struct pop3_server);
 
 	*server = (struct pop3_server){.store = store, .conf = conf, .auth = auth,
+	    .expire = pop3_expire_new(store),
 	    .delay = conf->pop3_login_delay_s > 0 ? pop3_delay_new() : NULL};
 	return server;
 }
@@ -49,8 +50,10 @@ pop3_server_new(struct shelf_store *store, const struct conf *conf, struct auth 
 void
 pop3_server_free(struct pop3_server **server)
 {
-	if (*server != NULL)
+	if (*server != NULL) {
+		pop3_expire_free(&(*server)->expire);
 		pop3_delay_free(&(*server)->delay);
+	}
 	free(*server);
 	*server = NULL;
 }

@@ -65,9 +65,10 @@ list_rows(struct pop3_session *s, struct shelf_rd *rd, struct shelf_buf *out, in
 	uint32_t count = pop3_drop_count(&s->drop);
 	struct pop3_walk walk = {.rd = rd, .mailbox = s->drop.mailbox};
 	struct pop3_uidls uidls = {.rd = rd};
+	uint32_t uid = pop3_drop_uid(&s->drop, st->seq);
 
-	for (unsigned rows = 0; rows < STEP_MAX_ROWS && st->seq <= count; rows++, st->seq++) {
-		uint32_t uid = pop3_drop_uid(&s->drop, st->seq);
+	for (unsigned rows = 0; rows < STEP_MAX_ROWS && st->seq <= count;
+	    rows++, uid = pop3_drop_next(&s->drop, st->seq++, uid)) {
 		struct shelf_msg m;
 
 		if (shelf_uidset_has(s->deleted, uid))

@@ -235,6 +235,67 @@ shelf_expire_each(struct shelf_store *store, shelf_expire_fn *fn, void *arg)
 	return rc;
 }
 
+/* The rules of one scope. FN answers 0 to go on, and may not wait: a snapshot lives. */
+static int
+each_of(struct kv_view *view, const char *scope, shelf_expire_fn *fn, void *arg)
+{
+	struct shelf_expire_rule rule;
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc = kv_scan_open(view, KV_EXPIRE, prefix_of(scope), shelf_span(NULL, 0), &scan);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_scan_next(&scan, &key, &value)) == 1)
+		if ((rc = mail_expire_decode(key, value, &rule)) != 0 ||
+		    (rc = fn(arg, shelf_span_str(scope), &rule)) != 0)
+			break;
+	kv_scan_close(&scan);
+	return rc;
+}
+
+/* All rules that are about account NAME; what others have is not read. */
+static int
+each_about(struct shelf_store *store, const char *name, shelf_expire_fn *fn, void *arg)
+{
+	const char *domain = strrchr(name, '@');
+	struct kv_view *view = NULL;
+	int rc = kv_view_begin(store->kv, KV_CATALOG, &view);
+
+	if (rc == 0 && (rc = each_of(view, "*", fn, arg)) == 0 &&
+	    (domain == NULL || (rc = each_of(view, domain, fn, arg)) == 0))
+		rc = each_of(view, name, fn, arg);
+	kv_view_end(&view);
+	return rc;
+}
+
+struct shortest {
+	const char *mailbox; /* NULL: any */
+	uint32_t age_s;	     /* 0: no rule so far */
+};
+
+static int
+take_shortest(void *arg, struct shelf_span scope, const struct shelf_expire_rule *rule)
+{
+	struct shortest *s = arg;
+
+	if ((s->mailbox == NULL || shelf_expire_matches(rule->pattern, shelf_span_str(s->mailbox))) &&
+	    (s->age_s == 0 || rule->age_s < s->age_s))
+		s->age_s = rule->age_s;
+	return 0;
+}
+
+int
+shelf_expire_shortest(struct shelf_store *store, const char *account, const char *mailbox, uint32_t *age_s_out)
+{
+	struct shortest s = {.mailbox = mailbox};
+	int rc = account == NULL ? shelf_expire_each(store, take_shortest, &s)
+				 : each_about(store, account, take_shortest, &s);
+
+	*age_s_out = s.age_s;
+	return rc;
+}
+
 /* ---- Patterns --------------------------------------------------------------------------------------------- */
 
 /* "*" goes back to the last one only, "%" likewise within its level: linear but for one of each. */
@@ -283,7 +344,6 @@ struct running {
 	struct shelf_expired *out;
 	struct shelf_expire_rule *rule; /* that are about the account */
 	size_t rules, cap;
-	const char *name, *domain;
 	/* Of the mailbox at work. */
 	uint32_t mailbox;
 	const struct shelf_expire_rule **mine;
@@ -298,9 +358,6 @@ take_rule(void *arg, struct shelf_span scope, const struct shelf_expire_rule *ru
 {
 	struct running *x = arg;
 
-	if (!shelf_span_eq(scope, shelf_span_str("*")) && !shelf_span_eq(scope, shelf_span_str(x->name)) &&
-	    (x->domain == NULL || !shelf_span_eq(scope, shelf_span_str(x->domain))))
-		return 0;
 	if (x->rules == x->cap) {
 		x->cap = x->cap == 0 ? 8 : 2 * x->cap;
 		x->rule = shelf_realloc(x->rule, x->cap * sizeof(*x->rule));
@@ -462,10 +519,8 @@ shelf_expire_run(struct shelf_store *store, uint32_t account, int64_t now_s, boo
 	*out = (struct shelf_expired){.looked = 0};
 	if (rc != 0)
 		return rc;
-	x.name = a.name;
-	x.domain = strrchr(a.name, '@');
 	x.going = shelf_uidset_new();
-	if ((rc = shelf_expire_each(store, take_rule, &x)) == 0 && x.rules > 0) {
+	if ((rc = each_about(store, a.name, take_rule, &x)) == 0 && x.rules > 0) {
 		x.mine = shelf_zalloc(x.rules * sizeof(const struct shelf_expire_rule *));
 		x.fetched = shelf_zalloc(x.rules * sizeof(struct shelf_uidset *));
 		rc = run_all(&x);

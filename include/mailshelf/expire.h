@@ -38,6 +38,13 @@ SHELF_CHECK int shelf_expire_remove(struct shelf_store *store, struct shelf_span
 /* In order of scope and id. FN: as of shelf_policy_each. */
 typedef int shelf_expire_fn(void *arg, struct shelf_span scope, const struct shelf_expire_rule *rule);
 SHELF_CHECK int shelf_expire_each(struct shelf_store *store, shelf_expire_fn *fn, void *arg);
+/*
+ * shelf_expire_shortest(store, account, mailbox, age_s_out)
+ *   The smallest age of the rules about ACCOUNT (its name; NULL: of all rules) and MAILBOX (NULL: any), whatever flags
+ *   they ask for; 0: there is none. Of one account this reads its own rules, of all every rule there is.
+ */
+SHELF_CHECK int shelf_expire_shortest(struct shelf_store *store, const char *account, const char *mailbox,
+    uint32_t *age_s_out);
 bool shelf_expire_matches(const char *pattern, struct shelf_span name);
 
 struct shelf_expired {

@@ -26,6 +26,7 @@ static const struct keyword {
     {"quota", DIALOGUE_QUOTA, 2, 4, false},
     {"password", DIALOGUE_PASSWORD, 2, 2, false},
     {"policy", DIALOGUE_POLICY, 3, 3, false},
+    {"expire", DIALOGUE_EXPIRE, 3, 3, false},
     {"alias", DIALOGUE_ALIAS, 1, DIALOGUE_WORDS_MAX, false},
     {"damage", DIALOGUE_DAMAGE, 4, 4, false},
     {"connect", DIALOGUE_CONNECT, 2, 3, false},

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <mailshelf/expire.h>
 #include <mailshelf/mailshelf.h>
 
 #include "auth.h"
@@ -246,6 +247,20 @@ do_policy(struct dialogue_server *s, const struct dialogue_step *step)
 }
 
 static const char *
+do_expire(struct dialogue_server *s, const struct dialogue_step *step)
+{
+	struct shelf_expire_rule rule = {.by = SHELF_EXPIRE_SAVED};
+	uint64_t hours;
+	uint32_t id;
+
+	if (!number(step->word[1], &hours) || hours > UINT32_MAX / 3600)
+		return "expire SCOPE HOURS MAILBOX";
+	rule.age_s = (uint32_t)hours * 3600;
+	snprintf(rule.pattern, sizeof rule.pattern, "%s", step->word[2]);
+	return said(s, "expire", shelf_expire_add(s->store, shelf_span_str(step->word[0]), &rule, &id));
+}
+
+static const char *
 do_alias(struct dialogue_server *s, const struct dialogue_step *step)
 {
 	struct shelf_span target[DIALOGUE_WORDS_MAX];
@@ -327,6 +342,8 @@ dialogue_server_do(struct dialogue_server *s, const struct dialogue_step *step,
 		return do_setting(s, step);
 	if (step->kind == DIALOGUE_POLICY)
 		return do_policy(s, step);
+	if (step->kind == DIALOGUE_EXPIRE)
+		return do_expire(s, step);
 	if (step->kind == DIALOGUE_ALIAS)
 		return do_alias(s, step);
 	return do_with_account(s, step, message);
