@@ -210,7 +210,10 @@ void lmtp_room_give(struct lmtp_session *s, const struct lmtp_account *a);
 
 /* ---- What stands in front of the message (lmtp_fields.c) --------------------------------------- */
 
+/* What is the same for all recipients. */
 void lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b);
+/* What stands in front of that for RCPT, of several; NULL: the same without his address. */
+void lmtp_fields_add_head(const struct lmtp_session *s, const struct lmtp_rcpt *rcpt, struct shelf_buf *b);
 
 /* ---- Replies (lmtp_reply.c) ------------------------------------------------------------------ */
 

@@ -113,6 +113,26 @@ lmtp_deliver_input(struct lmtp_session *s)
 	return true;
 }
 
+/* ---- Fields of one recipient --------------------------------------------------------------------- */
+
+/* Each head costs a hash and a scan of the message: beyond so many bytes of these all recipients get the same one. */
+enum { HEADS_MAX_BYTES = 64 << 20 };
+
+static bool
+has_heads(const struct lmtp_session *s)
+{
+	return s->nrcpts > 1 && s->server->conf->lmtp_add_fields;
+}
+
+/* One for each recipient, or one for all. */
+static size_t
+count_heads(const struct lmtp_session *s)
+{
+	if (!has_heads(s))
+		return 0;
+	return s->received <= HEADS_MAX_BYTES / s->nrcpts ? s->nrcpts : 1;
+}
+
 /* ---- Delivering ------------------------------------------------------------------------------ */
 
 struct job {
@@ -122,6 +142,8 @@ struct job {
 	struct shelf_delivery *list; /* by account, each once; mailboxes are of the session's routes */
 	struct shelf_append_result *results;
 	size_t n;
+	struct shelf_buf *heads; /* NHEADS: none, one for all, or one for each recipient */
+	size_t nheads;
 	int rc;                      /* of finishing the draft */
 };
 
@@ -146,14 +168,20 @@ by_account_and_fate(const void *a, const void *b)
 
 /* The one place that decides where a message goes in an account, and with which flags. */
 static struct shelf_delivery
-delivery_to(const struct lmtp_session *s, const struct lmtp_account *a)
+delivery_to(const struct lmtp_session *s, const struct lmtp_account *a, struct shelf_span head)
 {
 	struct shelf_delivery d = {.account = a->to.account, .existing = true, .over = a->rules.over,
-				   .refused = a->refused};
+				   .refused = a->refused, .head = head};
 
 	if (s->server->conf->extension_mailbox)
 		d.mailbox = shelf_span_str(a->to.mailbox);
 	return d;
+}
+
+static struct shelf_span
+head_of(const struct job *job, size_t rcpt)
+{
+	return job->nheads == 0 ? shelf_span(NULL, 0) : shelf_buf_span(&job->heads[job->nheads > 1 ? rcpt : 0]);
 }
 
 static struct job *
@@ -168,9 +196,13 @@ new_job(struct lmtp_session *s)
 	s->draft = NULL;
 	job->list = shelf_zalloc(s->naccounts * sizeof(*job->list));
 	job->results = shelf_zalloc(s->naccounts * sizeof(*job->results));
+	job->nheads = count_heads(s);
+	job->heads = shelf_zalloc(job->nheads * sizeof(*job->heads));
+	for (size_t i = 0; i < job->nheads; i++)
+		lmtp_fields_add_head(s, job->nheads > 1 ? &s->rcpts[i] : NULL, &job->heads[i]);
 	for (size_t i = 0; i < s->nrcpts; i++)
 		for (size_t k = 0; k < s->rcpts[i].n; k++)
-			job->list[n++] = delivery_to(s, &s->rcpts[i].list[k]);
+			job->list[n++] = delivery_to(s, &s->rcpts[i].list[k], head_of(job, i));
 	SHELF_ASSERT(n == s->naccounts);
 	qsort(job->list, n, sizeof(*job->list), by_account_and_fate);
 	n = 0;
@@ -308,6 +340,9 @@ job_done(void *session, void *arg)
 
 	tell_all(s, job);
 	shelf_draft_free(&job->draft);
+	for (size_t i = 0; i < job->nheads; i++)
+		shelf_buf_free(&job->heads[i]);
+	free(job->heads);
 	free(job->list);
 	free(job->results);
 	free(job);

@@ -1,9 +1,9 @@
 /*
  * lmtp_fields.c - the fields in front of a message: Return-Path, Delivered-To, Received (RFC 5321 4.4)
  *
- * They are written before the first byte of the message, into the same draft: one body for all recipients, stored once.
- * So they can only say what is true for all of them: Delivered-To, and "for" in Received, are there when the
- * message has one recipient. A front server that hands over recipients one by one gets them always.
+ * With one recipient they are written before the first byte of the message, into the same draft. With several, Received
+ * is, and what stands in front of it is a head for each of them: the body is stored once. "for" in Received is there
+ * when the message has one recipient, so that nobody reads who else has it.
  *
  * What must stay true: nothing a client said can end a line or a comment here.
  */
@@ -42,16 +42,24 @@ add_peer(struct shelf_buf *b, const char *peer)
 }
 
 void
+lmtp_fields_add_head(const struct lmtp_session *s, const struct lmtp_rcpt *rcpt, struct shelf_buf *b)
+{
+	shelf_buf_add_str(b, "Return-Path: ");
+	lmtp_path_print(&s->sender, b);
+	if (rcpt != NULL)
+		shelf_buf_printf(b, "\r\nDelivered-To: %.*s", (int)strlen(rcpt->address) - 2, rcpt->address + 1);
+	shelf_buf_add_str(b, "\r\n");
+}
+
+void
 lmtp_fields_add(const struct lmtp_session *s, struct shelf_buf *b)
 {
 	const char *only = s->nrcpts == 1 ? s->rcpts[0].address : NULL;
 	char date[SHELF_MAIL_DATE_BYTES];
 
-	shelf_buf_add_str(b, "Return-Path: ");
-	lmtp_path_print(&s->sender, b);
 	if (only != NULL)
-		shelf_buf_printf(b, "\r\nDelivered-To: %.*s", (int)strlen(only) - 2, only + 1);
-	shelf_buf_printf(b, "\r\nReceived: from %s", is_host(s->client) ? s->client : "unknown");
+		lmtp_fields_add_head(s, &s->rcpts[0], b);
+	shelf_buf_printf(b, "Received: from %s", is_host(s->client) ? s->client : "unknown");
 	add_peer(b, net_conn_peer(s->conn));
 	/* RFC 3848, RFC 6531 4.3 */
 	shelf_buf_printf(b, "\r\n\tby %s (mailshelf) with %sLMTP%s id %llu.%llu",

@@ -4,6 +4,9 @@
  * Shape     A blob is a message in zstd frames of at most 256 KiB of message each, laid end to end and cut
  *           into chunks of at most KV_VALUE_MAX bytes. Its row counts the references: message rows and
  *           held rows. Derived data (the result of the MIME scan) hang on the blob.
+ * Heads     A blob may be a few bytes of its own, the head, and behind them all bytes of another blob, on which it
+ *           counts as a reference: fields that are true for one recipient. Size, hash, frames and derived data are
+ *           those of the whole; who reads it sees no difference.
  * Ids       u64 per shard, ever growing, so that chunks are appended; never reused.
  * Packing   A message of at most BLOB_DICT_MAX bytes and the derived data of every message are compressed
  *           with dictionaries of the shard (DICT), which the blob's row names; they are never changed,
@@ -28,6 +31,7 @@ enum {
 	BLOB_FRAME_BYTES = 256 * 1024,
 	BLOB_FRAMES_MAX = 1000, /* 250 MiB of message: their lengths fit one row */
 	BLOB_HASH_BYTES = 16,
+	BLOB_HEAD_MAX = 2048,
 	BLOB_DICT_MAX = 64 * 1024, /* beyond, a dictionary brings next to nothing */
 };
 
@@ -43,6 +47,8 @@ struct blob_row {
 	uint32_t derived;	       /* stored bytes of the derived data; 0: not known (older release), and
 					* the blob is in no sum */
 	struct shelf_span frames;      /* nframes lengths, u32 little-endian; empty for one frame */
+	uint64_t base;		       /* the blob behind the head, which has none itself; 0: there is no head */
+	struct shelf_span head;	       /* with it frames are empty, stored and dict 0 */
 };
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
@@ -54,6 +60,15 @@ struct blob_draft *blob_draft_new(struct kv_db *db, const char *dir);
 SHELF_CHECK int blob_draft_add(struct blob_draft *draft, const void *data, size_t len);
 /* DERIVED is copied. */
 SHELF_CHECK int blob_draft_end(struct blob_draft *draft, struct shelf_span derived);
+/*
+ * blob_draft_headed(base, head)
+ *   A draft of HEAD (1..BLOB_HEAD_MAX bytes) and the bytes of BASE, which has ended and outlives it. All of these are
+ *   added, too, for the hash alone, as blob_draft_each() gives them.
+ */
+struct blob_draft *blob_draft_headed(struct blob_draft *base, struct shelf_span head);
+/* All bytes of a draft that has ended, a piece at a time. FN answers 0 to go on. */
+SHELF_CHECK int blob_draft_each(const struct blob_draft *draft, int (*fn)(void *arg, const void *data, size_t len),
+				void *arg);
 uint64_t blob_draft_size(const struct blob_draft *draft);
 const uint8_t *blob_draft_hash(const struct blob_draft *draft);
 void blob_draft_free(struct blob_draft **draft);
@@ -97,6 +112,11 @@ SHELF_CHECK int blob_get(struct kv_view *view, uint64_t blob, struct blob_row *r
 /* Decompresses frame N into OUT (cleared first). SHELF_ECORRUPT when bytes or checksum are wrong. */
 SHELF_CHECK int blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row,
 				uint32_t n, struct shelf_buf *out);
+/* Blobs with a head in front of a BASE, FROM <= BASE < TO, in that order. FN answers 0 to go on. */
+SHELF_CHECK int blob_heads_each(struct kv_view *view, uint64_t from, uint64_t to,
+				int (*fn)(void *arg, uint64_t base, uint64_t blob), void *arg);
+/* Is BLOB among them, as one in front of BASE? 0, SHELF_EMISSING. */
+SHELF_CHECK int blob_head_listed(struct kv_view *view, uint64_t base, uint64_t blob);
 /* The derived data, into OUT. SHELF_EMISSING. */
 SHELF_CHECK int blob_derived(struct kv_view *view, uint64_t blob, struct shelf_buf *out);
 SHELF_CHECK int blob_row_decode(struct shelf_span value, struct blob_row *row_out);

@@ -18,7 +18,7 @@ enum { SLICE_BLOBS = 32, SLICE_ROWS = 250, SCAN_ROWS = 4096 };
 
 struct redo {
 	uint64_t blob;
-	struct blob_row row; /* as it was read; no frames */
+	struct blob_row row; /* as it was read; no frames, no head */
 	struct shelf_buf raw, derived;
 	struct blob_form *form;
 };
@@ -34,7 +34,7 @@ struct slice {
 static bool
 small(const struct blob_row *row)
 {
-	return row->nframes == 1 && row->size <= BLOB_DICT_MAX;
+	return row->base == 0 && row->nframes == 1 && row->size <= BLOB_DICT_MAX;
 }
 
 static bool
@@ -55,7 +55,7 @@ take(struct slice *s, struct kv_view *view, uint64_t blob, const struct blob_row
 	int rc = 0;
 
 	*r = (struct redo){.blob = blob, .row = *row};
-	r->row.frames = shelf_span(NULL, 0);
+	r->row.frames = r->row.head = shelf_span(NULL, 0);
 	if (small(row))
 		rc = blob_read_frame(view, blob, row, 0, &r->raw);
 	if (rc == 0)
@@ -142,7 +142,7 @@ replace_derived(struct kv_txn *txn, uint64_t where, const struct shelf_buf *deri
 static int
 replace(struct kv_txn *txn, struct slice *s, const struct redo *r)
 {
-	struct shelf_buf frames = {0};
+	struct shelf_buf keep = {0};
 	struct blob_row row, was;
 	int rc = blob_row_get(kv_txn_view(txn), r->blob, &row);
 
@@ -153,8 +153,7 @@ replace(struct kv_txn *txn, struct slice *s, const struct redo *r)
 	if (row.refs == 0 || row.where != r->row.where || row.stored != r->row.stored ||
 	    row.dict != r->row.dict || row.derived_dict != r->row.derived_dict)
 		return 0; /* on its way out, or another pass was here */
-	shelf_buf_add_span(&frames, row.frames);
-	row.frames = shelf_buf_span(&frames);
+	blob_row_keep(&row, &keep);
 	was = row;
 	if (small(&row)) {
 		row.dict = r->form->dict;
@@ -168,7 +167,7 @@ replace(struct kv_txn *txn, struct slice *s, const struct redo *r)
 	if (rc == 0 && (rc = blob_dicts_use(txn, &row, 1)) == 0 &&
 	    (rc = blob_dicts_use(txn, &was, -1)) == 0)
 		rc = blob_row_put(txn, r->blob, &row);
-	shelf_buf_free(&frames);
+	shelf_buf_free(&keep);
 	s->blobs++;
 	s->before += was.stored;
 	s->after += row.stored;

@@ -79,7 +79,7 @@ static int
 move_as_it_is(struct kv_txn *txn, uint64_t where)
 {
 	struct kv_view *view = kv_txn_view(txn);
-	struct shelf_buf body = {0}, derived = {0}, frames = {0};
+	struct shelf_buf body = {0}, derived = {0}, keep = {0};
 	struct blob_row row;
 	uint64_t blob;
 	int rc = owner(view, where, &blob, &row);
@@ -88,8 +88,7 @@ move_as_it_is(struct kv_txn *txn, uint64_t where)
 		return rc == SHELF_EMISSING ? 0 : rc;
 	if ((rc = blob_stored(view, blob, &row, 0, row.stored, &body)) == 0)
 		rc = blob_stored_derived(view, blob, &row, &derived);
-	shelf_buf_add_span(&frames, row.frames);
-	row.frames = shelf_buf_span(&frames);
+	blob_row_keep(&row, &keep);
 	if (rc == SHELF_ECORRUPT || rc == SHELF_EMISSING)
 		rc = 0; /* it stays where it is, for check to find */
 	else if (rc == 0 && (rc = blob_move(txn, blob, &row, shelf_buf_span(&body),
@@ -97,7 +96,7 @@ move_as_it_is(struct kv_txn *txn, uint64_t where)
 		rc = blob_row_put(txn, blob, &row);
 	shelf_buf_free(&body);
 	shelf_buf_free(&derived);
-	shelf_buf_free(&frames);
+	shelf_buf_free(&keep);
 	return rc;
 }
 

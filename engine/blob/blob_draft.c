@@ -33,6 +33,17 @@ blob_draft_new(struct kv_db *db, const char *dir)
 	return d;
 }
 
+struct blob_draft *
+blob_draft_headed(struct blob_draft *base, struct shelf_span head)
+{
+	struct blob_draft *d = blob_draft_new(base->db, base->dir);
+
+	SHELF_ASSERT(base->base == NULL && head.len > 0 && head.len <= BLOB_HEAD_MAX);
+	d->base = base;
+	shelf_buf_add_span(&d->head, head);
+	return d;
+}
+
 static int
 from_errno(void)
 {
@@ -70,6 +81,8 @@ end_frame(struct blob_draft *d)
 
 	if (d->nframes == BLOB_FRAMES_MAX)
 		return SHELF_ETOOBIG;
+	if (d->frame_bytes == NULL)
+		d->frame_bytes = shelf_alloc(BLOB_FRAMES_MAX * sizeof(*d->frame_bytes));
 	if ((rc = blob_zstd_pack(shelf_buf_span(&d->raw), NULL, &d->packed)) != 0)
 		return rc;
 	d->frame_bytes[d->nframes++] = (uint32_t)(d->packed.len - before);
@@ -86,6 +99,10 @@ blob_draft_add(struct blob_draft *d, const void *data, size_t len)
 
 	if (EVP_DigestUpdate(d->sha, data, len) != 1)
 		return SHELF_ENOMEM;
+	if (d->base != NULL) {
+		d->size += len;
+		return d->size > (uint64_t)BLOB_FRAMES_MAX * BLOB_FRAME_BYTES ? SHELF_ETOOBIG : 0;
+	}
 	while (len > 0) {
 		size_t room = BLOB_FRAME_BYTES - d->raw.len;
 		size_t n = len < room ? len : room;
@@ -150,6 +167,42 @@ blob_draft_read(const struct blob_draft *d, uint64_t offset, void *out, size_t l
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+/* Frames that are compressed already. */
+static int
+each_frame(const struct blob_draft *d, int (*fn)(void *arg, const void *data, size_t len), void *arg)
+{
+	struct shelf_buf packed = {0}, frame = {0};
+	uint64_t offset = 0;
+	int rc = 0;
+
+	for (uint32_t n = 0; n < d->nframes && rc == 0; n++) {
+		shelf_buf_clear(&packed);
+		shelf_buf_clear(&frame);
+		shelf_buf_reserve(&packed, d->frame_bytes[n]);
+		rc = blob_draft_read(d, offset, packed.data, d->frame_bytes[n]);
+		packed.len = d->frame_bytes[n];
+		offset += packed.len;
+		if (rc == 0 &&
+		    (rc = blob_zstd_unpack(shelf_buf_span(&packed), BLOB_FRAME_BYTES, NULL, &frame)) == 0)
+			rc = fn(arg, frame.data, frame.len);
+	}
+	shelf_buf_free(&packed);
+	shelf_buf_free(&frame);
+	return rc;
+}
+
+int
+blob_draft_each(const struct blob_draft *d, int (*fn)(void *arg, const void *data, size_t len), void *arg)
+{
+	int rc;
+
+	if (d->base != NULL)
+		return (rc = fn(arg, d->head.data, d->head.len)) != 0 ? rc : blob_draft_each(d->base, fn, arg);
+	if (d->nframes > 0)
+		return each_frame(d, fn, arg);
+	return d->raw.len > 0 ? fn(arg, d->raw.data, d->raw.len) : 0;
 }
 
 /* ---- Large drafts are written ahead of their link ----------------------------------------------- */
@@ -257,13 +310,15 @@ blob_draft_prepare(struct blob_draft *d, uint32_t shard)
 	struct blob_dicts dicts;
 	int rc;
 
+	if (d->base != NULL && (rc = blob_draft_prepare(d->base, shard)) != 0)
+		return rc;
 	if (d->form[shard] != NULL)
 		return 0;
 	if ((rc = stage(d, shard)) != 0 || (rc = kv_view_begin_shard(d->db, shard, &view)) != 0)
 		return rc;
 	form = SHELF_NEW(struct blob_form);
 	if ((rc = blob_dicts_get(view, &dicts)) == 0)
-		rc = blob_form_make(view, dicts.current, d->stored > 0 ? NULL : &d->raw,
+		rc = blob_form_make(view, dicts.current, d->stored > 0 || d->base != NULL ? NULL : &d->raw,
 				    shelf_buf_span(&d->derived), form);
 	kv_view_end(&view);
 	if (rc == 0)
@@ -279,6 +334,8 @@ blob_draft_unprepare(struct blob_draft *d, uint32_t shard)
 	struct blob_form *form = atomic_exchange(&d->form[shard], NULL);
 
 	blob_form_free(&form);
+	if (d->base != NULL)
+		blob_draft_unprepare(d->base, shard);
 }
 
 /* A staged draft nobody linked becomes a blob to remove. */
@@ -305,8 +362,11 @@ blob_draft_free(struct blob_draft **draft)
 		if (kv_update_shard(d->db, shard, KV_QUIET, unstage, &d->id[shard]) != 0)
 			continue; /* removed by age later */
 	}
+	d->base = NULL; /* it is its owner's */
 	for (uint32_t shard = 0; shard < KV_SHARDS_MAX; shard++)
 		blob_draft_unprepare(d, shard);
+	free(d->frame_bytes);
+	shelf_buf_free(&d->head);
 	if (d->fd >= 0)
 		close(d->fd);
 	EVP_MD_CTX_free(d->sha);

@@ -33,12 +33,14 @@ struct blob_form {
 struct blob_draft {
 	struct kv_db *db;
 	char *dir;
+	struct blob_draft *base; /* what lies behind the head; NULL: there is none, and all that follows is used */
+	struct shelf_buf head;
 	struct shelf_buf raw;	 /* of the frame being filled; all of a message up to BLOB_DICT_MAX */
 	struct shelf_buf packed; /* compressed frames, until they move to FD */
 	int fd;			 /* temporary file, or -1 */
 	uint64_t stored;	 /* compressed bytes in all; 0: RAW has the message */
 	uint64_t size;
-	uint32_t frame_bytes[BLOB_FRAMES_MAX];
+	uint32_t *frame_bytes; /* BLOB_FRAMES_MAX; NULL before the first */
 	uint32_t nframes;
 	void *sha; /* running digest until the end */
 	uint8_t hash[BLOB_HASH_BYTES];
@@ -68,6 +70,8 @@ blob_key_span(const struct blob_key *k)
 SHELF_CHECK int blob_row_get(struct kv_view *view, uint64_t blob, struct blob_row *row_out);
 SHELF_CHECK int blob_row_put(struct kv_txn *txn, uint64_t blob, const struct blob_row *row);
 SHELF_CHECK int blob_row_del(struct kv_txn *txn, uint64_t blob); /* SHELF_EMISSING */
+/* Copies what of ROW lies in the store into KEEP, for it dies there at the first write. */
+void blob_row_keep(struct blob_row *row, struct shelf_buf *keep);
 /* The id that keys of its chunks and derived data begin with. */
 static inline uint64_t
 blob_where(uint64_t blob, const struct blob_row *row)

@@ -38,23 +38,31 @@ blob_new_id(struct kv_txn *txn, uint64_t *id_out)
 	return kv_put(txn, KV_META, next_blob_name, shelf_span(bytes, 8));
 }
 
+/* What lies behind a head counts with it. */
 static struct blob_cost
-cost_of(const struct blob_row *row)
+cost_of(struct kv_view *view, const struct blob_row *row)
 {
 	uint64_t bytes = blob_row_bytes(row);
+	bool found = row->refs > 1;
+	struct blob_row base;
 
-	return (struct blob_cost){.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX,
-				  .found = row->refs > 1};
+	if (row->base != 0 && blob_row_get(view, row->base, &base) == 0) {
+		bytes += blob_row_bytes(&base);
+		found = found || base.refs > 1;
+	}
+	return (struct blob_cost){.bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX, .found = found};
 }
 
 static int
-put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form *form, uint64_t id,
+put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form *form, uint64_t id, uint64_t base,
 	 struct blob_cost *cost)
 {
 	struct blob_row row = {.refs = 1,
 			       .size = d->size,
 			       .stored = d->stored > 0 ? d->stored : form->body.len,
 			       .nframes = d->stored > 0 ? d->nframes : 1,
+			       .base = base,
+			       .head = shelf_buf_span(&d->head),
 			       .dict = form->dict,
 			       .derived_dict = form->derived_dict,
 			       .derived = (uint32_t)form->derived.len};
@@ -62,10 +70,12 @@ put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form 
 	int rc;
 
 	memcpy(row.hash, d->hash, BLOB_HASH_BYTES);
+	if (base != 0)
+		row.nframes = (uint32_t)((d->size + BLOB_FRAME_BYTES - 1) / BLOB_FRAME_BYTES);
 	for (uint32_t i = 0; d->nframes > 1 && i < d->nframes; i++)
 		base_add_le(&frames, d->frame_bytes[i], 4);
 	row.frames = shelf_buf_span(&frames);
-	*cost = cost_of(&row);
+	*cost = cost_of(kv_txn_view(txn), &row);
 	if ((rc = blob_row_put(txn, id, &row)) == 0)
 		rc = blob_dicts_use(txn, &row, 1);
 	shelf_buf_free(&frames);
@@ -82,7 +92,8 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct b
 	uint32_t chunks = (uint32_t)((d->stored + BLOB_CHUNK_BYTES - 1) / BLOB_CHUNK_BYTES);
 	const struct blob_form *form = d->form[shard];
 	struct blob_row row;
-	uint64_t id = d->id[shard], ignored;
+	uint64_t id = d->id[shard], base = 0, ignored;
+	struct blob_cost base_cost;
 	int rc = SHELF_EMISSING;
 
 	if (form == NULL)
@@ -103,14 +114,16 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct b
 		if (rc == 0) {
 			d->stage[shard] = BLOB_LINKED;
 			*blob_out = id;
-			return put_blob(txn, d, form, id, cost);
+			return put_blob(txn, d, form, id, 0, cost);
 		}
 	}
+	if (d->base != NULL && (rc = blob_link(txn, d->base, &base, &base_cost)) != 0)
+		return rc;
 	if ((rc = blob_new_id(txn, &id)) != 0 || (rc = blob_put_chunks(txn, d, id, 0, chunks)) != 0)
 		return rc;
 	d->id[shard] = id;
 	*blob_out = id;
-	return put_blob(txn, d, form, id, cost);
+	return put_blob(txn, d, form, id, base, cost);
 }
 
 /* Bytes of the derived data, for rows that do not say it yet. */
@@ -131,13 +144,12 @@ derived_bytes(struct kv_view *view, uint64_t where, uint32_t *out)
 	return rc;
 }
 
-/* One more, one less, or (0) only counted. The row's frame table points into the store and dies at the
- * first write: it is copied before. */
+/* One more, one less, or (0) only counted. */
 static int
 change_refs(struct kv_txn *txn, uint64_t blob, int by, struct blob_cost *cost)
 {
 	struct blob_row row;
-	struct shelf_buf frames = {0};
+	struct shelf_buf keep = {0};
 	bool known;
 	int rc = blob_row_get(kv_txn_view(txn), blob, &row);
 
@@ -145,16 +157,15 @@ change_refs(struct kv_txn *txn, uint64_t blob, int by, struct blob_cost *cost)
 		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
 	if (by < 0 ? row.refs == 0 : row.refs > UINT32_MAX - (uint32_t)by)
 		return SHELF_ECORRUPT;
-	shelf_buf_add_span(&frames, row.frames);
-	row.frames = shelf_buf_span(&frames);
+	blob_row_keep(&row, &keep);
 	row.refs = by < 0 ? row.refs - 1 : row.refs + (uint32_t)by;
 	known = row.derived != 0;
 	if (!known)
 		rc = derived_bytes(kv_txn_view(txn), blob_where(blob, &row), &row.derived);
 	if (rc == 0 && (by != 0 || !known))
 		rc = blob_row_put(txn, blob, &row);
-	shelf_buf_free(&frames);
-	*cost = cost_of(&row);
+	shelf_buf_free(&keep);
+	*cost = cost_of(kv_txn_view(txn), &row);
 	if (rc == 0 && row.refs == 0)
 		rc = blob_job_begin(txn, BLOB_JOB_REMOVE, blob, blob_row_bytes(&row));
 	return rc;

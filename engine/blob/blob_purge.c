@@ -86,6 +86,9 @@ remove_one(struct kv_txn *txn, struct purge *p, uint64_t blob, unsigned *left)
 		return rc;
 	if (there && ((rc = blob_dicts_use(txn, &row, -1)) != 0 || (rc = blob_row_del(txn, blob)) != 0))
 		return rc;
+	/* What is behind the head may now be what nothing refers to. */
+	if (there && row.base != 0 && (rc = blob_unref(txn, row.base)) != 0 && rc != SHELF_ECORRUPT)
+		return rc;
 	(*left)--;
 	return blob_job_end(txn, BLOB_JOB_REMOVE, blob, &ignored);
 }

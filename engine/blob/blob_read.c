@@ -38,21 +38,22 @@ blob_stored(struct kv_view *view, uint64_t blob, const struct blob_row *row, uin
 	return 0;
 }
 
-int
-blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row, uint32_t n,
-		struct shelf_buf *out)
+/* Bytes of message in frame N. */
+static size_t
+frame_len(const struct blob_row *row, uint32_t n)
+{
+	return n + 1 < row->nframes ? BLOB_FRAME_BYTES : (size_t)(row->size - (uint64_t)n * BLOB_FRAME_BYTES);
+}
+
+static int
+read_own_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row, uint32_t n, struct shelf_buf *out)
 {
 	struct shelf_buf packed = {0};
 	struct blob_zdict *dict = NULL;
 	uint64_t offset = 0, len = row->stored;
-	size_t expect;
+	size_t expect = frame_len(row, n);
 	int rc;
 
-	shelf_buf_clear(out);
-	if (n >= row->nframes)
-		return SHELF_EINVALID;
-	expect = n + 1 < row->nframes ? BLOB_FRAME_BYTES
-				      : (size_t)(row->size - (uint64_t)n * BLOB_FRAME_BYTES);
 	if (row->nframes > 1) {
 		struct base_reader r = base_reader(row->frames);
 
@@ -70,6 +71,53 @@ blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row,
 	if (rc == 0 && out->len != expect)
 		rc = SHELF_ECORRUPT;
 	return rc;
+}
+
+/* A frame of the whole is the end of one of the blob behind the head and the beginning of the next. */
+static int
+read_headed_frame(struct kv_view *view, const struct blob_row *row, uint32_t n, struct shelf_buf *out)
+{
+	uint64_t at = (uint64_t)n * BLOB_FRAME_BYTES;
+	size_t left = frame_len(row, n);
+	struct shelf_buf frame = {0};
+	struct blob_row base;
+	int rc = blob_row_get(view, row->base, &base);
+
+	if (rc != 0)
+		return rc == SHELF_EMISSING ? SHELF_ECORRUPT : rc;
+	if (base.base != 0 || base.size != row->size - row->head.len || left > BLOB_FRAME_BYTES)
+		return SHELF_ECORRUPT;
+	if (at < row->head.len) {
+		size_t take = row->head.len - (size_t)at < left ? row->head.len - (size_t)at : left;
+
+		shelf_buf_add(out, row->head.data + at, take);
+		at += take;
+		left -= take;
+	}
+	while (rc == 0 && left > 0) {
+		uint64_t in_base = at - row->head.len;
+		size_t skip = in_base % BLOB_FRAME_BYTES, take;
+
+		shelf_buf_clear(&frame);
+		if (in_base / BLOB_FRAME_BYTES >= base.nframes ||
+		    (rc = read_own_frame(view, row->base, &base, (uint32_t)(in_base / BLOB_FRAME_BYTES), &frame)) != 0)
+			break;
+		take = frame.len - skip < left ? frame.len - skip : left;
+		shelf_buf_add(out, frame.data + skip, take);
+		at += take;
+		left -= take;
+	}
+	shelf_buf_free(&frame);
+	return rc == 0 && left > 0 ? SHELF_ECORRUPT : rc;
+}
+
+int
+blob_read_frame(struct kv_view *view, uint64_t blob, const struct blob_row *row, uint32_t n, struct shelf_buf *out)
+{
+	shelf_buf_clear(out);
+	if (n >= row->nframes)
+		return SHELF_EINVALID;
+	return row->base != 0 ? read_headed_frame(view, row, n, out) : read_own_frame(view, blob, row, n, out);
 }
 
 int

@@ -108,6 +108,8 @@ find(struct training *t, struct kv_view *view, uint64_t from, bool count_large)
 		if (key.len != BLOB_KEY_BYTES || blob_row_decode(value, &row) != 0 || row.refs == 0)
 			continue;
 		t->last = blob = base_get_be64(key.data);
+		if (row.base != 0)
+			continue; /* what lies behind its head is a message of its own here */
 		found = row.size > 0 && row.size <= BLOB_DICT_MAX && row.nframes == 1;
 		if (!found && count_large)
 			note_large(t, &row);

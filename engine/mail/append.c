@@ -442,9 +442,10 @@ has_it(struct shelf_store *store, uint32_t account, const struct shelf_draft *dr
 	return rc;
 }
 
-/* What speaks against this recipient before anything is written; 1: nothing, but there is nothing to do. */
+/* What speaks against this recipient before anything is written; 1: nothing, but there is nothing to do. ITEM gets a
+ * draft, which has a head, if it has none yet. */
 static int
-admit(struct shelf_store *store, const struct shelf_delivery *d, const struct shelf_append *item,
+admit(struct shelf_store *store, struct shelf_draft *draft, const struct shelf_delivery *d, struct shelf_append *item,
       struct shelf_buf *name)
 {
 	struct shelf_account account;
@@ -454,7 +455,9 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 		return rc;
 	if (account.disabled || (account.services & SHELF_SERVICE_DELIVERY) == 0)
 		return SHELF_EDISABLED;
-	if ((rc = has_it(store, d->account, item->draft)) != 0 || (rc = d->refused) != 0)
+	if ((rc = has_it(store, d->account, draft)) != 0 || (rc = d->refused) != 0)
+		return rc;
+	if (item->draft == NULL && (rc = mail_draft_headed(draft, d->head, &item->draft)) != 0)
 		return rc;
 	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox,
 				     name);
@@ -463,6 +466,28 @@ admit(struct shelf_store *store, const struct shelf_delivery *d, const struct sh
 	if (rc == 0)
 		rc = shelf_deliver_room(store, d->account, shelf_draft_size(item->draft), d->over, 0, 0);
 	return rc != 0 ? rc : prepare_all(store, d->account, item, 1);
+}
+
+/* The draft that a delivery begins with: the message itself, that of the one before it, or none yet. */
+static struct shelf_draft *
+first_draft(struct shelf_draft *draft, const struct shelf_delivery *list, const struct shelf_append *item, size_t i)
+{
+	if (list[i].head.len == 0)
+		return draft;
+	return i > 0 && list[i - 1].head.data == list[i].head.data && list[i - 1].head.len == list[i].head.len
+		   ? item[i - 1].draft
+		   : NULL;
+}
+
+static void
+free_headed(struct shelf_draft *draft, struct shelf_append *item, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct shelf_draft *d = item[i].draft;
+
+		if (d != draft && (i + 1 == n || item[i + 1].draft != d))
+			shelf_draft_free(&d);
+	}
 }
 
 void
@@ -482,7 +507,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		int rc;
 
 		item[i] = (struct shelf_append){
-		    .draft = draft, .flags = list[i].flags, .internaldate_s = INT64_MIN};
+		    .draft = first_draft(draft, list, item, i), .flags = list[i].flags, .internaldate_s = INT64_MIN};
 		a[i] = (struct appending){.store = store,
 					  .account = list[i].account,
 					  .existing = list[i].existing,
@@ -490,7 +515,8 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 					  .items = &item[i],
 					  .n = 1,
 					  .batch = &b};
-		if ((rc = admit(store, &list[i], &item[i], &name[i])) != 0) {
+		SHELF_ASSERT(list[i].head.len <= SHELF_HEAD_MAX);
+		if ((rc = admit(store, draft, &list[i], &item[i], &name[i])) != 0) {
 			delivered(&a[i], rc == 1 ? 0 : rc);
 			continue;
 		}
@@ -511,6 +537,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		results[i] = a[i].result;
 		shelf_buf_free(&name[i]);
 	}
+	free_headed(draft, item, n);
 	pthread_cond_destroy(&b.done);
 	pthread_mutex_destroy(&b.lock);
 	free(submit);

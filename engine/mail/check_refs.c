@@ -8,6 +8,9 @@
  *   second look   what is left is counted again, account by account, until one snapshot finds every account
  *                 as it was when it was counted: then, and in that snapshot, a difference is a finding.
  *
+ * Blobs that have a head in front of another one count as references to it; META lists them, and each snapshot that
+ * compares asks it.
+ *
  * An account is as it was when its row is (every change writes it), its first rows are (the removal of
  * an account, which has no counters any more, takes rows from the front) and the job of one that comes in is.
  *
@@ -40,6 +43,9 @@ struct counted { /* an account in the second look */
 struct refs {
 	struct check *k;
 	uint32_t shard;
+	struct kv_view *view; /* while heads are counted, until this time */
+	int64_t head_until;
+	uint64_t head_base;   /* the blob in front of which they stand */
 	uint64_t low, high; /* the window: ids LOW .. HIGH - 1 */
 	uint32_t *kept, *found; /* by id - LOW */
 	uint64_t *rows; /* blobs that an account's rows name */
@@ -226,6 +232,15 @@ look_at(struct refs *r, uint64_t blob, const struct blob_row *row, bool behind)
 		add_suspect(r, blob);
 }
 
+/* The list of heads and the row agree. */
+static void
+look_at_head(struct refs *r, struct kv_view *view, uint64_t blob, const struct blob_row *row)
+{
+	if (row->base != 0 && blob_head_listed(view, row->base, blob) != 0)
+		check_found(r->k, 4, "blob %llu: its head is not listed at blob %llu", (unsigned long long)blob,
+			    (unsigned long long)row->base);
+}
+
 /* All rows of the window; BEHIND: after the count. What came in between is left for the next check. */
 static int
 read_blobs(struct refs *r, bool behind)
@@ -253,8 +268,11 @@ read_blobs(struct refs *r, bool behind)
 				break;
 			}
 			r->k->blobs += !behind;
-			if (blob_row_decode(value, &row) == 0)
+			if (blob_row_decode(value, &row) == 0) {
 				look_at(r, blob, &row, behind);
+				if (behind)
+					look_at_head(r, view, blob, &row);
+			}
 			else if (behind)
 				check_found(r->k, 4, "blob %llu: row cannot be read",
 					    (unsigned long long)blob);
@@ -290,6 +308,54 @@ count_accounts(struct refs *r, void (*take)(struct refs *r, uint32_t account, ui
 			return rc;
 		take(r, account, moment);
 	}
+}
+
+/* ---- Heads ----------------------------------------------------------------------------------------------- */
+
+static int
+take_head(void *arg, uint64_t base, uint64_t blob)
+{
+	struct refs *r = arg;
+	struct shelf_span value;
+	struct blob_row row;
+	uint8_t key[8];
+	int rc;
+
+	if (base != r->head_base && shelf_mono_ms() >= r->head_until) {
+		r->head_base = base;
+		return 1;
+	}
+	r->head_base = base;
+	r->found[base - r->low]++;
+	base_put_be64(key, blob);
+	rc = kv_get(r->view, KV_BLOB, shelf_span(key, sizeof(key)), &value);
+	if (rc == SHELF_EMISSING || (rc == 0 && blob_row_decode(value, &row) == 0 && row.base != base))
+		check_found(r->k, 4, "blob %llu: listed as a head of blob %llu and is none", (unsigned long long)blob,
+			    (unsigned long long)base);
+	return rc == SHELF_EMISSING || check_is_damage(rc) ? 0 : rc;
+}
+
+/* Those of the window; all of one blob in one snapshot. */
+static int
+count_heads(struct refs *r)
+{
+	int rc = 1;
+
+	r->head_base = r->low;
+	while (rc == 1) {
+		r->head_until = deadline();
+		if ((rc = kv_view_begin_shard(r->k->store->kv, r->shard, &r->view)) == 0)
+			rc = blob_heads_each(r->view, r->head_base, r->high, take_head, r);
+		kv_view_end(&r->view);
+	}
+	return rc;
+}
+
+static int
+add_one(void *arg, uint64_t base, uint64_t blob)
+{
+	++*(uint32_t *)arg;
+	return 0;
 }
 
 static void
@@ -403,15 +469,16 @@ compare_group(struct refs *r, struct kv_view *view, const uint32_t *counts)
 {
 	for (size_t i = 0; i < r->ngroup; i++) {
 		unsigned long long blob = r->group[i];
+		uint32_t count = counts[i];
 		struct blob_row row;
-		int rc = blob_get(view, blob, &row);
+		int rc = blob_heads_each(view, blob, blob + 1, add_one, &count);
 
-		if (rc == SHELF_EMISSING && counts[i] > 0)
-			check_found(r->k, 4, "blob %llu: no reference kept, %u counted", blob,
-				    counts[i]);
-		else if (rc == 0 && row.refs != counts[i])
-			check_found(r->k, 4, "blob %llu: %u references kept, %u counted", blob,
-				    row.refs, counts[i]);
+		if (rc == 0)
+			rc = blob_get(view, blob, &row);
+		if (rc == SHELF_EMISSING && count > 0)
+			check_found(r->k, 4, "blob %llu: no reference kept, %u counted", blob, count);
+		else if (rc == 0 && row.refs != count)
+			check_found(r->k, 4, "blob %llu: %u references kept, %u counted", blob, row.refs, count);
 	}
 }
 
@@ -500,7 +567,8 @@ check_window(struct refs *r)
 	r->kept = shelf_zalloc(check_refs_window * sizeof(*r->kept));
 	r->found = shelf_zalloc(check_refs_window * sizeof(*r->found));
 	r->nsuspects = 0;
-	if ((rc = read_blobs(r, false)) == 0 && (rc = count_accounts(r, take_counts)) == 0)
+	if ((rc = read_blobs(r, false)) == 0 && (rc = count_heads(r)) == 0 &&
+	    (rc = count_accounts(r, take_counts)) == 0)
 		rc = read_blobs(r, true);
 	free(r->kept);
 	free(r->found);

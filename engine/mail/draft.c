@@ -87,6 +87,29 @@ shelf_draft_finish(struct shelf_draft *d)
 	return d->rc;
 }
 
+static int
+take_piece(void *draft, const void *data, size_t len)
+{
+	return shelf_draft_write(draft, data, len);
+}
+
+int
+mail_draft_headed(struct shelf_draft *base, struct shelf_span head, struct shelf_draft **out)
+{
+	struct shelf_draft *d = SHELF_NEW(struct shelf_draft);
+	int rc;
+
+	SHELF_ASSERT(base->finished);
+	d->blob = blob_draft_headed(base->blob, head);
+	d->scan = mime_scan_new(&d->arena);
+	if ((rc = blob_draft_each(d->blob, take_piece, d)) == 0)
+		rc = shelf_draft_finish(d);
+	if (rc != 0)
+		shelf_draft_free(&d);
+	*out = d;
+	return rc;
+}
+
 uint64_t
 shelf_draft_size(const struct shelf_draft *d)
 {

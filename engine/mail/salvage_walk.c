@@ -147,24 +147,40 @@ read_frames(struct kv_view *view, uint64_t blob, const struct blob_row *row, str
 	return rc;
 }
 
+/* The row of what lies behind the head is lost, its bytes are below its id if they have not moved. */
+static int
+salvage_headed(struct kv_view *view, const struct blob_row *row, struct shelf_buf *out)
+{
+	struct shelf_buf base = {0};
+	int rc = blob_salvage(view, row->base, &base);
+
+	shelf_buf_clear(out);
+	shelf_buf_add_span(out, row->head);
+	shelf_buf_add_span(out, shelf_buf_span(&base));
+	shelf_buf_free(&base);
+	return rc;
+}
+
 /* The body of a message of SIZE and HASH. NULL: OUT has it, else why not. */
 static const char *
 read_body(struct salvage *s, uint64_t blob, uint64_t size, const uint8_t *hash, struct shelf_buf *out)
 {
 	struct kv_view *view = kv_salvage_view(s->kv);
-	struct blob_row row;
+	struct blob_row row = {.base = 0};
 	const char *why = NULL;
 	uint64_t where = blob;
 	int rc = read_row(view, blob, &row);
 
 	if (rc == 0 && row.where != 0)
 		where = row.where;
+	if (rc == 0 && row.base != 0)
+		remember(s, row.base);
 	if (rc == 0)
 		rc = read_frames(view, blob, &row, out);
 	if (rc != 0 || !is_right(shelf_buf_span(out), size, hash)) {
 		why = rc == 0 ? "the body's checksum differs" : "bytes of the body are lost";
-		if (blob_salvage(view, where, out) == 0 && is_right(shelf_buf_span(out), size, hash))
-			why = NULL;
+		if (row.base != 0 ? salvage_headed(view, &row, out) == 0 : blob_salvage(view, where, out) == 0)
+			why = is_right(shelf_buf_span(out), size, hash) ? NULL : why;
 	}
 	kv_view_end(&view);
 	return why;

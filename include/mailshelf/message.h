@@ -181,6 +181,8 @@ SHELF_CHECK int shelf_msg_replace(struct shelf_store *store, uint32_t account, u
 SHELF_CHECK int shelf_replace_probe(struct shelf_store *store, uint32_t account, uint32_t from,
     uint32_t uid, uint64_t len);
 
+enum { SHELF_HEAD_MAX = 2048 };
+
 struct shelf_delivery {
 	uint32_t account;
 	struct shelf_span mailbox; /* empty: INBOX; a missing one is created */
@@ -190,10 +192,14 @@ struct shelf_delivery {
 	 * limit counts. */
 	uint64_t over;
 	int refused; /* answered without trying, by an account that does not have it yet; 0: it is tried */
+	/* Fields in front of the message that are true for this account, SHELF_HEAD_MAX bytes at most; empty: none.
+	 * Each costs a hash and a scan of the whole message; rows behind each other with the same bytes at the
+	 * same place share that. */
+	struct shelf_span head;
 };
 /*
  * shelf_deliver(store, draft, list, n, results_out)
- *   One message to N accounts: one body per partition, one transaction per account, commits shared.
+ *   One message to N accounts: one body per partition whatever the heads, one transaction per account, commits shared.
  *   Each result has its own rc: 0, SHELF_EQUOTA, SHELF_ENOACCOUNT, SHELF_EDISABLED, SHELF_EFULL ...
  *   An account that has a note of the draft's identity has it already: 0, and no uid.
  */

@@ -93,7 +93,7 @@ modseq_now(struct worker *w, uint32_t account)
 
 /* ---- Beside the model ----------------------------------------------------------------------------- */
 
-/* One message to both shared accounts. */
+/* One message to both shared accounts; its first bytes are a head, of each a copy of his own. */
 static void
 send_shared(struct worker *w)
 {
@@ -103,16 +103,21 @@ send_shared(struct worker *w)
 	struct shelf_append_result result[CRASH_SHARED];
 	struct shelf_draft *draft = NULL;
 	struct shelf_buf bytes = {0};
+	uint8_t heads[CRASH_SHARED][20];
+	size_t cut;
 	bool good;
 
 	if (a->sent + 1 >= CRASH_SENT_MAX)
 		return;
 	say(w, (struct crash_ack){.what = CRASH_SENT_BEGIN, .number = a->sent});
 	model_content(c->contents, w->index * CRASH_SENT_MAX + a->sent, &bytes);
+	cut = bytes.len < sizeof heads[0] ? 0 : a->sent % sizeof heads[0];
 	good = shelf_draft_new(*w->store, &draft) == 0 &&
-	       shelf_draft_write(draft, bytes.data, bytes.len) == 0 && shelf_draft_finish(draft) == 0;
-	for (unsigned i = 0; i < CRASH_SHARED; i++)
-		to[i] = (struct shelf_delivery){.account = c->shared[i]};
+	       shelf_draft_write(draft, bytes.data + cut, bytes.len - cut) == 0 && shelf_draft_finish(draft) == 0;
+	for (unsigned i = 0; i < CRASH_SHARED; i++) {
+		memcpy(heads[i], bytes.data, cut);
+		to[i] = (struct shelf_delivery){.account = c->shared[i], .head = shelf_span(heads[i], cut)};
+	}
 	if (good)
 		shelf_deliver(*w->store, draft, to, CRASH_SHARED, result);
 	for (unsigned i = 0; good && i < CRASH_SHARED; i++)

@@ -84,6 +84,9 @@ deliver(struct single *s, const uint32_t *account, unsigned count, const char *t
 
 	for (unsigned i = 0; i < count; i++)
 		to[i].account = account[i];
+	/* Of several all but the first have a head, not the same one. */
+	for (unsigned i = 1; i < count; i++)
+		to[i].head = shelf_span("Delivered-To: a@b\r\n\r\n", i == 1 ? 19 : 21);
 	if (rc == 0)
 		shelf_deliver(s->store, d, to, count, result);
 	for (unsigned i = 0; rc == 0 && i < count; i++)

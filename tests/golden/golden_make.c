@@ -360,7 +360,8 @@ make_high_uids(void)
 static void
 make_bodies(void)
 {
-	const struct shelf_delivery list[] = {{.account = JOE}, {.account = ANN, .mailbox = shelf_span_str("New/Box")},
+	const struct shelf_delivery list[] = {{.account = JOE, .head = shelf_span_str("Delivered-To: joe\r\n")},
+	    {.account = ANN, .mailbox = shelf_span_str("New/Box"), .head = shelf_span_str("Delivered-To: ann\r\n")},
 	    {.account = ANN, .flags = SHELF_FLAGGED}, {.account = LONG}};
 	uint8_t id[GOLDEN_IMPORTS][16], stored[GOLDEN_IMPORTS];
 	struct shelf_append_result result[4];

@@ -211,8 +211,9 @@ rig_furnish(struct rig *r)
 {
 	struct shelf_uidset *set = rig_set(2, 3);
 	struct shelf_draft *draft = rig_draft(r, "to both", 700000);
-	struct shelf_delivery to[] = {{.account = r->joe}, {.account = r->ann}};
-	struct shelf_append_result results[2];
+	struct shelf_delivery to[] = {{.account = r->joe}, {.account = r->ann},
+	    {.account = r->joe, .head = shelf_span_str("Delivered-To: joe\r\n")}};
+	struct shelf_append_result results[3];
 	const struct shelf_metadata note = {shelf_span_str("/private/comment"), shelf_span_str("a note")};
 	uint32_t work, from, until;
 
@@ -222,9 +223,9 @@ rig_furnish(struct rig *r)
 	rig_flag(r, r->joe, r->inbox, 260, 261, SHELF_FLAGS_ADD, SHELF_FLAGGED, "other");
 	must(shelf_msg_expunge(r->store, r->joe, r->inbox, set, 0, NULL), "furnish");
 	shelf_uidset_free(&set);
-	shelf_deliver(r->store, draft, to, 2, results);
-	must(results[0].rc, "deliver");
-	must(results[1].rc, "deliver");
+	shelf_deliver(r->store, draft, to, 3, results);
+	for (unsigned i = 0; i < 3; i++)
+		must(results[i].rc, "deliver");
 	shelf_draft_free(&draft);
 	work = rig_create(r, r->joe, "work/a");
 	rig_append(r, r->joe, work, "deleted with its mailbox", 0);

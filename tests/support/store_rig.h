@@ -31,7 +31,7 @@ uint32_t rig_append(struct rig *r, uint32_t account, uint32_t mailbox, const cha
 		    uint32_t flags);
 /* COUNT equal messages in one transaction. */
 void rig_fill(struct rig *r, uint32_t account, uint32_t mailbox, unsigned count);
-/* Some of everything that an account can hold; one large message is shared by both. */
+/* Some of everything that an account can hold; one large message is shared by both, with heads and without. */
 void rig_furnish(struct rig *r);
 uint32_t rig_create(struct rig *r, uint32_t account, const char *name);
 struct shelf_mailbox rig_mailbox(struct rig *r, uint32_t account,

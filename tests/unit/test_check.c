@@ -43,6 +43,7 @@ fill(void)
 	struct shelf_copy_result copied = {.from_uids = shelf_uidset_new(),
 	    .to_uids = shelf_uidset_new()};
 	struct shelf_delivery to[2] = {{.account = r.joe}, {.account = r.ann}};
+	struct shelf_span heads[2] = {shelf_span_str("Delivered-To: joe\r\n"), shelf_span_str("Delivered-To: ann\r\n")};
 	struct shelf_uidset *three = rig_set(3, 5), *two = rig_set(7, 8), *nine = rig_set(9, 9),
 			   *last = rig_set(270, 280);
 	uint32_t old, shard;
@@ -54,6 +55,8 @@ fill(void)
 	ck_assert_uint_eq(rig_create(&r, r.joe, "box"), 2);
 	for (unsigned i = 0; i < 5; i++) {
 		item.draft = rig_draft(&r, "both", i == 4 ? 1 << 20 : 100 + i);
+		for (unsigned k = 0; k < 2; k++)
+			to[k].head = i >= 3 ? heads[k] : shelf_span(NULL, 0);
 		shelf_deliver(r.store, item.draft, to, 2, result);
 		ck_assert_int_eq(result[0].rc | result[1].rc, 0);
 		shelf_draft_free(&item.draft);

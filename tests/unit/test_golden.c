@@ -12,7 +12,7 @@
 #include "support.h"
 
 /* Never take one away: these stores are out there. */
-static const char *const goldens[] = {"format-1", "format-1-2026-11-30", "format-1-2026-12-01"};
+static const char *const goldens[] = {"format-1", "format-1-2026-11-30", "format-1-2026-12-01", "format-1-2026-12-01b"};
 enum { NGOLDENS = sizeof goldens / sizeof *goldens, JOE = 1, ANN = 2, EVE = 4, INBOX = 1, TRASH = 2 };
 
 static char dir[4096];

@@ -112,6 +112,8 @@ put(struct child *c, uint32_t account)
 
 	item[1] = item[0];
 	if (roll(c, 3) == 0) {
+		for (unsigned i = 0; i < 2; i++)
+			to[i].head = shelf_span("To: a@b\r\n", 9 * roll(c, 2));
 		shelf_deliver(c->store, item[0].draft, to, 2, result);
 		expect("deliver", result[0].rc);
 		expect("deliver", result[1].rc);
