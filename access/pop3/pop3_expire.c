@@ -2,8 +2,8 @@
  * pop3_expire.c - the capability EXPIRE: how long mail stays at least (RFC 2449 6.7)
  *
  * After login the value is that of the account: its rules of expiry that are about the mailbox POP3 serves, as of
- * login. Before, it is the smallest of all rules there are, with USER behind it. These may be many, so they are read on a
- * worker, once in READ_EVERY_MS at most, by the CAPA that finds them old. The setting pop3_expire_days is a
+ * login. Before, it is the smallest of all rules there are, with USER behind it. These may be many, so they are read
+ * on a worker, once in READ_EVERY_MS at most, by the CAPA that finds them old. The setting pop3_expire_days is a
  * promise about rules that somebody else runs: the smaller one counts.
  */
 #include "pop3.h"

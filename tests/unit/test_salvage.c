@@ -36,6 +36,11 @@ struct message {
 	bool may_be_lost, out;
 };
 
+static struct {
+	uint64_t base, blob;
+} head[MESSAGES_MAX];
+static size_t nheads;
+
 static struct message stored[MESSAGES_MAX];
 static size_t nstored;
 static char part[4400], catalog[4400];
@@ -51,10 +56,14 @@ roll(uint32_t n)
 	return (uint32_t)(dice >> 11) % n;
 }
 
-/* Bodies of all lengths: in a leaf, on overflow pages, of several frames. */
-static void
+/* Bodies of all lengths: in a leaf, on overflow pages, of several frames. Every seventh comes twice, with a head and
+ * without. */
+static unsigned
 put(uint32_t account, uint32_t mailbox, unsigned n)
 {
+	const struct shelf_delivery to[] = {{.account = account, .head = shelf_span_str("Delivered-To: x\r\n")},
+	    {.account = account}};
+	struct shelf_append_result delivered[2];
 	size_t len = n % 97 == 0 ? 700000 : n % 10 == 0 ? 20000 + roll(20000) : 20 + roll(3000);
 	struct shelf_append item = {.internaldate_s = 1000000000 + n, .flags = n % 32 & ~SHELF_DELETED};
 	struct shelf_append_result result;
@@ -66,9 +75,15 @@ put(uint32_t account, uint32_t mailbox, unsigned n)
 	ck_assert_int_eq(shelf_draft_write(item.draft, "Subject: x\r\n\r\n", 14), 0);
 	ck_assert_int_eq(shelf_draft_write(item.draft, noise, len), 0);
 	ck_assert_int_eq(shelf_draft_finish(item.draft), 0);
-	ck_assert_int_eq(shelf_append(r.store, account, mailbox, &item, 1, &result), 0);
+	if (n % 7 == 0) {
+		shelf_deliver(r.store, item.draft, to, 2, delivered);
+		ck_assert_int_eq(delivered[0].rc | delivered[1].rc, 0);
+	} else {
+		ck_assert_int_eq(shelf_append(r.store, account, mailbox, &item, 1, &result), 0);
+	}
 	shelf_draft_free(&item.draft);
 	free(noise);
+	return n % 7 == 0 ? 2 : 1;
 }
 
 static int
@@ -98,6 +113,24 @@ no_note(void *arg, const char *file, const char *text)
 	ck_abort_msg("%s: %s", file, text);
 }
 
+static int
+note_head(void *arg, uint64_t base, uint64_t blob)
+{
+	head[nheads].base = base;
+	head[nheads++].blob = blob;
+	return 0;
+}
+
+static void
+note_heads(void)
+{
+	struct kv_view *view;
+
+	ck_assert_int_eq(kv_view_begin_shard(r.store->kv, 0, &view), 0);
+	ck_assert_int_eq(blob_heads_each(view, 0, UINT64_MAX, note_head, NULL), 0);
+	kv_view_end(&view);
+}
+
 static void
 fill(void)
 {
@@ -105,24 +138,26 @@ fill(void)
 	const struct shelf_salvage_sink sink = {keep, must_not_lose, no_note, NULL};
 	struct shelf_uidset *gone = rig_set(10, 14);
 	uint32_t box[2];
-	unsigned n = 0;
+	unsigned n = 0, messages = 0;
 
 	dice = 88172645463325252u;
-	nstored = 0;
+	nstored = nheads = 0;
 	rig_open(&r, &one);
 	box[0] = rig_create(&r, r.joe, "work/old");
 	box[1] = rig_create(&r, r.ann, "b\xc3\xb6x");
 	while (n++ < 400)
-		put(n % 3 == 0 ? r.ann : r.joe, n % 5 != 0 ? r.inbox : box[n % 3 == 0], n);
+		messages += put(n % 3 == 0 ? r.ann : r.joe, n % 5 != 0 ? r.inbox : box[n % 3 == 0], n);
 	rig_fill(&r, r.joe, box[0], 40);
 	rig_flag(&r, r.joe, r.inbox, 3, 9, SHELF_FLAGS_ADD, 0, "$label");
 	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, gone, 0, NULL), 0);
 	shelf_uidset_free(&gone);
+	note_heads();
 	shelf_store_close(&r.store);
 	snprintf(part, sizeof part, "%s/kv/part-00/data.mdb", r.path);
 	snprintf(catalog, sizeof catalog, "%s/kv/catalog/data.mdb", r.path);
 	ck_assert_int_eq(shelf_salvage(r.path, &sink), 0);
-	ck_assert_uint_eq(nstored, 440);
+	ck_assert_uint_eq(nstored, messages + 40);
+	ck_assert_uint_gt(nheads, 50);
 }
 
 /* ---- Which message needs which page ---------------------------------------------------------------------- */
@@ -135,6 +170,9 @@ lose_blob(uint64_t blob)
 {
 	for (size_t i = 0; i < nstored; i++)
 		stored[i].may_be_lost |= stored[i].blob == blob;
+	for (size_t h = 0; h < nheads; h++)
+		if (head[h].base == blob)
+			lose_blob(head[h].blob);
 }
 
 /* Of a blob, a chunk, a message row; of a dictionary, which every body may need. */
