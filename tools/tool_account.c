@@ -209,9 +209,7 @@ tool_account_show(struct tool *t)
 	int rc = tool_args(t, NULL, 1, 1);
 
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	rc = shelf_rd_begin(t->store, a.id, &rd);
@@ -253,9 +251,7 @@ tool_account_set(struct tool *t)
 	    !admin.given && !disabled.given)
 		rc = tool_usage(t, "nothing to set");
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	switch_service(&a.services, SHELF_SERVICE_IMAP, &imap);
@@ -293,9 +289,7 @@ tool_account_passwd(struct tool *t)
 	if (rc == 0 && from_stdin && none)
 		rc = tool_usage(t, "--none: not together with --password-stdin");
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc == 0 && !none)
 		rc = tool_password(t, from_stdin, &password);
 	if (rc == 1)
@@ -333,9 +327,7 @@ tool_account_delete(struct tool *t)
 	int rc = tool_args(t, options, 1, 1);
 
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	if (!yes && isatty(STDIN_FILENO) != 1)

@@ -80,9 +80,7 @@ tool_app_password_add(struct tool *t)
 	if (rc == 0 && (!tool_duration(expires, &lasts_s) || lasts_s == 0))
 		rc = tool_usage(t, "--expires %s: not a time (90d, 36h, none)", expires);
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	memcpy(new.label, label, strlen(label));
@@ -126,9 +124,7 @@ tool_app_password_list(struct tool *t)
 	int rc = tool_args(t, NULL, 1, 1);
 
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	if ((rc = shelf_app_password_list(t->store, a.id, list, &n)) != 0)
@@ -163,9 +159,7 @@ tool_app_password_remove(struct tool *t)
 	if (rc == 0 && !shelf_span_u64(shelf_span_str(t->argv[1]), UINT32_MAX, &id))
 		rc = tool_usage(t, "%s: a number of `app-password list`", t->argv[1]);
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	rc = shelf_app_password_remove(t->store, a.id, (uint32_t)id);

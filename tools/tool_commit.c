@@ -122,14 +122,17 @@ static void
 count(struct batch *b, size_t first, size_t n)
 {
 	for (size_t i = first; i < first + n; i++) {
-		bool has = b->jobs[i]->uidl.len > 0 && b->stored[i] != 0;
-		bool kept = has && b->items[i].uidl.len > 0 && (b->stored[i] & SHELF_IMPORT_UIDL_TAKEN) == 0;
+		bool stored = (b->stored[i] & SHELF_IMPORT_STORED) != 0;
+		bool has = b->jobs[i]->uidl.len > 0 && stored;
+		bool taken = (b->stored[i] & SHELF_IMPORT_UIDL_TAKEN) != 0;
+		bool kept = has && b->items[i].uidl.len > 0 && !taken;
 
 		b->totals.with_uidl += kept;
-		b->totals.without_uidl += has && !kept;
-		b->totals.stored += b->stored[i] != 0;
-		b->totals.there += b->stored[i] == 0;
-		b->totals.stored_bytes += b->stored[i] != 0 ? b->jobs[i]->size : 0;
+		b->totals.without_uidl += (has && !kept) || (!stored && taken);
+		b->totals.uidl_given += (b->stored[i] & SHELF_IMPORT_UIDL_GIVEN) != 0;
+		b->totals.stored += stored;
+		b->totals.there += !stored;
+		b->totals.stored_bytes += stored ? b->jobs[i]->size : 0;
 	}
 }
 
@@ -242,6 +245,7 @@ add_totals(struct intake *in, const struct intake_totals *b)
 	sum->stored_bytes += b->stored_bytes;
 	sum->without_keywords += b->without_keywords;
 	sum->with_uidl += b->with_uidl;
+	sum->uidl_given += b->uidl_given;
 	sum->without_uidl += b->without_uidl;
 	tool_progress_step(&in->progress, in->input_done, in->input_bytes,
 	    "%llu messages  %.0f/s  %.1f MB/s", (unsigned long long)sum->found,

@@ -321,9 +321,7 @@ tool_export(struct tool *t)
 	if (rc == 0 && strcmp(t->argv[1], "-") == 0 && (strcmp(format, "mbox") != 0 || mailbox == NULL))
 		rc = tool_usage(t, "-: only for --format mbox of one --mailbox");
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		goto out;
 	x.account = a.id;

@@ -20,8 +20,9 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 		    (unsigned long long)(s->found), (unsigned long long)s->stored, stored,
 		    (unsigned long long)s->there, (unsigned long long)s->skipped);
 		if (in->uidl != SOURCE_UIDL_NONE)
-			tool_print("%llu with their unique-id, %llu under a new one", (unsigned long long)s->with_uidl,
-			    (unsigned long long)(s->stored - s->with_uidl));
+			tool_print("%llu with their unique-id, %llu under a new one, %llu got theirs later",
+			    (unsigned long long)s->with_uidl, (unsigned long long)(s->stored - s->with_uidl),
+			    (unsigned long long)s->uidl_given);
 		tool_print("%.1f MB in %.1f s: %.0f messages/s, %.1f MB/s", mb, seconds, rate,
 		    mb / (seconds + 0.001));
 		return;
@@ -35,6 +36,7 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 	tool_json_u64(&b, "without_keywords", s->without_keywords);
 	tool_json_u64(&b, "with_uidl", s->with_uidl);
 	tool_json_u64(&b, "without_uidl", s->without_uidl);
+	tool_json_u64(&b, "uidl_given", s->uidl_given);
 	tool_json_u64(&b, "bytes", s->bytes);
 	tool_json_u64(&b, "stored_bytes", s->stored_bytes);
 	tool_json_key(&b, "seconds");
@@ -56,7 +58,7 @@ outcome(struct tool *t, const struct intake *in, int rc)
 		tool_say(t, "%llu messages stored without their keywords: a mailbox takes %d",
 		    (unsigned long long)s->without_keywords, SHELF_KEYWORDS_MAX);
 	if (s->without_uidl > 0)
-		tool_say(t, "%llu messages stored under new unique-ids: theirs were not 1 to 70 printable "
+		tool_say(t, "%llu messages are under other unique-ids than theirs, which were not 1 to 70 printable "
 		    "characters, or another message has them",
 		    (unsigned long long)s->without_uidl);
 	if (in->fatal == SHELF_EQUOTA || in->fatal == SHELF_EFULL) {
@@ -131,9 +133,7 @@ tool_import(struct tool *t)
 	if (rc == 0 && mailbox != NULL && shelf_mailbox_canonical(shelf_span_str(mailbox), &prefix) != 0)
 		rc = tool_usage(t, "--mailbox %s: not a mailbox name", mailbox);
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		goto out;
 	in = SHELF_NEW(struct intake);

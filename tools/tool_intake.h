@@ -58,7 +58,8 @@ struct intake_job {
 struct intake_totals {
 	uint64_t found, stored, there, skipped, bytes, stored_bytes;
 	uint64_t with_uidl;        /* stored under the unique-id they had */
-	uint64_t without_uidl;     /* stored, but it was none, or another message has it */
+	uint64_t without_uidl;     /* but it was none, or another message has it */
+	uint64_t uidl_given;       /* to messages that were there */
 	uint64_t without_keywords; /* stored, but the mailbox's 256 keywords are used up */
 };
 

@@ -56,9 +56,7 @@ tool_mailbox_list(struct tool *t)
 	int rc = tool_args(t, NULL, 1, 1);
 
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc != 0)
 		return rc;
 	shelf_buf_add_byte(&l.json, '[');
@@ -84,9 +82,7 @@ begin(struct tool *t, const struct tool_option *options, int nargs, struct shelf
 {
 	int rc = tool_args(t, options, nargs, nargs);
 
-	if (rc == 0)
-		rc = tool_open(t);
-	return rc != 0 ? rc : tool_account(t, t->argv[0], out);
+	return rc != 0 ? rc : tool_open_account(t, out);
 }
 
 int

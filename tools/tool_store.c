@@ -32,6 +32,14 @@ tool_account(struct tool *t, const char *name, struct shelf_account *out)
 }
 
 int
+tool_open_account(struct tool *t, struct shelf_account *out)
+{
+	int rc = tool_open(t);
+
+	return rc != 0 ? rc : tool_account(t, t->argv[0], out);
+}
+
+int
 tool_init(struct tool *t)
 {
 	struct tool_number partitions = {0}, map = {0};

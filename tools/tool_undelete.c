@@ -493,9 +493,7 @@ tool_undelete(struct tool *t)
 	int rc = read_options(&u);
 
 	if (rc == 0)
-		rc = tool_open(t);
-	if (rc == 0)
-		rc = tool_account(t, t->argv[0], &a);
+		rc = tool_open_account(t, &a);
 	if (rc == 0) {
 		u.account = a.id;
 		rc = u.list ? list_mailboxes(&u) :

@@ -100,6 +100,8 @@ const char *tool_special_use_text(unsigned use, char *buf, size_t len);
 SHELF_CHECK int tool_open(struct tool *t);
 /* Finds the account NAME: 0, or an exit status (EX_NOUSER) after having said why not. */
 SHELF_CHECK int tool_account(struct tool *t, const char *name, struct shelf_account *out);
+/* Both, of the account that is the first argument. */
+SHELF_CHECK int tool_open_account(struct tool *t, struct shelf_account *out);
 
 /* ---- Saying things (tool_report.c) --------------------------------------------------------- */
 

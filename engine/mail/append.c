@@ -105,19 +105,35 @@ append_one(struct mail_change *c, struct mail_open *o, const struct appending *a
 	return set_flags(c, o, item, *uid, msg.size);
 }
 
-/* Has this item a mark already? If not it gets one. */
+/* ---- Marks of imports: where a message was put ------------------------------------------------------------- */
+
+struct mark {
+	uint32_t mailbox, uid; /* uid 0: not noted (older release) */
+};
+
+/* SHELF_EMISSING: it was not stored yet. */
 static int
-marked(struct mail_change *c, const uint8_t *id, uint32_t mailbox, bool *was)
+mark_get(struct mail_change *c, const uint8_t *id, struct mark *out)
 {
 	struct shelf_span value;
-	uint8_t bytes[4];
 	int rc = kv_get(kv_txn_view(c->txn), KV_IMPORT, shelf_span(id, 16), &value);
 
-	*was = rc == 0;
-	if (rc != SHELF_EMISSING)
-		return rc;
+	*out = (struct mark){0};
+	if (rc == 0 && value.len >= 4)
+		out->mailbox = base_get_be32(value.data);
+	if (rc == 0 && value.len == 8)
+		out->uid = base_get_be32(value.data + 4);
+	return rc;
+}
+
+static int
+mark_put(struct mail_change *c, const uint8_t *id, uint32_t mailbox, uint32_t uid)
+{
+	uint8_t bytes[8];
+
 	base_put_be32(bytes, mailbox);
-	return kv_put(c->txn, KV_IMPORT, shelf_span(id, 16), shelf_span(bytes, 4));
+	base_put_be32(bytes + 4, uid);
+	return kv_put(c->txn, KV_IMPORT, shelf_span(id, 16), shelf_span(bytes, sizeof(bytes)));
 }
 
 /* The message is stored all the same when another one has its unique-id. */
@@ -132,6 +148,50 @@ take_uidl(struct mail_change *c, struct mail_open *o, struct appending *a, size_
 	return 0;
 }
 
+/* An earlier import put it there without one: it gets it now, if it still is where it was put and has none. */
+static int
+give_uidl(struct mail_change *c, struct appending *a, size_t i, const struct mark *m)
+{
+	const struct mail_uidl ask = {.mailbox = m->mailbox, .uid = m->uid};
+	struct kv_view *view = kv_txn_view(c->txn);
+	struct mail_uidl has;
+	struct mail_mbox box;
+	struct mail_msg msg;
+	int rc;
+
+	if (a->items[i].uidl.len == 0 || m->uid == 0)
+		return 0;
+	if ((rc = mail_mbox_get(view, m->mailbox, &box)) != 0 || (box.flags & MAIL_MBOX_DELETED) != 0)
+		return rc == SHELF_ENOMAILBOX ? 0 : rc;
+	if ((rc = mail_msg_get(view, m->mailbox, m->uid, &msg)) != 0)
+		return rc == SHELF_ENOMESSAGE ? 0 : rc;
+	if ((rc = mail_uidl_get(view, &ask, &has)) != SHELF_EMISSING)
+		return rc;
+	if ((rc = mail_uidl_set(c, m->mailbox, m->uid, a->items[i].uidl)) == 0)
+		a->stored[i] = SHELF_IMPORT_UIDL_GIVEN;
+	else if (rc == SHELF_EEXISTS)
+		a->stored[i] = SHELF_IMPORT_UIDL_TAKEN;
+	return rc == SHELF_EEXISTS ? 0 : rc;
+}
+
+/* One that was not stored yet, or what is left to do for one that was. */
+static int
+append_marked(struct mail_change *c, struct mail_open *o, struct appending *a, size_t i, uint32_t *uid)
+{
+	struct mark m;
+	int rc = mark_get(c, a->item_ids[i], &m);
+
+	a->stored[i] = 0;
+	*uid = 0;
+	if (rc == 0)
+		return give_uidl(c, a, i, &m);
+	if (rc != SHELF_EMISSING || (rc = append_one(c, o, a, &a->items[i], uid)) != 0 ||
+	    (rc = mark_put(c, a->item_ids[i], o->row.id, *uid)) != 0)
+		return rc;
+	a->stored[i] = SHELF_IMPORT_STORED;
+	return a->items[i].uidl.len > 0 ? take_uidl(c, o, a, i, *uid) : 0;
+}
+
 static int
 append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
 {
@@ -141,19 +201,9 @@ append_all(struct mail_change *c, struct mail_open *o, struct appending *a)
 
 	*r = (struct shelf_append_result){.mailbox = o->row.id, .uidvalidity = o->row.uidvalidity};
 	for (size_t i = 0; i < a->n && rc == 0; i++) {
-		bool was = false;
-
-		if (a->item_ids != NULL) {
-			rc = marked(c, a->item_ids[i], o->row.id, &was);
-			a->stored[i] = rc == 0 && !was;
-		}
-		if (rc == 0 && !was) {
-			rc = append_one(c, o, a, &a->items[i], &uid);
-			if (rc == 0 && r->first_uid == 0)
-				r->first_uid = uid;
-			if (rc == 0 && a->stored != NULL && a->items[i].uidl.len > 0)
-				rc = take_uidl(c, o, a, i, uid);
-		}
+		rc = a->item_ids != NULL ? append_marked(c, o, a, i, &uid) : append_one(c, o, a, &a->items[i], &uid);
+		if (rc == 0 && r->first_uid == 0)
+			r->first_uid = uid;
 	}
 	r->modseq = c->modseq;
 	return rc;

@@ -13,12 +13,15 @@
  * shelf_import_append(store, account, mailbox, items, item_ids, n, stored_out, result_out)
  *   As shelf_append, but an item whose id has a mark in the account is passed over.
  *   item_ids    16 bytes each, chosen by the caller: the same source message gives the same id
- *   stored_out  n flags: 1 stored now, 0 was there already; with SHELF_IMPORT_UIDL_TAKEN: stored, but not under
- *               items[i].uidl, which another message has
+ *   stored_out  n times flags: SHELF_IMPORT_...; without STORED it was there already
  *   result_out  first_uid of those stored now (0 when none was)
  *   returns     as shelf_append: all that were missing are stored, or none; SHELF_ESYNTAX: a unique-id is none
  */
-enum { SHELF_IMPORT_UIDL_TAKEN = 2 };
+enum {
+	SHELF_IMPORT_STORED = 1,     /* now */
+	SHELF_IMPORT_UIDL_TAKEN = 2, /* but not under items[i].uidl: another message has it */
+	SHELF_IMPORT_UIDL_GIVEN = 4, /* it was there, where it was put, without a unique-id, and has got that */
+};
 SHELF_CHECK int shelf_import_append(struct shelf_store *store, uint32_t account, uint32_t mailbox,
     const struct shelf_append *items, const uint8_t (*item_ids)[16], size_t n, uint8_t *stored_out,
     struct shelf_append_result *result_out);

@@ -8,7 +8,7 @@
 #include <mailshelf/restore.h>
 
 #include "mail.h"
-#include "store_rig.h"
+#include "verb_rig.h"
 
 static struct rig r;
 
@@ -350,6 +350,33 @@ START_TEST(one_has_the_lock)
 }
 END_TEST
 
+START_TEST(verbs)
+{
+	struct shelf_uidset *some = rig_set(2, 4);
+	struct shelf_pop3_note hide = {.fetched = some, .fetched_s = 1000, .hide = some};
+
+	rig_fill(&r, r.joe, r.inbox, 10);
+	ck_assert_int_eq(verb_run(&r, tool_pop3_list, true, "joe"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "[]"));
+	ck_assert_int_eq(shelf_pop3_note(r.store, r.joe, r.inbox, &hide), 0);
+	ck_assert_int_eq(verb_run(&r, tool_pop3_list, true, "joe"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "[{\"mailbox\":\"INBOX\",\"hidden\":3,\"hidden_bytes\":"));
+	ck_assert_ptr_nonnull(strstr(verb_out, ",\"fetched\":3}]"));
+	ck_assert_int_eq(verb_run(&r, tool_pop3_list, false, "joe"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "3 fetched        3 hidden"));
+	ck_assert_int_eq(verb_run(&r, tool_pop3_unhide, false, "joe|--dry-run"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "INBOX: 3 messages"));
+	ck_assert_int_eq(verb_run(&r, tool_pop3_unhide, true, "joe"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "{\"dry_run\":false,\"messages\":3,"));
+	ck_assert_int_eq(verb_run(&r, tool_pop3_unhide, true, "joe"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"messages\":0,"));
+	ck_assert_int_eq(verb_run(&r, tool_pop3_unhide, false, "joe|--mailbox|none"), EX_NOINPUT);
+	ck_assert_int_eq(verb_run(&r, tool_pop3_unhide, false, "nobody"), EX_NOUSER);
+	ck_assert_int_eq(verb_run(&r, tool_pop3_list, false, ""), EX_USAGE);
+	shelf_uidset_free(&some);
+}
+END_TEST
+
 Suite *suite_pop3(void);
 Suite *
 suite_pop3(void)
@@ -367,6 +394,7 @@ suite_pop3(void)
 	tcase_add_test(t, nothing_is_left_of_what_is_gone);
 	tcase_add_test(t, unique_ids_are_unique);
 	tcase_add_test(t, one_has_the_lock);
+	tcase_add_test(t, verbs);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -405,6 +405,36 @@ START_TEST(unique_ids_of_a_maildir)
 }
 END_TEST
 
+/* Imported without, then once more with: those that are where they were put get theirs, and nothing else changes. */
+START_TEST(unique_ids_come_later)
+{
+	struct shelf_uidset *gone = shelf_uidset_new();
+	struct shelf_account a;
+
+	write_file("md/new/.keep", "");
+	write_file("md/cur/1.a.host:2,S", "Subject: 1\n\n");
+	write_file("md/cur/2.b.host:2,S", "Subject: 2\n\n");
+	write_file("md/cur/3.c.host:2,S", "Subject: 3\n\n");
+	write_file("md/cur/4.d.host:2,S", "Subject: 4\n\n");
+	ck_assert_int_eq(import("md", ""), EX_OK);
+	ck_assert_str_eq(uidls(), "");
+	ck_assert_int_eq(shelf_account_find(store, shelf_span_str("joe"), &a), 0);
+	ck_assert_int_eq(shelf_uidl_set(store, a.id, mailbox("INBOX").id, 2, shelf_span_str("mine")), 0);
+	shelf_uidset_add(gone, 3);
+	ck_assert_int_eq(shelf_msg_expunge(store, a.id, mailbox("INBOX").id, gone, 0, NULL), 0);
+	shelf_uidset_free(&gone);
+	write_file("md/dovecot-uidlist", "3 V1275660208 N12\n9 Pone :1.a.host\n10 Ptwo :2.b.host\n11 Pthree :3.c.host\n"
+	    "12 Pmine :4.d.host\n");
+	ck_assert_int_eq(import("md", "--uidl dovecot --dry-run"), EX_OK);
+	ck_assert_str_eq(uidls(), "2=mine ");
+	ck_assert_int_eq(import("md", "--uidl dovecot"), EX_OK);
+	ck_assert_str_eq(uidls(), "1=one 2=mine ");
+	ck_assert_uint_eq(mailbox("INBOX").exists, 3);
+	ck_assert_int_eq(import("md", "--uidl dovecot"), EX_OK);
+	ck_assert_str_eq(uidls(), "1=one 2=mine ");
+}
+END_TEST
+
 START_TEST(a_bad_uidlist_is_told)
 {
 	write_file("md/new/.keep", "");
@@ -506,6 +536,7 @@ suite_tool_import(void)
 	tcase_add_test(tc, delivery_for_a_mail_server);
 	tcase_add_loop_test(tc, conversion_comes_back, 0, 4);
 	tcase_add_test(tc, unique_ids_of_a_maildir);
+	tcase_add_test(tc, unique_ids_come_later);
 	tcase_add_test(tc, a_bad_uidlist_is_told);
 	tcase_add_test(tc, unique_ids_of_headers_and_lists);
 	tcase_add_loop_test(tc, bad_lists_are_refused, 0, sizeof lists / sizeof *lists);
