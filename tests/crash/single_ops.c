@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <mailshelf/expire.h>
 #include <mailshelf/import.h>
 #include <mailshelf/mem.h>
 #include <mailshelf/pop3.h>
@@ -284,6 +285,24 @@ static int
 run_expunge_all(struct single *s)
 {
 	return expunge(s, SINGLE_INBOX, 1, UINT32_MAX, 0);
+}
+
+/* All of it is older than a day, as its INTERNALDATE says. */
+static int
+prepare_expire(struct single *s)
+{
+	const struct shelf_expire_rule rule = {.age_s = 24 * 3600, .not_flags = SHELF_SEEN, .pattern = "*"};
+	uint32_t id;
+
+	return shelf_expire_add(s->store, shelf_span_str("joe"), &rule, &id);
+}
+
+static int
+run_expire(struct single *s)
+{
+	struct shelf_expired done;
+
+	return shelf_expire_run(s->store, s->joe, shelf_now_s(), false, NULL, NULL, &done);
 }
 
 static int
@@ -713,6 +732,7 @@ const struct single_op single_ops[] = {
 	{"flags of all", SINGLE_WHOLE, NULL, run_flag_all, NULL, false},
 	{"expunge", SINGLE_REMOVE, NULL, run_expunge, NULL, false},
 	{"expunge of all", SINGLE_REMOVE, NULL, run_expunge_all, NULL, false},
+	{"expire", SINGLE_REMOVE, prepare_expire, run_expire, NULL, false},
 	{"QUIT of POP3", SINGLE_REMOVE, NULL, run_quit, NULL, false},
 	{"hide from POP3", SINGLE_WHOLE, NULL, run_hide, NULL, false},
 	{"show to POP3", SINGLE_WHOLE, NULL, run_show, NULL, false},
