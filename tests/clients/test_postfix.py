@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from daemon import Daemon, Failed, Skipped, expect, free_port, message, need, run
+from daemon import BIN, Daemon, Failed, Skipped, expect, free_port, message, need, run
 from test_scram import proof
 from wire import Pop
 
@@ -169,7 +169,7 @@ def documented(d, name):
 
 
 class Postfix:
-    def __init__(self, d):
+    def __init__(self, d, program=False):
         need("postfix")
         if os.geteuid() != 0:
             raise Skipped("Postfix needs root")
@@ -182,11 +182,18 @@ class Postfix:
             os.mkdir(os.path.join(self.dir, name))
         os.chown(os.path.join(self.dir, "data"), owner, -1)
         values = {"dir": self.dir, "port": self.port}
+        main, master = documented(d, "main.cf"), documented(d, "master.cf")
+        if program:
+            main = re.sub(r"^virtual_transport = .*\n", "", main, flags=re.M) + documented(d, "main.cf-program")
+            main += "mydestination = mx.example.net\n"
+            master += "local unix - n n - - local\n" + documented(d, "master.cf-program")
+            master = master.replace("user=mailshelf", "user=nobody").replace("/usr/bin/mailshelf -s /srv/mail",
+                "%s/mailshelf -s %s" % (d.dir, d.store)).replace("/etc/mailshelfd.conf", d.dir + "/conf")
         with open(os.path.join(self.conf, "main.cf"), "w") as f:
-            f.write(MAIN % values + documented(d, "main.cf"))
+            f.write(MAIN % values + main)
         with open(os.path.join(self.conf, "master.cf"), "w") as f:
             f.write(MASTER % values)
-            f.write(documented(d, "master.cf").replace("submission", "127.0.0.1:%d" % self.submission))
+            f.write(master.replace("submission", "127.0.0.1:%d" % self.submission))
 
     def __enter__(self):
         try:
@@ -269,6 +276,36 @@ def test_postfix_in_front():
             bounce = pop.multi("RETR 1")
             expect(b"5.2.2" in bounce and b"user03@example.org" in bounce, bounce[-2000:])
             expect(bounce.startswith(b"Return-Path: <>\r\nDelivered-To: sender@example.org\r\n"), bounce[:300])
+            pop.ok("QUIT")
+
+
+def test_postfix_with_the_program():
+    need("postfix")
+    with with_door([("user0", "secret"), ("full", "secret", "100"), ("daemon", "secret"), ("sender", "secret")]) as d:
+        with open(d.dir + "/conf", "w") as f:
+            f.write("local_domains = example.org mx.example.net\n")
+        # It is started as another user than this one, who may not get to where it was built.
+        os.chmod(d.dir, 0o755)
+        shutil.copy(os.path.join(BIN, "mailshelf"), d.dir)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "nobody", d.store, d.dir + "/conf"], check=True)
+        d.tool("quota", "set", "full", "none")
+        with Postfix(d, program=True) as postfix:
+            s = smtplib.SMTP("127.0.0.1", postfix.port, timeout=60)
+            s.sendmail("sender@example.org", ["user0@example.org", "USER0+x@example.org"], message(1))
+            s.sendmail("sender@example.org", ["daemon@mx.example.net"], message(2))
+            s.ehlo()
+            s.mail("sender@example.org")
+            expect(s.rcpt("full@example.org")[0] == 250, "full was refused")
+            d.tool("quota", "set", "full", "100")
+            expect(s.data(message(3))[0] == 250, "the message was refused")
+            s.quit()
+            postfix.wait_empty()
+            got = [count(d, name) for name in ("user0", "full", "daemon", "sender")]
+            expect(got == [2, 0, 1, 1], "%r: %s" % (got, postfix.log()[-3000:]))
+            pop = Pop(d.connect("pop3"), "daemon", "secret")
+            text = pop.multi("RETR 1")
+            expect(text.startswith(b"Return-Path: <sender@example.org>\r\nDelivered-To: daemon@mx.example.net\r\n"), text[:300])
             pop.ok("QUIT")
 
 
