@@ -84,7 +84,7 @@ link = @echo "  LD   $(@F)" && $(CC) $(OPT_$(MODE)) $(LINK_$(MODE)) $(CFLAGS) -o
 $B/mailshelfd: $B/access/mailshelfd.o $B/libaccess.a $B/libmailshelf.a
 	$(link) $(LIBS_access) $(LIBS_engine)
 $B/mailshelf: $B/tools/mailshelf.o $(call objs,$(TOOLS)) $B/libaccess.a $B/libmailshelf.a
-	$(link) $(LIBS_engine) -lz
+	$(link) -lssl $(LIBS_engine) -lz
 $B/unit: $(call objs,$(UNIT) $(SUPPORT) $(TOOLS) tests/golden/golden_list.c) $B/libaccess.a $B/libmailshelf.a | $B/mailshelfd
 	$(link) $(LIBS_access) $(LIBS_engine) $(LIBS_tests)
 $B/dialogue: $B/tests/dialogue/dialogue.o $(call objs,$(SUPPORT)) $B/libaccess.a $B/libmailshelf.a

@@ -31,7 +31,7 @@ enum source_format {
 /* "mboxrd" and so on. */
 bool source_format_of(const char *name, enum source_format *out);
 
-enum { SOURCE_KEYWORDS_MAX = 64, SOURCE_HEADER_KEPT_MAX = 256 * 1024 };
+enum { SOURCE_KEYWORDS_MAX = 64, SOURCE_HEADER_KEPT_MAX = 256 * 1024, SOURCE_ID_BYTES = 16 };
 
 /* Where unique-ids of POP3 come from. */
 enum source_uidl {
@@ -49,6 +49,7 @@ struct source_meta {
 	uint32_t flags; /* enum shelf_flag */
 	const struct shelf_span *keywords;
 	size_t nkeywords;
+	const uint8_t *id; /* SOURCE_ID_BYTES by which its source knows it without reading it; NULL: none */
 };
 
 /* Functions that return int end the run with anything but 0, which source_run() returns. */
@@ -63,6 +64,10 @@ struct source_sink {
 	int (*end)(void *arg, const struct source_meta *meta); /* lives until it returns */
 	/* The message begun is unusable. */
 	void (*drop)(void *arg);
+	/* For sources whose messages have ids: which of N does the folder's mailbox not have from there yet? */
+	int (*missing)(void *arg, const uint8_t (*ids)[SOURCE_ID_BYTES], size_t n, bool *missing_out);
+	/* The next folder is for that (bits of enum shelf_special_use); 0: for nothing special. */
+	void (*use)(void *arg, unsigned use);
 	/* Something is left out: OFFSET in the unpacked FILE. */
 	void (*problem)(void *arg, const char *file, uint64_t offset, const char *text);
 	/* Bytes of input (as packed) used up since the last call. */
@@ -105,6 +110,7 @@ struct source_message {
 	struct shelf_buf out;
 	struct shelf_buf header; /* the header block, or as much of it as is kept */
 	bool header_done;
+	bool raw;                /* line ends stay as they are */
 	bool cr;                 /* the last byte was CR */
 	bool open;
 	bool any;                /* a byte was written */

@@ -78,7 +78,7 @@ source_message_bytes(struct source_message *m, const void *data, size_t len)
 	if (len == 0)
 		return 0;
 	m->any = true;
-	while (rc == 0 && p < end) {
+	while (rc == 0 && p < end && !m->raw) {
 		const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
 		bool bare;
 

@@ -115,6 +115,8 @@ add_job(struct intake *in, struct batch *b, struct intake_job *job)
 		name_of(job, before, b->ids[b->n]);
 	if (job->uidl.len > 0 && shelf_uidl_valid(job->uidl))
 		b->items[b->n].uidl = job->uidl;
+	if (job->has_id)
+		b->items[b->n].also_id = job->id;
 	b->n++;
 }
 

@@ -1,9 +1,10 @@
 /*
- * tool_import.c - `import`: takes in mbox, Maildir and .eml; says what became of it
+ * tool_import.c - `import`: takes in mbox, Maildir, .eml and the mail of another server; says what became of it
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "tool_import.h"
 #include "tool_intake.h"
 
 static void
@@ -72,27 +73,35 @@ outcome(struct tool *t, const struct intake *in, int rc)
 		tool_say(t, "interrupted: run the same command again, it goes on where it stopped");
 		return EX_TEMPFAIL;
 	}
-	if (rc != 0) /* said where it happened */
-		return tool_exit_of(rc);
+	/* Said where it happened. A server that does not answer may do so later. */
+	if (rc != 0)
+		return import_is_remote(t->argv[1]) && rc == SHELF_EIO ? EX_TEMPFAIL : tool_exit_of(rc);
 	return s->skipped > 0 ? EX_DATAERR : EX_OK;
 }
 
 static int
-run(struct tool *t, struct intake *in, enum source_format format, bool progress)
+run(struct tool *t, struct intake *in, enum source_format format, const struct import_remote *remote, bool progress)
 {
 	struct source_sink sink = intake_sink(in);
 	struct source_plan *plan = NULL;
-	int rc;
+	int rc = 0;
 
 	intake_begin(in, progress);
-	rc = source_plan_new(t->argv[1], format, &sink, &plan);
+	if (remote == NULL)
+		rc = source_plan_new(t->argv[1], format, &sink, &plan);
 	if (rc != 0) {
 		intake_end(in, false);
 		return rc == SHELF_EMISSING ? EX_NOINPUT : EX_DATAERR;
 	}
-	in->input_bytes = source_plan_bytes(plan);
-	rc = source_run(plan, &sink);
-	intake_end(in, rc == 0 && !tool_interrupted());
+	if (remote == NULL) {
+		in->input_bytes = source_plan_bytes(plan);
+		rc = source_run(plan, &sink);
+		intake_end(in, rc == 0 && !tool_interrupted());
+	} else {
+		rc = source_remote_run(&remote->source, &sink);
+		/* What came before the connection ended is whole. */
+		intake_end(in, in->fatal == 0 && !tool_interrupted());
+	}
 	source_plan_free(&plan);
 	print_summary(t, in, (double)(shelf_mono_ms() - in->progress.start_ms) / 1000);
 	return outcome(t, in, rc);
@@ -119,10 +128,18 @@ tool_import(struct tool *t)
 {
 	const char *mailbox = NULL, *format_text = "auto", *uidl = NULL;
 	bool dry_run = false, progress = false;
+	struct import_remote remote = {.as = NULL};
 	const struct tool_option options[] = {
 		{"mailbox", TOOL_TEXT, &mailbox}, {"uidl", TOOL_TEXT, &uidl}, {"format", TOOL_TEXT, &format_text},
-		{"dry-run", TOOL_FLAG, &dry_run}, {"progress", TOOL_FLAG, &progress}, {0}};
+		{"dry-run", TOOL_FLAG, &dry_run}, {"progress", TOOL_FLAG, &progress},
+		{"password-stdin", TOOL_FLAG, &remote.password_stdin},
+		{"password-file", TOOL_TEXT, &remote.password_file}, {"token-file", TOOL_TEXT, &remote.token_file},
+		{"ca-file", TOOL_TEXT, &remote.ca_file}, {"any-certificate", TOOL_FLAG, &remote.any_certificate},
+		{"cleartext", TOOL_FLAG, &remote.cleartext}, {"as", TOOL_TEXT, &remote.as},
+		{"folder", TOOL_TEXTS, &remote.folders}, {"exclude", TOOL_TEXTS, &remote.exclude},
+		{"throttle", TOOL_SIZE, &remote.throttle}, {0}};
 	enum source_format format = SOURCE_AUTO;
+	bool is_remote = false;
 	struct shelf_buf prefix = {0};
 	struct shelf_account a;
 	struct intake *in;
@@ -132,6 +149,10 @@ tool_import(struct tool *t)
 		rc = tool_usage(t, "--format %s: unknown format", format_text);
 	if (rc == 0 && mailbox != NULL && shelf_mailbox_canonical(shelf_span_str(mailbox), &prefix) != 0)
 		rc = tool_usage(t, "--mailbox %s: not a mailbox name", mailbox);
+	if (rc == 0)
+		is_remote = import_is_remote(t->argv[1]);
+	if (rc == 0 && is_remote)
+		rc = import_remote_options(t, &remote, t->argv[1]);
 	if (rc == 0)
 		rc = tool_open_account(t, &a);
 	if (rc != 0)
@@ -143,10 +164,11 @@ tool_import(struct tool *t)
 	in->prefix = shelf_buf_span(&prefix);
 	tool_catch_interrupts();
 	if ((rc = take_uidl(t, in, uidl)) == 0)
-		rc = run(t, in, format, progress);
+		rc = run(t, in, format, is_remote ? &remote : NULL, progress);
 	source_uidls_free(&in->uidls);
 	free(in);
 out:
+	import_remote_free(&remote);
 	shelf_buf_free(&prefix);
 	return rc;
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "tool_intake.h"
 
 void
@@ -99,9 +101,11 @@ find_mailbox(struct intake *in, const char *name, uint32_t *id_out)
 	*id_out = rc == 0 ? m.id : 0;
 	if (rc != SHELF_ENOMAILBOX || in->dry_run)
 		return rc == SHELF_ENOMAILBOX ? 0 : rc;
-	rc = shelf_mailbox_create(in->t->store, in->account, shelf_span_str(name), 0, id_out);
-	if (rc == SHELF_EEXISTS) /* by somebody else, just now */
+	rc = shelf_mailbox_create(in->t->store, in->account, shelf_span_str(name), in->use, id_out);
+	if (rc == SHELF_EEXISTS) { /* by somebody else, just now; or another one is for that */
+		in->use = 0;
 		return find_mailbox(in, name, id_out);
+	}
 	if (rc == 0) /* most mail programs show subscribed mailboxes only */
 		rc = shelf_mailbox_subscribe(in->t->store, in->account, shelf_span_str(name), true);
 	return rc;
@@ -179,6 +183,58 @@ on_data(void *arg, const void *data, size_t len)
 	return tool_interrupted() ? SHELF_ECANCELLED : 0;
 }
 
+/* What a source calls a message, in one mailbox: whoever imports into another one gets it there, too. */
+static void
+id_here(const struct intake_folder *f, const uint8_t *id, uint8_t *out)
+{
+	uint8_t text[4 + SOURCE_ID_BYTES], digest[EVP_MAX_MD_SIZE];
+
+	for (int i = 0; i < 4; i++)
+		text[i] = (uint8_t)(f->mailbox >> (8 * i));
+	memcpy(text + 4, id, SOURCE_ID_BYTES);
+	SHELF_ASSERT(EVP_Digest(text, sizeof text, digest, NULL, EVP_sha256(), NULL) == 1);
+	memcpy(out, digest, SOURCE_ID_BYTES);
+}
+
+enum { PROBE_MAX = 256 };
+
+static int
+on_missing(void *arg, const uint8_t (*ids)[SOURCE_ID_BYTES], size_t n, bool *missing)
+{
+	struct intake *in = arg;
+	const struct intake_folder *f = in->folders[in->nfolders - 1];
+	uint8_t here[PROBE_MAX][SOURCE_ID_BYTES], would[PROBE_MAX];
+	struct shelf_rd *rd = NULL;
+	uint64_t there = 0;
+	int rc = 0;
+
+	SHELF_ASSERT(n <= PROBE_MAX);
+	memset(would, 1, sizeof would);
+	for (size_t i = 0; i < n; i++)
+		id_here(f, ids[i], here[i]);
+	if (f->mailbox != 0) {
+		rc = shelf_rd_begin(in->t->store, in->account, &rd);
+		if (rc == 0)
+			rc = shelf_import_probe(rd, (const uint8_t (*)[16])here, n, would);
+		shelf_rd_end(&rd);
+	}
+	for (size_t i = 0; i < n; i++) {
+		missing[i] = would[i] != 0;
+		there += !missing[i];
+	}
+	pthread_mutex_lock(&in->mutex);
+	in->totals.found += there;
+	in->totals.there += there;
+	pthread_mutex_unlock(&in->mutex);
+	return rc;
+}
+
+static void
+on_use(void *arg, unsigned use)
+{
+	((struct intake *)arg)->use = use;
+}
+
 static int
 on_end(void *arg, const struct source_meta *meta)
 {
@@ -196,6 +252,9 @@ on_end(void *arg, const struct source_meta *meta)
 		job->keywords[i] = shelf_arena_dup(&job->arena, meta->keywords[i]);
 	job->uidl = shelf_arena_dup(&job->arena, in->uidl == SOURCE_UIDL_LIST ?
 	    source_uidls_find(&in->uidls, meta->message_id) : meta->uidl);
+	job->has_id = meta->id != NULL;
+	if (job->has_id)
+		id_here(job->folder, meta->id, job->id);
 	if (drafted && job->rc == 0)
 		job->rc = shelf_draft_finish(job->draft);
 	pthread_mutex_lock(&in->mutex);
@@ -235,7 +294,7 @@ struct source_sink
 intake_sink(struct intake *in)
 {
 	return (struct source_sink){.arg = in, .uidl = in->uidl, .folder = on_folder, .begin = on_begin,
-	    .data = on_data,
+	    .data = on_data, .missing = on_missing, .use = on_use,
 	    .end = on_end, .drop = on_drop, .problem = on_problem, .advance = on_advance};
 }
 

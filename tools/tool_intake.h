@@ -51,6 +51,8 @@ struct intake_job {
 	int16_t zone_min;
 	struct shelf_arena arena; /* keywords, unique-id */
 	struct shelf_span uidl;
+	bool has_id;
+	uint8_t id[SOURCE_ID_BYTES]; /* of its source, for this mailbox */
 	struct shelf_span *keywords;
 	size_t nkeywords;
 };
@@ -81,6 +83,7 @@ struct intake {
 	enum source_uidl uidl;
 	struct source_uidls uidls;     /* of SOURCE_UIDL_LIST */
 	struct shelf_span prefix;      /* --mailbox, or empty */
+	unsigned use;                  /* the reader's: what the next folder is for */
 	uint64_t input_bytes;          /* of the whole source; 0: not known */
 	struct intake_folder **folders; /* the reader's */
 	size_t nfolders;

@@ -183,10 +183,14 @@ append_marked(struct mail_change *c, struct mail_open *o, struct appending *a, s
 
 	a->stored[i] = 0;
 	*uid = 0;
+	if (rc == 0 && a->items[i].also_id != NULL)
+		rc = mark_put(c, a->items[i].also_id, m.mailbox, m.uid);
 	if (rc == 0)
 		return give_uidl(c, a, i, &m);
 	if (rc != SHELF_EMISSING || (rc = append_one(c, o, a, &a->items[i], uid)) != 0 ||
 	    (rc = mark_put(c, a->item_ids[i], o->row.id, *uid)) != 0)
+		return rc;
+	if (a->items[i].also_id != NULL && (rc = mark_put(c, a->items[i].also_id, o->row.id, *uid)) != 0)
 		return rc;
 	a->stored[i] = SHELF_IMPORT_STORED;
 	return a->items[i].uidl.len > 0 ? take_uidl(c, o, a, i, *uid) : 0;

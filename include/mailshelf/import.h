@@ -12,6 +12,8 @@
 /*
  * shelf_import_append(store, account, mailbox, items, item_ids, n, stored_out, result_out)
  *   As shelf_append, but an item whose id has a mark in the account is passed over.
+ *   items       also_id: a second mark for the same message, which is set whether it is stored now or was there;
+ *               shelf_import_probe() can be asked for it, when the source knows that much before it reads the message
  *   item_ids    16 bytes each, chosen by the caller: the same source message gives the same id
  *   stored_out  n times flags: SHELF_IMPORT_...; without STORED it was there already
  *   result_out  first_uid of those stored now (0 when none was)

@@ -23,7 +23,7 @@ only() {
 only 'lmdb\.h' engine/kv
 only 'zstd\.h' engine/blob tools bench tests
 only 'event2/' access/net
-only 'openssl/ssl\.h' access/net tests bench
+only 'openssl/ssl\.h' access/net tools tests bench
 only 'microhttpd\.h' access/metrics
 only 'roaring/' engine/index
 only 'unicode/' engine/base engine/mime engine/search engine/mail
