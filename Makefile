@@ -52,7 +52,7 @@ SEES_tests/golden  := $(SEES_engine/mail) engine/mail tests/support
 SEES_tests/dialogue := tests/support
 SEES_tests/fuzz    := $(SEES_tests/unit)
 
-LIBS_engine := -llmdb -lzstd -lcrypto -lcrypt -lroaring -licuuc -licui18n -licudata -lpthread -lm
+LIBS_engine := -llmdb -lzstd -lcrypto -lcrypt -largon2 -lroaring -licuuc -licui18n -licudata -lpthread -lm
 LIBS_access := -levent_core -levent_openssl -levent_pthreads -lssl -lz -lmicrohttpd
 LIBS_tests  := $(shell pkg-config --libs check 2>/dev/null || echo -lcheck -lsubunit -lm -lrt)
 

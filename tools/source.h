@@ -64,14 +64,14 @@ struct source_sink {
 	int (*end)(void *arg, const struct source_meta *meta); /* lives until it returns */
 	/* The message begun is unusable. */
 	void (*drop)(void *arg);
-	/* For sources whose messages have ids: which of N does the folder's mailbox not have from there yet? */
-	int (*missing)(void *arg, const uint8_t (*ids)[SOURCE_ID_BYTES], size_t n, bool *missing_out);
-	/* The next folder is for that (bits of enum shelf_special_use); 0: for nothing special. */
-	void (*use)(void *arg, unsigned use);
 	/* Something is left out: OFFSET in the unpacked FILE. */
 	void (*problem)(void *arg, const char *file, uint64_t offset, const char *text);
 	/* Bytes of input (as packed) used up since the last call. */
 	void (*advance)(void *arg, uint64_t bytes);
+	/* For sources whose messages have ids: which of N does the folder's mailbox not have from there yet? */
+	int (*missing)(void *arg, const uint8_t (*ids)[SOURCE_ID_BYTES], size_t n, bool *missing_out);
+	/* The next folder is for that (bits of enum shelf_special_use); 0: for nothing special. */
+	void (*use)(void *arg, unsigned use);
 	enum source_uidl uidl; /* wanted */
 };
 

@@ -68,7 +68,9 @@ hash_some(void *arg)
 	while ((i = atomic_fetch_add(&b->next_hash, 1)) < b->n) {
 		struct adding *a = &b->list[i];
 
-		if (a->rc == 0 && a->req->password.len > 0)
+		if (a->rc == 0 && a->req->hash.len > 0)
+			a->rc = scheme_take(a->req->hash, a->hash);
+		else if (a->rc == 0 && a->req->password.len > 0)
 			a->rc = login_hash(a->req->password, a->hash, sizeof(a->hash));
 		if (a->rc == 0)
 			a->rc = mail_keys_make(b->store, a->name, a->req->password, NULL, &a->keys);
@@ -626,12 +628,13 @@ shelf_account_set_services(struct shelf_store *store, uint32_t id, unsigned serv
 	return rc;
 }
 
-int
-shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_span password)
+/* ONLY: nothing changes unless this is the hash; NULL: whatever it is. */
+static int
+set_password(struct shelf_store *store, uint32_t id, struct shelf_span password, const char *only)
 {
 	char hash[MAIL_HASH_MAX] = "";
 	struct mail_keys keys = {.has = 0};
-	struct user_change ch = {.id = id, .hash = hash, .keys = &keys};
+	struct user_change ch = {.id = id, .hash = hash, .keys = &keys, .only = only};
 	struct shelf_buf name = {0};
 	struct kv_view *view = NULL;
 	struct mail_user u;
@@ -646,6 +649,29 @@ shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_
 	if (rc == 0)
 		rc = mail_keys_make(store, shelf_buf_cstr(&name), password, u.apps.n > 0 ? &u.keys : NULL, &keys);
 	shelf_buf_free(&name);
+	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+}
+
+int
+shelf_account_set_password(struct shelf_store *store, uint32_t id, struct shelf_span password)
+{
+	return set_password(store, id, password, NULL);
+}
+
+int
+mail_account_renew(struct shelf_store *store, uint32_t id, const char *hash, struct shelf_span password)
+{
+	return set_password(store, id, password, hash);
+}
+
+int
+shelf_account_set_hash(struct shelf_store *store, uint32_t id, struct shelf_span hash)
+{
+	char kept[MAIL_HASH_MAX];
+	struct mail_keys none = {.has = 0};
+	struct user_change ch = {.id = id, .hash = kept, .keys = &none};
+	int rc = scheme_take(hash, kept);
+
 	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
 }
 

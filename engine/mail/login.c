@@ -142,6 +142,14 @@ login_hash(struct shelf_span password, char *out, size_t out_len)
 }
 
 bool
+login_knows(const char *hash)
+{
+	int rc = crypt_checksalt(hash);
+
+	return rc != CRYPT_SALT_INVALID && rc != CRYPT_SALT_METHOD_DISABLED;
+}
+
+bool
 login_verify(struct shelf_span password, const char *hash)
 {
 	char *text = c_string(password);
@@ -151,6 +159,10 @@ login_verify(struct shelf_span password, const char *hash)
 
 	if (text == NULL)
 		return false;
+	if (scheme_is_foreign(hash)) {
+		wipe(text);
+		return scheme_verify(password, hash);
+	}
 	data = SHELF_NEW(struct crypt_data);
 	got = crypt_r(text, hash, data);
 	if (got != NULL && got[0] != '*' && strlen(got) == strlen(hash))
@@ -201,6 +213,17 @@ add_keys(struct shelf_store *store, const struct shelf_account *a, const char *h
 	explicit_bzero(&keys, sizeof(keys));
 }
 
+/* What another server has hashed becomes an own hash with the first login. */
+static void
+renew(struct shelf_store *store, const struct shelf_account *a, const char *hash, struct shelf_span password)
+{
+	int rc = mail_account_renew(store, a->id, hash, password);
+
+	if (rc != 0)
+		shelf_log(SHELF_LOG_WARN, "password not hashed anew", "account", "%s", a->name, "error", "%s",
+			  shelf_err_name(rc), NULL);
+}
+
 /* Which password of an app it is; remembered like the account's own. */
 static const struct mail_app *
 match_app(struct shelf_store *store, uint32_t id, const struct mail_user *u, struct shelf_span password)
@@ -237,10 +260,14 @@ is_right(struct shelf_store *store, const struct shelf_account *a, const struct 
 	if (hash[0] == '\0') {
 		verify_nobody(password);
 	} else if (login_verify(password, hash)) {
-		if (u->keys.has != SCRAM_ALL_HASHES)
+		if (scheme_is_foreign(hash))
+			renew(store, a, hash, password);
+		else if (u->keys.has != SCRAM_ALL_HASHES)
 			add_keys(store, a, hash, password, &u->keys);
 		login_cache_add(store->logins, a->id, password, shelf_span_str(hash));
 		return true;
+	} else if (scheme_is_foreign(hash)) {
+		verify_nobody(password); /* most of these cost next to nothing */
 	}
 	return (*app = match_app(store, a->id, u, password)) != NULL;
 }

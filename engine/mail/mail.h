@@ -673,6 +673,12 @@ void login_cache_add(struct login_cache *c, uint32_t account, struct shelf_span 
 /* yescrypt of the system's default cost. SHELF_ETOOBIG, SHELF_EIO. */
 SHELF_CHECK int login_hash(struct shelf_span password, char *out, size_t out_len);
 bool login_verify(struct shelf_span password, const char *hash);
+bool login_knows(const char *hash); /* can crypt(3) compare with it? */
+/* Hashes of other servers (scheme.c). What is kept of "{SCHEME}...", or of one of crypt(3), into OUT (MAIL_HASH_MAX).
+ * SHELF_EINVALID: not known, or not whole. */
+SHELF_CHECK int scheme_take(struct shelf_span hash, char *out);
+bool scheme_is_foreign(const char *hash); /* of those kept: crypt(3) does not know it */
+bool scheme_verify(struct shelf_span password, const char *hash);
 
 /* A row of ALIAS; targets, each ended by a NUL (alias.h). SHELF_ECORRUPT, SHELF_EVERSION. */
 SHELF_CHECK int mail_alias_decode(struct shelf_span value, struct shelf_buf *targets_out);
@@ -735,6 +741,9 @@ SHELF_CHECK int mail_user_find(struct kv_view *view, struct shelf_span name, uin
 SHELF_CHECK int mail_account_out(struct shelf_store *store, uint32_t id, const struct mail_user *u,
 				 struct shelf_account *out);
 /* Gives the account KEYS if its password's hash is still HASH. */
+/* PASSWORD is hashed anew, unless HASH is not the account's any more. */
+SHELF_CHECK int mail_account_renew(struct shelf_store *store, uint32_t id, const char *hash,
+				   struct shelf_span password);
 SHELF_CHECK int mail_account_set_keys(struct shelf_store *store, uint32_t id, const char *hash,
 				      const struct mail_keys *keys);
 SHELF_CHECK int mail_account_publish(struct shelf_store *store, uint32_t id, const struct mail_user *u);

@@ -55,6 +55,7 @@ struct shelf_account {
 struct shelf_account_new {
 	struct shelf_span name;
 	struct shelf_span password; /* empty: no login until one is set */
+	struct shelf_span hash;     /* instead of it: as of shelf_account_set_hash(); empty: none */
 	uint64_t limit_bytes, limit_messages, limit_mailboxes;
 };
 
@@ -83,6 +84,14 @@ SHELF_CHECK int shelf_account_set_services(struct shelf_store *store, uint32_t i
 /* Hashes with the system's default (yescrypt): tens of milliseconds of CPU. Empty: no login. */
 SHELF_CHECK int shelf_account_set_password(struct shelf_store *store, uint32_t id,
     struct shelf_span password);
+/*
+ * shelf_account_set_hash(store, id, hash)
+ *   A password as another server has hashed it: "{SCHEME}text" as Dovecot writes it, or a text of crypt(3). The first
+ *   login with it makes an own hash, but for texts of crypt(3), which stay.
+ *   returns  0; SHELF_EINVALID: no scheme that is known (engine/mail/scheme.c), or not whole; SHELF_EBUSY: passwords
+ *            of apps need the salt of the present one
+ */
+SHELF_CHECK int shelf_account_set_hash(struct shelf_store *store, uint32_t id, struct shelf_span hash);
 /* The name is free at once, the mail is removed in the background. Who listens to the account is told. */
 SHELF_CHECK int shelf_account_delete(struct shelf_store *store, uint32_t id);
 

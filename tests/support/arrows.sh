@@ -28,6 +28,7 @@ only 'microhttpd\.h' access/metrics
 only 'roaring/' engine/index
 only 'unicode/' engine/base engine/mime engine/search engine/mail
 only 'crypt\.h' engine/mail
+only 'argon2\.h' engine/mail
 only 'zlib\.h' access/net tools tests
 only 'check\.h' tests/unit tests/support
 

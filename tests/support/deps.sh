@@ -5,7 +5,7 @@
 set -euo pipefail
 
 build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent-dev libcrypt-dev
-  libroaring-dev libicu-dev zlib1g-dev libmicrohttpd-dev"
+  libargon2-dev libroaring-dev libicu-dev zlib1g-dev libmicrohttpd-dev"
 declare -A also=(
 	[build]=""
 	[test]="check python3 openssl curl isync fetchmail procps postfix groff-base python3-prometheus-client
