@@ -91,7 +91,6 @@ take_line(struct passwd *p, char *text, size_t i)
 	*a = (struct shelf_account_new){.name = shelf_span_str(field[0])};
 	if (n < 2)
 		return "not user:password:...";
-	p->hash[i] = NULL;
 	/* "*", "!": no password will do. */
 	if (field[1][0] != '\0' && strchr("*!", field[1][0]) == NULL) {
 		struct shelf_buf b = {0};
@@ -111,6 +110,16 @@ take_line(struct passwd *p, char *text, size_t i)
 			return "its quota_rule makes no sense";
 	}
 	return NULL;
+}
+
+static void
+forget(struct passwd *p, size_t i)
+{
+	if (p->hash[i] != NULL)
+		explicit_bzero(p->hash[i], strlen(p->hash[i]));
+	free(p->hash[i]);
+	free(p->text[i]);
+	p->hash[i] = p->text[i] = NULL;
 }
 
 /* ---- Storing ----------------------------------------------------------------------------------- */
@@ -167,10 +176,7 @@ store_batch(struct passwd *p)
 		else if (rcs[i] == 0 && rc != 0 && shelf_err_class_of(rc) >= SHELF_CLASS_BUSY)
 			rcs[i] = rc;
 		settle(p, i, rcs[i]);
-		if (p->hash[i] != NULL)
-			explicit_bzero(p->hash[i], strlen(p->hash[i]));
-		free(p->hash[i]);
-		free(p->text[i]);
+		forget(p, i);
 	}
 	p->n = 0;
 	return rc != 0 && shelf_err_class_of(rc) >= SHELF_CLASS_BUSY ? rc : 0;
@@ -200,7 +206,7 @@ read_file(struct passwd *p, FILE *f)
 		p->line[p->n] = number;
 		if ((why = take_line(p, p->text[p->n], p->n)) != NULL) {
 			bad_line(p, number, p->text[p->n], why);
-			free(p->text[p->n]);
+			forget(p, p->n);
 		} else if (++p->n == BATCH) {
 			rc = store_batch(p);
 		}
