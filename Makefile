@@ -40,6 +40,7 @@ SEES_access/lmtp   := access/net access/conf access/route access/metrics
 SEES_access/route  := access/conf
 SEES_access/mta    := access/net access/conf access/auth access/route
 SEES_access/warn   := access/conf
+SEES_access/control := access/net
 SEES_access        := $(patsubst %/,%,$(wildcard access/*/))
 SEES_tools         := access/conf access/route
 SEES_tools/dict    := engine/base engine/kv engine/blob

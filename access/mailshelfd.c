@@ -24,6 +24,7 @@
 
 #include "auth.h"
 #include "conf_args.h"
+#include "control.h"
 #include "net.h"
 #include "protocols.h"
 #include "scrape.h"
@@ -82,6 +83,7 @@ struct daemon {
 	struct net_listener *listeners[DOORS];
 	struct scrape scrape;
 	struct metrics_server *metrics;
+	struct control_server *control; /* NULL: it cannot be asked */
 	char *pid_file; /* that was written */
 };
 
@@ -383,6 +385,17 @@ start_metrics(struct daemon *d)
 	return 0;
 }
 
+/* A path may be too long for a socket: mail goes on without. */
+static void
+start_control(struct daemon *d)
+{
+	char error[512];
+
+	d->control = control_server_new(d->store, d->conf->store, d->loops, d->nloops, d->pool, error, sizeof(error));
+	if (d->control == NULL)
+		shelf_log(SHELF_LOG_WARN, "cannot be asked who is logged in", "reason", "%s", error, NULL);
+}
+
 static int
 write_pid_file(struct daemon *d)
 {
@@ -422,6 +435,8 @@ start(struct daemon *d)
 		if (door_address(d->conf, i) != NULL)
 			rc = listen_at(d, i, door_address(d->conf, i));
 	}
+	if (rc == 0)
+		start_control(d);
 	if (rc == 0 && d->conf->metrics != NULL)
 		rc = start_metrics(d);
 	if (rc == 0)
@@ -552,6 +567,7 @@ static void
 stop(struct daemon *d)
 {
 	metrics_server_free(&d->metrics);
+	control_server_close(d->control);
 	for (int i = 0; i < DOORS; i++)
 		net_listener_free(&d->listeners[i]);
 	for (unsigned i = 0; i < d->nloops; i++)
@@ -569,6 +585,7 @@ stop(struct daemon *d)
 		mta_server_free(&g->mta);
 		mta_auth_server_free(&g->mta_auth);
 	}
+	control_server_free(&d->control);
 	auth_free(&d->auth);
 	shelf_store_close(&d->store);
 	net_tls_unref(&d->tls);

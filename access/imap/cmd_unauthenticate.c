@@ -21,6 +21,7 @@ reset(struct imap_session *s)
 	imap_unselect(s);
 	imap_notify_free(&s->notify);
 	auth_logout(s->server->auth, s->account, SHELF_SERVICE_IMAP);
+	net_conn_set_owner(s->conn, 0);
 	s->account = 0;
 	s->accounts_seen = 0;
 	memset(s->account_name, 0, sizeof s->account_name);

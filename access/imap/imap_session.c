@@ -91,9 +91,9 @@ session_timeout(void *session)
 }
 
 static void
-session_stop(void *session)
+session_stop(void *session, const char *text)
 {
-	imap_bye(session, "server stopping", "The server is going down");
+	imap_bye(session, text, text);
 }
 
 static void

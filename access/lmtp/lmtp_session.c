@@ -209,7 +209,7 @@ on_timeout(void *session)
 }
 
 static void
-on_stop(void *session)
+on_stop(void *session, const char *text)
 {
 	lmtp_reply_closing(session, "421 4.3.2", "server stopping");
 }

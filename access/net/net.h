@@ -42,9 +42,9 @@ struct net_protocol {
 	void (*tls_ready)(void *session);
 	/* The end. Frees the session. */
 	void (*close)(void *session, const char *reason);
-	/* The server stops: a last line may be written here ("* BYE"), net closes the connection after it.
-	 * Comes after done() of running work. May be NULL. */
-	void (*stop)(void *session);
+	/* The server stops, or the operator ends this one, as TEXT says: a last line may be written here ("* BYE"), net
+	 * closes the connection after it. Comes after done() of running work. May be NULL. */
+	void (*stop)(void *session, const char *text);
 };
 
 /* ---- Loops and workers ------------------------------------------------------------------------ */
@@ -61,6 +61,8 @@ void net_loop_post(struct net_loop *loop, void (*fn)(void *), void *arg);
 /* fn(arg) on the loop's thread every INTERVAL ms, until the loop ends. Before net_loop_run only. */
 void net_loop_every(struct net_loop *loop, unsigned interval_ms, void (*fn)(void *), void *arg);
 unsigned net_loop_conns(const struct net_loop *loop);
+/* FN for each connection whose session is open; it may end it. On the loop's thread. */
+void net_loop_each(struct net_loop *loop, void (*fn)(void *arg, struct net_conn *conn), void *arg);
 
 /*
  * What the connections of a loop kept it busy with. A turn is what runs for one connection between two returns to the
@@ -167,6 +169,15 @@ bool net_conn_can_bind(const struct net_conn *conn);
 bool net_conn_binding(const struct net_conn *conn, const char *type, uint8_t *out, size_t *len_out);
 const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear */
 unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the process, for logs */
+/* Whose session it is, a number of the caller's, for who asks; 0, as it is at first: nobody's. */
+void net_conn_set_owner(struct net_conn *conn, uint32_t owner);
+uint32_t net_conn_owner(const struct net_conn *conn);
+const char *net_conn_service(const struct net_conn *conn); /* the protocol's name */
+int64_t net_conn_since_s(const struct net_conn *conn);     /* when it came */
+int64_t net_conn_idle_ms(const struct net_conn *conn);     /* since something was heard of the peer */
+/* The end, from outside of the session: stop() with TEXT if no work runs, then net_conn_close() with it. On its loop's
+ * thread. */
+void net_conn_end(struct net_conn *conn, const char *text);
 
 /*
  * net_conn_work(conn, fn, arg, done)

@@ -94,6 +94,7 @@ net_conn_start(void *arg)
 	event_assign(&conn->timer_event, loop->base, -1, 0, net_conn_on_timer, conn);
 	TAILQ_INSERT_TAIL(&loop->conns, conn, link);
 	atomic_fetch_add(&loop->nconns, 1);
+	conn->since_s = shelf_now_s();
 	conn->heard_at = shelf_mono_ms();
 	if (loop->stopping) {
 		net_conn_free(conn);
@@ -328,7 +329,7 @@ say_goodbye(struct net_conn *conn)
 {
 	conn->dispatching = true;
 	if (conn->protocol->stop != NULL && !conn->waiting)
-		conn->protocol->stop(conn->session);
+		conn->protocol->stop(conn->session, "The server is going down");
 	conn->dispatching = false;
 	net_conn_mark_closing(conn, "server stopping");
 }

@@ -131,6 +131,8 @@ struct net_conn {
 	size_t lingered;
 
 	unsigned long long id;
+	int64_t since_s;
+	uint32_t owner;
 	char *peer;
 	char *tls_text;
 	char *reason;

@@ -235,6 +235,56 @@ touch(struct net_conn *conn)
 		net_loop_soon(conn);
 }
 
+void
+net_loop_each(struct net_loop *loop, void (*fn)(void *arg, struct net_conn *conn), void *arg)
+{
+	struct net_conn *conn, *next;
+
+	for (conn = TAILQ_FIRST(&loop->conns); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, link);
+		if (conn->opened && conn->state == NET_OPEN)
+			fn(arg, conn);
+	}
+}
+
+void
+net_conn_end(struct net_conn *conn, const char *text)
+{
+	if (conn->protocol->stop != NULL && conn->state == NET_OPEN && !conn->closing && !net_conn_working(conn))
+		conn->protocol->stop(conn->session, text);
+	net_conn_close(conn, text);
+}
+
+void
+net_conn_set_owner(struct net_conn *conn, uint32_t owner)
+{
+	conn->owner = owner;
+}
+
+uint32_t
+net_conn_owner(const struct net_conn *conn)
+{
+	return conn->owner;
+}
+
+const char *
+net_conn_service(const struct net_conn *conn)
+{
+	return conn->protocol->name;
+}
+
+int64_t
+net_conn_since_s(const struct net_conn *conn)
+{
+	return conn->since_s;
+}
+
+int64_t
+net_conn_idle_ms(const struct net_conn *conn)
+{
+	return shelf_mono_ms() - conn->heard_at;
+}
+
 struct shelf_span
 net_conn_in(struct net_conn *conn)
 {

@@ -313,7 +313,7 @@ close_session(void *arg, const char *reason)
 }
 
 static void
-stop_session(void *arg)
+stop_session(void *arg, const char *text)
 {
 	struct session *s = arg;
 
