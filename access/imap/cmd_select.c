@@ -17,6 +17,7 @@
 #include "imap_address.h"
 #include "imap_command.h"
 #include "imap_condstore.h"
+#include "imap_arranged.h"
 #include "imap_context.h"
 #include "imap_list.h"
 #include "imap_notify.h"
@@ -59,6 +60,7 @@ imap_unselect(struct imap_session *s)
 	shelf_uidset_free(&s->saved);
 	imap_sync_stop(s);
 	imap_contexts_end(s);
+	imap_arranged_free(&s->arranged);
 	s->owner = 0;
 	s->mailbox = 0;
 	s->rights = 0;

@@ -8,19 +8,21 @@
  */
 #include <inttypes.h>
 
+#include "imap_arranged.h"
 #include "imap_context.h"
 #include "imap_esearch.h"
 #include "imap_search.h"
 
-enum { NUMBERS_AT_ONCE = 4096, CRITERIA_MAX = 32 };
+enum { NUMBERS_AT_ONCE = 4096 };
 
 struct sort_command {
 	struct imap_esearch esearch; /* what 0: the plain answer */
-	struct shelf_sort_criterion by[CRITERIA_MAX];
+	struct shelf_sort_criterion by[IMAP_CRITERIA_MAX];
 	size_t nby;
 	struct imap_program program;
 	struct shelf_span keys; /* text of the charset and the keys */
 	struct shelf_sort *sort;
+	bool known; /* it is the session's */
 	struct imap_round round;
 	uint32_t next; /* rank to be printed */
 };
@@ -31,7 +33,8 @@ cleanup(struct imap_cmd *c)
 	struct sort_command *sc = c->data;
 
 	imap_esearch_end(&sc->esearch, c);
-	shelf_sort_free(&sc->sort);
+	if (!sc->known)
+		shelf_sort_free(&sc->sort);
 	imap_program_free(&sc->program);
 }
 
@@ -64,7 +67,7 @@ parse_criteria(struct imap_parser *p, struct sort_command *sc)
 	if (!imap_parse_open(p))
 		return false;
 	do {
-		if (sc->nby == CRITERIA_MAX)
+		if (sc->nby == IMAP_CRITERIA_MAX)
 			return imap_parse_fail(p, "too many sort criteria");
 		if (!parse_criterion(p, &sc->by[sc->nby++]))
 			return false;
@@ -156,6 +159,9 @@ run_sort(struct imap_cmd *c)
 		return step;
 	if (rc == SHELF_ECORRUPT)
 		sc->program.damaged = true;
+	else if (rc == 0)
+		sc->known = imap_arranged_keep_sort(c->s, shelf_search_found(sc->program.search), sc->by, sc->nby,
+		    sc->sort);
 	return rc == 0 || rc == SHELF_ECORRUPT ? sorted(c) : imap_err(c, rc);
 }
 
@@ -170,6 +176,10 @@ run_search(struct imap_cmd *c)
 		return step;
 	if (imap_limit_refuses(c, shelf_uidset_count(shelf_search_found(sc->program.search))))
 		return IMAP_DONE;
+	sc->sort = imap_arranged_sort(c->s, shelf_search_found(sc->program.search), sc->by, sc->nby);
+	sc->known = sc->sort != NULL;
+	if (sc->known)
+		return sorted(c);
 	rc = shelf_sort_new(c->s->store, c->s->owner, c->s->mailbox,
 	    shelf_search_found(sc->program.search), sc->by, sc->nby, &sc->sort);
 	if (rc != 0)

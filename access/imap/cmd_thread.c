@@ -9,6 +9,7 @@
  */
 #include <inttypes.h>
 
+#include "imap_arranged.h"
 #include "imap_search.h"
 
 enum { NODES_AT_ONCE = 4096 };
@@ -17,6 +18,7 @@ struct thread_command {
 	enum shelf_thread_algorithm algorithm;
 	struct imap_program program;
 	struct shelf_thread *thread;
+	bool known; /* it is the session's */
 	struct imap_round round;
 	uint32_t next; /* node to be printed; 0: the end */
 };
@@ -26,7 +28,8 @@ cleanup(struct imap_cmd *c)
 {
 	struct thread_command *tc = c->data;
 
-	shelf_thread_free(&tc->thread);
+	if (!tc->known)
+		shelf_thread_free(&tc->thread);
 	imap_program_free(&tc->program);
 }
 
@@ -87,6 +90,18 @@ print(struct imap_cmd *c)
 
 /* ---- Running ------------------------------------------------------------------------------------- */
 
+static enum imap_step
+threaded(struct imap_cmd *c)
+{
+	struct thread_command *tc = c->data;
+
+	tc->next = shelf_thread_first(tc->thread);
+	c->s->mid_response = true;
+	imap_out_str(c->s, tc->next == 0 ? "* THREAD" : "* THREAD ");
+	c->run = print;
+	return print(c);
+}
+
 static int
 thread_slice(void *thread, unsigned budget_ms)
 {
@@ -106,15 +121,14 @@ run_thread(struct imap_cmd *c)
 	rc = imap_round_run(c, thread_slice, tc->thread, &tc->round, &step);
 	if (rc == 1)
 		return step;
+	if (rc != 0 && rc != SHELF_ECORRUPT)
+		return imap_err(c, rc);
 	if (rc == SHELF_ECORRUPT)
 		tc->program.damaged = true;
-	else if (rc != 0)
-		return imap_err(c, rc);
-	tc->next = shelf_thread_first(tc->thread);
-	c->s->mid_response = true;
-	imap_out_str(c->s, tc->next == 0 ? "* THREAD" : "* THREAD ");
-	c->run = print;
-	return print(c);
+	else
+		tc->known = imap_arranged_keep_thread(c->s, shelf_search_found(tc->program.search), tc->algorithm,
+		    tc->thread);
+	return threaded(c);
 }
 
 static enum imap_step
@@ -128,6 +142,10 @@ run_search(struct imap_cmd *c)
 		return step;
 	if (imap_limit_refuses(c, shelf_uidset_count(shelf_search_found(tc->program.search))))
 		return IMAP_DONE;
+	tc->thread = imap_arranged_thread(c->s, shelf_search_found(tc->program.search), tc->algorithm);
+	tc->known = tc->thread != NULL;
+	if (tc->known)
+		return threaded(c);
 	rc = shelf_thread_new(c->s->store, c->s->owner, c->s->mailbox,
 	    shelf_search_found(tc->program.search), tc->algorithm, &tc->thread);
 	if (rc != 0)

@@ -92,6 +92,7 @@ struct imap_session {
 	uint32_t keywords_told;    /* how many keywords the client has seen in FLAGS */
 	struct imap_sync *sync;    /* imap_sync.c */
 	struct imap_contexts *contexts; /* imap_context.h; NULL: none */
+	struct imap_arranged *arranged; /* imap_arranged.h; NULL: nothing */
 	struct imap_notify *notify; /* imap_notify.h; NULL until NOTIFY is used */
 
 	struct shelf_buf out;      /* flushed by the dispatcher and by imap_out_full() */

@@ -14,6 +14,8 @@
  * uids, however few bytes name it. */
 enum { IMAP_SEARCH_SETS_MAX = 128 };
 
+enum { IMAP_CRITERIA_MAX = 32 }; /* of one SORT */
+
 struct imap_program {
 	/* ESEARCH fills these before it parses, for each mailbox anew. VIEW NULL: the selected mailbox, and a
 	 * message number behind its last one is an error; else such numbers mean nothing (RFC 7377 2). */

@@ -85,6 +85,12 @@ shelf_uidset_has(const struct shelf_uidset *s, uint32_t uid)
 	return roaring_bitmap_contains(s->bits, uid);
 }
 
+bool
+shelf_uidset_eq(const struct shelf_uidset *s, const struct shelf_uidset *other)
+{
+	return roaring_bitmap_equals(s->bits, other->bits);
+}
+
 uint32_t
 shelf_uidset_count(const struct shelf_uidset *s)
 {

@@ -96,6 +96,29 @@ shelf_sort_uid(const struct shelf_sort *sort, uint32_t i)
 	return (uint32_t)sort->row[(size_t)i * (sort->n + 1) + sort->n];
 }
 
+static void
+free_means(struct shelf_sort *s)
+{
+	search_walk_end(&s->walk);
+	search_strings_end(&s->strings);
+	search_merge_end(&s->merge);
+	shelf_buf_free(&s->text);
+	shelf_buf_free(&s->other);
+	free(s->order);
+	s->order = NULL;
+}
+
+void
+shelf_sort_shrink(struct shelf_sort *s)
+{
+	SHELF_ASSERT(s->stage == DONE);
+	free_means(s);
+	for (size_t i = 0; i < s->rows; i++)
+		s->row[i] = s->row[i * (s->n + 1) + s->n];
+	s->n = 0;
+	s->row = shelf_realloc(s->row, s->rows * sizeof *s->row + 1);
+}
+
 void
 shelf_sort_free(struct shelf_sort **sort)
 {
@@ -104,12 +127,7 @@ shelf_sort_free(struct shelf_sort **sort)
 	if (s == NULL)
 		return;
 	*sort = NULL;
-	search_walk_end(&s->walk);
-	search_strings_end(&s->strings);
-	search_merge_end(&s->merge);
-	shelf_buf_free(&s->text);
-	shelf_buf_free(&s->other);
-	free(s->order);
+	free_means(s);
 	free(s->row);
 	free(s);
 }

@@ -49,6 +49,28 @@ shelf_thread_new(struct shelf_store *store, uint32_t account, uint32_t mailbox,
 	return rc;
 }
 
+static void
+free_means(struct shelf_thread *t)
+{
+	search_walk_end(&t->walk);
+	search_merge_end(&t->merge);
+	shelf_buf_free(&t->text);
+	shelf_buf_free(&t->mapped);
+	free(t->row);
+	free(t->table);
+	free(t->item);
+	t->row = NULL;
+	t->table = t->item = NULL;
+}
+
+void
+shelf_thread_shrink(struct shelf_thread *t)
+{
+	free_means(t);
+	t->message = shelf_realloc(t->message, t->messages * sizeof *t->message + 1);
+	t->node = shelf_realloc(t->node, (t->nodes + 1) * sizeof *t->node);
+}
+
 void
 shelf_thread_free(struct shelf_thread **thread)
 {
@@ -57,15 +79,9 @@ shelf_thread_free(struct shelf_thread **thread)
 	if (t == NULL)
 		return;
 	*thread = NULL;
-	search_walk_end(&t->walk);
-	search_merge_end(&t->merge);
-	shelf_buf_free(&t->text);
-	shelf_buf_free(&t->mapped);
+	free_means(t);
 	free(t->message);
-	free(t->row);
 	free(t->node);
-	free(t->table);
-	free(t->item);
 	free(t);
 }
 

@@ -47,6 +47,8 @@ struct shelf_progress shelf_sort_progress(const struct shelf_sort *sort); /* mes
 /* The result, when it is done: rank I from 0. */
 uint32_t shelf_sort_count(const struct shelf_sort *sort);
 uint32_t shelf_sort_uid(const struct shelf_sort *sort, uint32_t i);
+/* Of one that is done only the result stays, 8 bytes a message; UIDS may go. */
+void shelf_sort_shrink(struct shelf_sort *sort);
 void shelf_sort_free(struct shelf_sort **sort);
 
 /*
@@ -82,6 +84,8 @@ uint32_t shelf_thread_uid(const struct shelf_thread *thread, uint32_t node); /* 
 uint32_t shelf_thread_parent(const struct shelf_thread *thread, uint32_t node);
 uint32_t shelf_thread_child(const struct shelf_thread *thread, uint32_t node); /* the first one */
 uint32_t shelf_thread_next(const struct shelf_thread *thread, uint32_t node);  /* sibling */
+/* Of one that is done only the result stays, 24 bytes a node and 16 a message; UIDS may go. */
+void shelf_thread_shrink(struct shelf_thread *thread);
 void shelf_thread_free(struct shelf_thread **thread);
 
 #endif

@@ -21,6 +21,7 @@ void shelf_uidset_add(struct shelf_uidset *s, uint32_t uid);
 void shelf_uidset_add_range(struct shelf_uidset *s, uint32_t first, uint32_t last); /* both in */
 void shelf_uidset_remove(struct shelf_uidset *s, uint32_t uid);
 bool shelf_uidset_has(const struct shelf_uidset *s, uint32_t uid);
+bool shelf_uidset_eq(const struct shelf_uidset *s, const struct shelf_uidset *other);
 uint32_t shelf_uidset_count(const struct shelf_uidset *s);
 /* How many members lie in first..last, both in. */
 uint32_t shelf_uidset_count_range(const struct shelf_uidset *s, uint32_t first, uint32_t last);
