@@ -56,6 +56,7 @@ struct shelf_store {
 	struct kv_db *kv;
 	struct news *news;
 	struct login_cache *logins;
+	struct mail_records *records;
 	_Atomic uint64_t setting[SHELF_SETTINGS];
 	uint64_t settings_version; /* of the file as it was read: of shelf_store_open, then the janitor */
 	pthread_mutex_t disk_lock; /* held while a state changes */
@@ -659,6 +660,17 @@ void mail_disk_forget(struct shelf_store *store);
  * removal: 0 or SHELF_EREADONLY. SHELF_ENOACCOUNT. */
 SHELF_CHECK int mail_disk_admit(struct shelf_store *store, uint32_t account,
 				enum shelf_disk_state limit);
+
+/* ---- Records that were read lately (records.c) ---------------------------------------------------- */
+
+enum { RECORDS_BYTES_MAX = 64 << 20 };
+struct mail_records *mail_records_new(void);
+void mail_records_free(struct mail_records **records);
+/* KEY: the handle of a body. The record, copied into ARENA; false: it is not here. Any thread, as the others. */
+bool mail_records_get(struct mail_records *r, uint64_t key, struct shelf_arena *arena, struct shelf_span *out);
+void mail_records_put(struct mail_records *r, uint64_t key, struct shelf_span record);
+void mail_records_clear(struct mail_records *r); /* for tests that damage what is stored */
+void mail_records_size(struct mail_records *r, size_t *entries, size_t *bytes);
 
 /* ---- Logins, janitor ---------------------------------------------------------------------------------- */
 

@@ -439,14 +439,18 @@ shelf_msg_derived(struct shelf_rd *rd, uint64_t blob, struct shelf_arena *arena,
 	struct kv_view *view = NULL;
 	int rc = 0;
 
+	if (mail_records_get(rd->store->records, blob, arena, out))
+		return 0;
 	/* Of a snapshot before this one, and the account has moved since? */
 	if (mail_handle_shard(blob) != kv_view_shard(rd->view))
 		rc = kv_view_begin_shard(rd->store->kv, mail_handle_shard(blob), &view);
 	if (rc == 0)
 		rc = blob_derived(view != NULL ? view : rd->view, mail_handle_blob(blob), &b);
 	kv_view_end(&view);
-	if (rc == 0)
+	if (rc == 0) {
 		*out = shelf_arena_dup(arena, shelf_buf_span(&b));
+		mail_records_put(rd->store->records, blob, shelf_buf_span(&b));
+	}
 	shelf_buf_free(&b);
 	return rc;
 }

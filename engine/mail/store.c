@@ -187,6 +187,7 @@ shelf_store_open(const char *dir, unsigned flags, struct shelf_store **out)
 	s->dir = shelf_strdup(dir);
 	s->tmp_dir = path(dir, "tmp");
 	s->logins = login_cache_new();
+	s->records = mail_records_new();
 	if ((rc = mail_settings_read(s)) != 0)
 		goto fail;
 	kv_dir = path(dir, "kv");
@@ -222,6 +223,7 @@ shelf_store_close(struct shelf_store **store)
 	news_free(&s->news);
 	kv_close(&s->kv);
 	login_cache_free(&s->logins);
+	mail_records_free(&s->records);
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
 	free(s->tmp_dir);

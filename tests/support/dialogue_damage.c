@@ -180,6 +180,7 @@ dialogue_forget_preview(struct shelf_store *store, uint32_t account, const char 
 	shelf_rd_end(&rd);
 	if (rc == 0)
 		rc = kv_update_shard(store->kv, shard, KV_QUIET, put_record, &r);
+	mail_records_clear(store->records);
 	shelf_buf_free(&r.plain);
 	shelf_arena_free(&arena);
 	return rc;
