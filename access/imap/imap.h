@@ -299,7 +299,12 @@ bool imap_limit_refuses(struct imap_cmd *c, uint32_t count);
 /* ---- Output (imap_out.c) --------------------------------------------------------------------- */
 
 void imap_out(struct imap_session *s, const void *data, size_t len);
-void imap_out_str(struct imap_session *s, const char *str);
+/* Here, so that the length of a constant is one. */
+static inline void
+imap_out_str(struct imap_session *s, const char *str)
+{
+	shelf_buf_add(&s->out, str, strlen(str));
+}
 void imap_out_span(struct imap_session *s, struct shelf_span span);
 void imap_out_uint(struct imap_session *s, uint64_t n); /* in decimal */
 void imap_outf(struct imap_session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -39,12 +39,6 @@ imap_out(struct imap_session *s, const void *data, size_t len)
 }
 
 void
-imap_out_str(struct imap_session *s, const char *str)
-{
-	shelf_buf_add_str(&s->out, str);
-}
-
-void
 imap_out_span(struct imap_session *s, struct shelf_span span)
 {
 	shelf_buf_add_span(&s->out, span);
@@ -78,21 +72,49 @@ imap_untagged(struct imap_session *s, const char *fmt, ...)
 	shelf_buf_add(&s->out, "\r\n", 2);
 }
 
+/* What is in a string. */
+struct found {
+	uint64_t line_end, eight_bit, quote; /* not 0: there are some; NUL counts as a line's end */
+};
+
+/* Not 0: a byte of WORD is C. */
+static uint64_t
+has_byte(uint64_t word, uint8_t c)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+
+	word ^= ones * c;
+	return (word - ones) & ~word & highs;
+}
+
+/* Eight bytes at once: byte by byte it was a fifth of listing envelopes. */
+static struct found
+look_at(struct shelf_span v)
+{
+	struct found f = {0};
+
+	for (size_t i = 0; i < v.len; i += sizeof(uint64_t)) {
+		uint64_t word;
+
+		if (v.len - i >= sizeof word) {
+			memcpy(&word, v.data + i, sizeof word);
+		} else {
+			memset(&word, 'x', sizeof word);
+			memcpy(&word, v.data + i, v.len - i);
+		}
+		f.line_end |= has_byte(word, 0) | has_byte(word, '\r') | has_byte(word, '\n');
+		f.quote |= has_byte(word, '"') | has_byte(word, '\\');
+		f.eight_bit |= word & 0x8080808080808080u;
+	}
+	return f;
+}
+
 /* Can stand between quotes: no line ends, not too long, 7 bits unless the client knows UTF-8. */
 static bool
-is_quotable(const struct imap_session *s, struct shelf_span v)
+is_quotable(const struct imap_session *s, struct shelf_span v, const struct found *f)
 {
-	bool ascii = true;
-	size_t i = 0;
-
-	if (v.len > IMAP_QUOTED_MAX_BYTES)
-		return false;
-	for (i = 0; i < v.len; i++) {
-		if (v.data[i] == 0 || v.data[i] == '\r' || v.data[i] == '\n')
-			return false;
-		ascii = ascii && v.data[i] < 0x80;
-	}
-	return ascii || (s->utf8 && shelf_utf8_valid(v));
+	return v.len <= IMAP_QUOTED_MAX_BYTES && f->line_end == 0 &&
+	    (f->eight_bit == 0 || (s->utf8 && shelf_utf8_valid(v)));
 }
 
 void
@@ -104,20 +126,24 @@ imap_out_literal(struct imap_session *s, uint64_t len)
 void
 imap_out_string(struct imap_session *s, struct shelf_span v)
 {
+	struct found f = v.len <= IMAP_QUOTED_MAX_BYTES ? look_at(v) : (struct found){0};
 	uint8_t *p;
 
-	if (!is_quotable(s, v)) {
+	if (!is_quotable(s, v, &f)) {
 		imap_out_literal(s, v.len);
 		shelf_buf_add_span(&s->out, v);
 		return;
 	}
-	/* Room for all of it at once: asked for byte by byte it was a sixth of listing envelopes. */
 	p = shelf_buf_reserve(&s->out, 2 * v.len + 2);
 	*p++ = '"';
-	for (size_t i = 0; i < v.len; i++) {
+	for (size_t i = 0; i < v.len && f.quote != 0; i++) {
 		if (v.data[i] == '"' || v.data[i] == '\\')
 			*p++ = '\\';
 		*p++ = v.data[i];
+	}
+	if (f.quote == 0 && v.len > 0) {
+		memcpy(p, v.data, v.len);
+		p += v.len;
 	}
 	*p++ = '"';
 	s->out.len = (size_t)(p - s->out.data);
