@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "tool_export.h"
+#include "tool_search.h"
 
 enum { SLICE = 64 };
 
@@ -24,6 +25,8 @@ struct export {
 	struct tool *t;
 	uint32_t account;
 	struct export_writer writer;
+	struct tool_search search;
+	struct shelf_uidset *only; /* of the mailbox at hand; NULL: all */
 	struct box *boxes;
 	size_t nboxes;
 	uint64_t total_bytes;
@@ -130,9 +133,15 @@ read_slice(struct export *x, uint32_t box, uint32_t *from, struct export_message
 		struct export_message *m = &list[*n_out];
 
 		*m = (struct export_message){0};
+		if (x->only != NULL && (*from = shelf_uidset_next(x->only, *from)) == 0)
+			break;
 		rc = shelf_msg_next(rd, box, *from, SHELF_MSG_ALL, &m->msg);
 		if (rc != 0)
 			break;
+		if (x->only != NULL && m->msg.uid != *from) { /* it has gone since */
+			++*from;
+			continue;
+		}
 		copy_keywords(x, names, m);
 		m->sender = sender_of(x, rd, m->msg.blob);
 		*from = m->msg.uid + 1; /* 0 behind the last uid there can be */
@@ -196,6 +205,25 @@ write_message(struct export *x, const struct box *box, const struct export_messa
 	return 0;
 }
 
+/* The messages of BOX that are wanted, into x->only. */
+static int
+choose(struct export *x, const struct box *box)
+{
+	int rc;
+
+	shelf_uidset_free(&x->only);
+	if (!tool_search_asks(&x->search))
+		return 0;
+	rc = tool_search_find(x->t, &x->search, x->account, box->id, &x->only);
+	if (rc == SHELF_ECORRUPT)
+		failed(x, box->name, 0, "some that are damaged could not be asked", EX_DATAERR);
+	else if (rc != 0 && rc != SHELF_ENOMAILBOX && rc != SHELF_ECANCELLED)
+		failed(x, box->name, 0, shelf_err_text(rc), tool_exit_of(rc));
+	if (x->only == NULL)
+		x->only = shelf_uidset_new();
+	return rc == SHELF_ECORRUPT || rc == SHELF_ENOMAILBOX || rc == SHELF_ECANCELLED ? 0 : rc;
+}
+
 /* 0 to go on with the next mailbox. */
 static int
 write_box(struct export *x, const struct box *box)
@@ -203,9 +231,13 @@ write_box(struct export *x, const struct box *box)
 	struct export_message *list;
 	uint32_t from = 1;
 	size_t n = 1;
-	int rc = x->writer.mailbox(&x->writer, box->name);
+	int rc;
 
-	if (rc != 0) {
+	if ((rc = choose(x, box)) != 0)
+		return rc;
+	if (x->only != NULL && shelf_uidset_count(x->only) == 0)
+		return 0;
+	if ((rc = x->writer.mailbox(&x->writer, box->name)) != 0) {
 		failed(x, x->writer.file_path != NULL ? x->writer.file_path : box->name, 0, strerror(rc),
 		    EX_CANTCREAT);
 		return rc == ENAMETOOLONG ? 0 : rc;
@@ -288,6 +320,8 @@ run(struct export *x, const char *path)
 	tool_catch_interrupts();
 	for (size_t i = 0; rc == 0 && i < x->nboxes && !tool_interrupted(); i++)
 		rc = write_box(x, &x->boxes[i]);
+	if (rc == 0 && x->writer.finish != NULL && !tool_interrupted() && (rc = x->writer.finish(&x->writer)) != 0)
+		failed(x, path, 0, strerror(rc), EX_IOERR);
 	tool_progress_end(&x->progress);
 	if (x->writer.keywords_lost > 0)
 		tool_say(x->t, "%llu keywords left out: a Maildir has letters for 26 a folder",
@@ -306,20 +340,23 @@ tool_export(struct tool *t)
 {
 	const char *format = NULL, *mailbox = NULL;
 	bool progress = false;
+	struct export x = {.t = t};
 	const struct tool_option options[] = {
 		{"format", TOOL_TEXT, &format}, {"mailbox", TOOL_TEXT, &mailbox},
-		{"progress", TOOL_FLAG, &progress}, {0}};
-	struct export x = {.t = t};
+		{"progress", TOOL_FLAG, &progress}, TOOL_SEARCH_OPTIONS(x.search), {0}};
 	struct shelf_buf name = {0};
 	struct shelf_account a;
 	int rc = tool_args(t, options, 2, 2);
 
 	if (rc == 0 && (format == NULL || !export_writer_init(&x.writer, format)))
-		rc = tool_usage(t, "--format: mbox, maildir or eml is needed");
+		rc = tool_usage(t, "--format: mbox, maildir, eml or tar is needed");
+	if (rc == 0)
+		rc = tool_search_ready(t, &x.search);
 	if (rc == 0 && mailbox != NULL && shelf_mailbox_canonical(shelf_span_str(mailbox), &name) != 0)
 		rc = tool_usage(t, "--mailbox %s: not a mailbox name", mailbox);
-	if (rc == 0 && strcmp(t->argv[1], "-") == 0 && (strcmp(format, "mbox") != 0 || mailbox == NULL))
-		rc = tool_usage(t, "-: only for --format mbox of one --mailbox");
+	if (rc == 0 && strcmp(t->argv[1], "-") == 0 && strcmp(format, "tar") != 0 &&
+	    (strcmp(format, "mbox") != 0 || mailbox == NULL))
+		rc = tool_usage(t, "-: only for --format tar, and for mbox of one --mailbox");
 	if (rc == 0)
 		rc = tool_open_account(t, &a);
 	if (rc != 0)
@@ -331,11 +368,12 @@ tool_export(struct tool *t)
 		rc = tool_fail(t, mailbox != NULL ? mailbox : t->argv[0], rc);
 		goto out;
 	}
-	if (mailbox != NULL && strcmp(format, "mbox") == 0)
+	if (strcmp(format, "tar") == 0 || (mailbox != NULL && strcmp(format, "mbox") == 0))
 		x.writer.file_path = t->argv[1];
 	rc = run(&x, t->argv[1]);
 out:
 	export_writer_free(&x.writer);
+	shelf_uidset_free(&x.only);
 	for (size_t i = 0; i < x.nboxes; i++)
 		free(x.boxes[i].name);
 	free(x.boxes);

@@ -1,5 +1,5 @@
 /*
- * tool_export.h - between the walk of `export` and the three ways to write a message
+ * tool_export.h - between the walk of `export` and the ways to write a message
  *
  * A writer gets mailboxes and messages in order: mailbox(), then for each message begin(), data() any
  * number of times, end() or undo(). Files are made with O_EXCL and never through a symbolic link.
@@ -26,6 +26,7 @@ struct export_writer {
 	int (*end)(struct export_writer *w);
 	void (*undo)(struct export_writer *w);   /* the message begun: nothing of it stays */
 	int (*mailbox_end)(struct export_writer *w);
+	int (*finish)(struct export_writer *w); /* behind the last mailbox; NULL: nothing */
 
 	FILE *file;
 	struct shelf_buf path;      /* of the mailbox: file or directory */
@@ -39,9 +40,15 @@ struct export_writer {
 	unsigned matched;           /* so many bytes of "From " are held back */
 	char *letters[26];          /* Maildir: keyword of each letter */
 	uint64_t keywords_lost;
+	uint64_t size, left; /* tar: of the message; of that still to come */
+	bool broken;         /* tar: what was written cannot be taken back */
 };
 
 bool export_writer_init(struct export_writer *w, const char *format);
+void export_tar_init(struct export_writer *w);
+/* A new file: 0 or an errno. The end of w->file, stdout is flushed. */
+SHELF_CHECK int export_open_new(const char *path, FILE **out);
+int export_close_file(struct export_writer *w);
 void export_writer_free(struct export_writer *w);
 /* CRLF becomes LF, unless another CR precedes it; MBOX: lines that begin with ">*From " get one more
  * ">". LAST: nothing follows. */

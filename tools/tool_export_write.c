@@ -60,8 +60,8 @@ make_dirs(const char *base, char *path)
 	return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : errno;
 }
 
-static int
-open_new(const char *path, FILE **out)
+int
+export_open_new(const char *path, FILE **out)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
@@ -80,8 +80,8 @@ put(struct export_writer *w, struct shelf_span s)
 	return s.len == 0 || fwrite(s.data, 1, s.len, w->file) == s.len ? 0 : errno;
 }
 
-static int
-close_file(struct export_writer *w)
+int
+export_close_file(struct export_writer *w)
 {
 	FILE *f = w->file;
 	bool bad;
@@ -191,7 +191,7 @@ mbox_mailbox(struct export_writer *w, const char *name)
 		return 0;
 	}
 	if (w->file_path != NULL)
-		return open_new(w->file_path, &w->file);
+		return export_open_new(w->file_path, &w->file);
 	export_path(w->dir, name, &w->path);
 	shelf_buf_add_str(&w->path, ".mbox");
 	slash = strrchr(shelf_buf_cstr(&w->path), '/');
@@ -199,7 +199,7 @@ mbox_mailbox(struct export_writer *w, const char *name)
 	rc = strlen(w->dir) == (size_t)(slash - (char *)w->path.data)
 	    ? 0 : make_dirs(w->dir, (char *)w->path.data);
 	*slash = '/';
-	return rc != 0 ? rc : open_new(shelf_buf_cstr(&w->path), &w->file);
+	return rc != 0 ? rc : export_open_new(shelf_buf_cstr(&w->path), &w->file);
 }
 
 /* asctime(3), UTC, whatever the locale. */
@@ -268,7 +268,7 @@ begin_file(struct export_writer *w, const struct export_message *m)
 {
 	w->mtime_s = m->msg.internaldate_s;
 	convert_begin(w);
-	return open_new(shelf_buf_cstr(&w->file_name), &w->file);
+	return export_open_new(shelf_buf_cstr(&w->file_name), &w->file);
 }
 
 static int
@@ -289,13 +289,13 @@ static int
 file_end(struct export_writer *w)
 {
 	set_time(w);
-	return close_file(w);
+	return export_close_file(w);
 }
 
 static void
 file_undo(struct export_writer *w)
 {
-	(void)close_file(w);
+	(void)export_close_file(w);
 	(void)!unlink(shelf_buf_cstr(&w->file_name));
 }
 
@@ -437,10 +437,10 @@ maildir_mailbox_end(struct export_writer *w)
 		return 0;
 	shelf_buf_clear(&w->file_name);
 	shelf_buf_printf(&w->file_name, "%s/dovecot-keywords", shelf_buf_cstr(&w->path));
-	rc = open_new(shelf_buf_cstr(&w->file_name), &w->file);
+	rc = export_open_new(shelf_buf_cstr(&w->file_name), &w->file);
 	for (int i = 0; rc == 0 && i < 26 && w->letters[i] != NULL; i++)
 		fprintf(w->file, "%d %s\n", i, w->letters[i]);
-	return rc != 0 ? rc : close_file(w);
+	return rc != 0 ? rc : export_close_file(w);
 }
 
 /* ---- Choosing -------------------------------------------------------------------------------------- */
@@ -455,7 +455,7 @@ export_writer_init(struct export_writer *w, const char *format)
 		w->data = mbox_data;
 		w->end = mbox_end;
 		w->undo = mbox_undo;
-		w->mailbox_end = close_file;
+		w->mailbox_end = export_close_file;
 	} else if (strcmp(format, "eml") == 0) {
 		w->mailbox = eml_mailbox;
 		w->begin = eml_begin;
@@ -470,6 +470,8 @@ export_writer_init(struct export_writer *w, const char *format)
 		w->end = maildir_end;
 		w->undo = file_undo;
 		w->mailbox_end = maildir_mailbox_end;
+	} else if (strcmp(format, "tar") == 0) {
+		export_tar_init(w);
 	} else {
 		return false;
 	}
@@ -479,7 +481,7 @@ export_writer_init(struct export_writer *w, const char *format)
 void
 export_writer_free(struct export_writer *w)
 {
-	(void)close_file(w);
+	(void)export_close_file(w);
 	forget_letters(w);
 	shelf_buf_free(&w->path);
 	shelf_buf_free(&w->file_name);
