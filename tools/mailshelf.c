@@ -151,7 +151,8 @@ static int
 run(struct tool *t, int argc, char **argv)
 {
 	static char version[] = "version", help[] = "help";
-	int used = 0;
+	struct shelf_buf audit = {0};
+	int used = 0, rc;
 
 	while (argc > 0 && argv[0][0] == '-') {
 		if (argc > 1 && (strcmp(argv[0], "-s") == 0 || strcmp(argv[0], "--store") == 0)) {
@@ -182,7 +183,10 @@ run(struct tool *t, int argc, char **argv)
 		print_verb(t->verb);
 		return EX_OK;
 	}
-	return t->verb->run(t);
+	tool_audit_begin(t, &audit);
+	rc = t->verb->run(t);
+	tool_audit_end(t, &audit, rc);
+	return rc;
 }
 
 int

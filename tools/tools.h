@@ -103,6 +103,12 @@ SHELF_CHECK int tool_account(struct tool *t, const char *name, struct shelf_acco
 /* Both, of the account that is the first argument. */
 SHELF_CHECK int tool_open_account(struct tool *t, struct shelf_account *out);
 
+/* ---- What was done (tool_audit.c) ---------------------------------------------------------- */
+
+/* LINE, empty, is begun before a verb runs and takes its arguments away; at its end it goes into STORE/audit.log. */
+void tool_audit_begin(const struct tool *t, struct shelf_buf *line);
+void tool_audit_end(const struct tool *t, struct shelf_buf *line, int status);
+
 /* ---- Saying things (tool_report.c) --------------------------------------------------------- */
 
 /* The one translation of shelf_err to sysexits. */
