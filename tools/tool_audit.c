@@ -21,8 +21,8 @@ enum { LINE_MAX_BYTES = 64 * 1024 };
 
 /* All others may change something, until somebody puts them here. */
 static const char *const only_look[] = {"account list", "account show", "app-password list", "alias list",
-	"policy show", "quota show", "quota top", "quota report", "quota check", "mailbox list", "acl show", "pop3 list",
-	"export", "expire list", "guard list", "backup verify", "backup ls", "dict list", "bench", "stats",
+	"policy show", "quota show", "quota top", "quota report", "quota check", "mailbox list", "acl show",
+	"pop3 list", "export", "expire list", "guard list", "backup verify", "backup ls", "dict list", "bench", "stats",
 	"partition list", "who", "audit", "forecast", "version", "help",
 	/* A front server's, for each message. */
 	"deliver"};

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 
 #include <check.h>
+#include <stdlib.h>
+
+#include <mailshelf/mem.h>
 
 #include "verb_rig.h"
 
@@ -155,6 +158,43 @@ START_TEST(of_days)
 }
 END_TEST
 
+/* A megabyte of noise a day, for three days. */
+START_TEST(what_is_to_come)
+{
+	int64_t today = shelf_now_s() / 86400 * 86400;
+	struct shelf_append item = {.internaldate_s = INT64_MIN};
+	struct shelf_append_result result;
+	uint8_t *noise = shelf_alloc(1 << 20);
+	long long per_day = 0;
+	const char *p;
+
+	ck_assert_int_eq(verb_run(&r, tool_forecast, true, ""), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"days_looked_at\":0,\"bytes_per_day\":null"));
+	ck_assert_int_eq(verb_run(&r, tool_forecast, false, ""), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "two are needed"));
+	for (int day = 3; day >= 0; day--) {
+		ck_assert_int_eq(shelf_stats_note(r.store, today - day * 86400), 0);
+		shelf_random(noise, 1 << 20);
+		ck_assert_int_eq(shelf_draft_new(r.store, &item.draft), 0);
+		ck_assert_int_eq(shelf_draft_write(item.draft, noise, 1 << 20), 0);
+		ck_assert_int_eq(shelf_draft_finish(item.draft), 0);
+		ck_assert_int_eq(shelf_append(r.store, r.joe, r.inbox, &item, 1, &result), 0);
+		shelf_draft_free(&item.draft);
+	}
+	ck_assert_int_eq(verb_run(&r, tool_forecast, true, ""), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "\"days_looked_at\":4,"));
+	ck_assert_ptr_nonnull(p = strstr(verb_out, "\"bytes_per_day\":"));
+	ck_assert_int_eq(sscanf(p, "\"bytes_per_day\":%lld", &per_day), 1);
+	ck_assert_int_gt(per_day, 1000000);
+	ck_assert_int_lt(per_day, 1400000);
+	ck_assert_ptr_null(strstr(verb_out, "\"full_in_days\":null"));
+	ck_assert_int_eq(verb_run(&r, tool_forecast, false, "--days|2"), EX_OK);
+	ck_assert_ptr_nonnull(strstr(verb_out, "a day (2 days were looked at): warns "));
+	ck_assert_int_eq(verb_run(&r, tool_forecast, false, "--days|1"), EX_USAGE);
+	free(noise);
+}
+END_TEST
+
 Suite *suite_tool_stats(void);
 Suite *
 suite_tool_stats(void)
@@ -169,6 +209,7 @@ suite_tool_stats(void)
 	tcase_add_test(tc, of_domains);
 	tcase_add_test(tc, of_partitions);
 	tcase_add_test(tc, of_days);
+	tcase_add_test(tc, what_is_to_come);
 	suite_add_tcase(s, tc);
 	return s;
 }
