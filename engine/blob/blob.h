@@ -70,6 +70,7 @@ struct blob_draft *blob_draft_headed(struct blob_draft *base, struct shelf_span 
 SHELF_CHECK int blob_draft_each(const struct blob_draft *draft, int (*fn)(void *arg, const void *data, size_t len),
 				void *arg);
 uint64_t blob_draft_size(const struct blob_draft *draft);
+struct shelf_span blob_draft_derived(const struct blob_draft *draft); /* of one that has ended, as given */
 const uint8_t *blob_draft_hash(const struct blob_draft *draft);
 void blob_draft_free(struct blob_draft **draft);
 /*

@@ -134,6 +134,12 @@ blob_draft_end(struct blob_draft *d, struct shelf_span derived)
 	return 0;
 }
 
+struct shelf_span
+blob_draft_derived(const struct blob_draft *d)
+{
+	return shelf_buf_span(&d->derived);
+}
+
 uint64_t
 blob_draft_size(const struct blob_draft *d)
 {

@@ -16,6 +16,8 @@
 #include "draft.h"
 #include "mail.h"
 
+enum { HEADED_START_BYTES = 256 };
+
 struct shelf_draft {
 	struct blob_draft *blob;
 	struct mime_scan *scan;
@@ -93,17 +95,51 @@ take_piece(void *draft, const void *data, size_t len)
 	return shelf_draft_write(draft, data, len);
 }
 
+static int
+take_bytes(void *blob, const void *data, size_t len)
+{
+	return blob_draft_add(blob, data, len);
+}
+
+static int
+note_start(void *start, const void *data, size_t len)
+{
+	shelf_buf_add(start, data, len < HEADED_START_BYTES ? len : HEADED_START_BYTES);
+	return 1;
+}
+
+/* The record of the whole out of the base's, without looking at its bytes. False: they have to be scanned. */
+static bool
+record_of_headed(const struct shelf_draft *base, struct shelf_span head, struct shelf_buf *record)
+{
+	struct shelf_buf start = {0};
+	bool made = blob_draft_each(base->blob, note_start, &start) == 1 &&
+		    mime_record_headed(blob_draft_derived(base->blob), shelf_buf_span(&start), head, record);
+
+	shelf_buf_free(&start);
+	return made;
+}
+
 int
 mail_draft_headed(struct shelf_draft *base, struct shelf_span head, struct shelf_draft **out)
 {
 	struct shelf_draft *d = SHELF_NEW(struct shelf_draft);
+	struct shelf_buf record = {0};
 	int rc;
 
 	SHELF_ASSERT(base->finished);
 	d->blob = blob_draft_headed(base->blob, head);
-	d->scan = mime_scan_new(&d->arena);
-	if ((rc = blob_draft_each(d->blob, take_piece, d)) == 0)
-		rc = shelf_draft_finish(d);
+	if (record_of_headed(base, head, &record)) {
+		if ((rc = blob_draft_each(d->blob, take_bytes, d->blob)) == 0)
+			rc = blob_draft_end(d->blob, shelf_buf_span(&record));
+		d->sent_s = base->sent_s;
+		d->finished = rc == 0;
+	} else {
+		d->scan = mime_scan_new(&d->arena);
+		if ((rc = blob_draft_each(d->blob, take_piece, d)) == 0)
+			rc = shelf_draft_finish(d);
+	}
+	shelf_buf_free(&record);
 	if (rc != 0)
 		shelf_draft_free(&d);
 	*out = d;

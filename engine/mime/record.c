@@ -39,7 +39,7 @@
 #include "base.h"
 #include "mime_internal.h"
 
-enum { PREVIEW_MAX_BYTES = 4 * MIME_PREVIEW_MAX };
+enum { PREVIEW_MAX_BYTES = 4 * MIME_PREVIEW_MAX, HEADED_HEADER_MAX = 32 * 1024 };
 
 enum part_bits {
 	PART_KIND_MASK = 3,
@@ -209,6 +209,64 @@ mime_record_encode(const struct mime_part *root, struct shelf_buf *out)
 	if (root->preview.data != NULL)
 		base_add_text(out, root->preview);
 	add_part(out, root, 0);
+}
+
+/* ---- A head in front ------------------------------------------------------------------------------ */
+
+/* Is TEXT nothing but whole fields of which a record knows nothing, each "Name: ..." and CRLF, none of them folded? */
+static bool
+is_trace(struct shelf_span text)
+{
+	size_t at = 0;
+
+	while (at < text.len) {
+		ptrdiff_t colon = shelf_span_find(text, ':', at), end = shelf_span_find(text, '\n', at);
+		struct shelf_span name = shelf_span(text.data + at, colon < 0 ? 0 : (size_t)colon - at);
+
+		if (colon < 0 || end <= colon || text.data[end - 1] != '\r' ||
+		    (!shelf_span_is(name, "Return-Path") && !shelf_span_is(name, "Delivered-To")))
+			return false;
+		at = (size_t)end + 1;
+	}
+	return text.len > 0;
+}
+
+/* Does a header begin here with a field of its own? */
+static bool
+begins_with_field(struct shelf_span start)
+{
+	size_t i = 0;
+
+	while (i < start.len && start.data[i] > ' ' && start.data[i] < 0x7f && start.data[i] != ':')
+		i++;
+	return i > 0 && i < start.len && start.data[i] == ':';
+}
+
+bool
+mime_record_headed(struct shelf_span record, struct shelf_span start, struct shelf_span head, struct shelf_buf *out)
+{
+	struct base_reader r = base_reader(record);
+	uint8_t version = (uint8_t)base_get_le(&r, 1);
+	uint64_t header_len;
+	size_t at;
+
+	/* A header near the limits of a scan may be read otherwise with more in front of it. */
+	if ((version != MIME_RECORD && version != MIME_RECORD_BARE) || !is_trace(head) || !begins_with_field(start))
+		return false;
+	if (version == MIME_RECORD)
+		base_get_text(&r);
+	base_get_varint(&r); /* flags */
+	base_get_text(&r);   /* type */
+	base_get_text(&r);   /* subtype */
+	base_get_varint(&r); /* gap */
+	at = record.len - base_left(&r);
+	header_len = base_get_varint(&r);
+	if (r.bad || header_len < 2 || header_len > HEADED_HEADER_MAX)
+		return false;
+	shelf_buf_add(out, record.data, at);
+	base_add_varint(out, header_len + head.len);
+	shelf_buf_add(out, record.data + record.len - base_left(&r), base_left(&r));
+	return true;
 }
 
 /* ---- Decoding ---------------------------------------------------------------------------------- */

@@ -102,6 +102,14 @@ enum { MIME_RECORD_BARE = 1, MIME_RECORD = 2 }; /* versions: without the preview
  * Decoding checks every length: SHELF_ECORRUPT, or SHELF_EVERSION for a version of another release (then
  * scan again). */
 void mime_record_encode(const struct mime_part *root, struct shelf_buf *out);
+/*
+ * mime_record_headed(record, start, head, out)
+ *   The record of HEAD and the message of RECORD, of which START is the beginning, without a scan. OUT is appended to.
+ *   returns  false: it would take one (HEAD has more than unfolded Return-Path and Delivered-To, the message does not
+ *            begin with a field, its header is long)
+ */
+bool mime_record_headed(struct shelf_span record, struct shelf_span start, struct shelf_span head,
+    struct shelf_buf *out);
 SHELF_CHECK int mime_record_decode(struct shelf_span record, struct shelf_arena *arena,
     struct mime_part **root_out);
 /* The envelope of the message alone, with as little work as that takes: what is behind it in the record is not
