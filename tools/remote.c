@@ -14,7 +14,7 @@
 
 #include "remote.h"
 
-enum { IN_BYTES = 64 * 1024, WHY_BYTES = 256 };
+enum { IN_BYTES = 64 * 1024, WHY_BYTES = 256, COMMAND_BYTES = 64 * 1024 /* none is longer */ };
 
 struct remote {
 	struct remote_stream *stream;
@@ -29,7 +29,8 @@ struct remote {
 	struct remote_token *token;
 	size_t *from;
 	size_t n, cap;
-	bool in_use; /* a command can be sent */
+	bool in_use; /* logged in, and a command can be sent */
+	bool bye;    /* WHY is what it said at its end */
 };
 
 void
@@ -64,7 +65,8 @@ fill(struct remote *r)
 {
 	ptrdiff_t n;
 
-	r->why[0] = '\0';
+	if (!r->bye)
+		r->why[0] = '\0';
 	n = remote_stream_read(r->stream, r->in, sizeof r->in, r->why);
 	if (n <= 0) {
 		r->in_use = false;
@@ -231,21 +233,29 @@ read_literal(struct remote *r, remote_body_fn *body, void *arg)
 	}
 	if (rc == 0)
 		end_token(r);
+	else
+		r->in_use = false; /* in the middle of a response nothing can be said */
 	return rc;
 }
 
-/* To a blank, a parenthesis, the line's end; what stands in brackets is one. */
+/* To a blank, a parenthesis, the line's end; what stands in the brackets of BODY[...] is one. */
 static int
 read_atom(struct remote *r)
 {
 	unsigned depth = 0;
+	bool section = false;
 	uint8_t c = 0;
 	int rc = begin_token(r, REMOTE_ATOM);
 
 	while (rc == 0 && (rc = peek(r, &c)) == 0) {
 		if (c == '\n' || c == '\r' || (depth == 0 && (c == ' ' || c == '(' || c == ')')))
 			break;
-		depth += c == '[';
+		if (c == '[' && depth == 0) {
+			end_token(r);
+			section = token_is(r, r->n - 1, "BODY") || token_is(r, r->n - 1, "BINARY") ||
+			    token_is(r, r->n - 1, "BINARY.SIZE");
+		}
+		depth += c == '[' && section;
 		depth -= c == ']' && depth > 0;
 		r->at++;
 		rc = keep(r, c);
@@ -351,6 +361,7 @@ remote_read(struct remote *r, struct remote_response *out, remote_body_fn *body,
 	look_for_capabilities(r);
 	if (remote_is(out, 0, "*") && remote_is(out, 1, "BYE")) {
 		r->in_use = false;
+		r->bye = true;
 		if (r->n > 2)
 			remote_say_why(r, "the server ended it: %.*s", (int)r->token[2].text.len,
 			    (const char *)r->token[2].text.data);
@@ -389,11 +400,14 @@ remote_send_line(struct remote *r, struct shelf_span line)
 	struct shelf_buf b = {0};
 	int rc;
 
+	/* One piece, so that it can be wiped. */
+	shelf_buf_reserve(&b, line.len + 2);
 	shelf_buf_add_span(&b, line);
 	shelf_buf_add_str(&b, "\r\n");
 	rc = remote_stream_write(r->stream, b.data, b.len, r->why);
-	explicit_bzero(b.data, b.len);
+	explicit_bzero(b.data, b.cap);
 	shelf_buf_free(&b);
+	r->in_use = r->in_use && rc == 0;
 	return rc;
 }
 
@@ -404,10 +418,11 @@ send_command(struct remote *r, unsigned *tag, const char *fmt, va_list ap)
 	int rc;
 
 	*tag = ++r->tags;
+	shelf_buf_reserve(&b, COMMAND_BYTES);
 	shelf_buf_printf(&b, "m%u ", *tag);
 	shelf_buf_vprintf(&b, fmt, ap);
 	rc = remote_send_line(r, shelf_buf_span(&b));
-	explicit_bzero(b.data, b.len);
+	explicit_bzero(b.data, b.cap);
 	shelf_buf_free(&b);
 	return rc;
 }
@@ -549,12 +564,14 @@ set_up(struct remote *r, const struct remote_params *p)
 	    (secure && (rc = remote_stream_secure(r->stream, p, r->why)) != 0) || (rc = greeting(r, &preauth)) != 0 ||
 	    (rc = ask_capabilities(r)) != 0)
 		return rc;
-	r->in_use = true;
-	if (preauth)
-		return 0;
-	if ((rc = start_tls(r, p, &secure)) != 0 || (rc = ask_capabilities(r)) != 0 ||
-	    (rc = remote_login(r, p, secure)) != 0)
+	if (preauth && ((!secure && !p->cleartext) || p->as != NULL)) {
+		remote_say_why(r, p->as != NULL ? "the server lets in whom it wants" : "the server offers no TLS");
+		return SHELF_EIO;
+	}
+	if (!preauth && ((rc = start_tls(r, p, &secure)) != 0 || (rc = ask_capabilities(r)) != 0 ||
+	        (rc = remote_login(r, p, secure)) != 0))
 		return rc;
+	r->in_use = true;
 	/* What is offered now may be more; it came with the answer, or is asked for. */
 	return remote_run(r, NULL, NULL, "CAPABILITY");
 }

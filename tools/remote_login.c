@@ -19,7 +19,8 @@
 
 #include "remote.h"
 
-enum { NONCE_BYTES = 18, ITERATIONS_MAX = 10000000, HASH_MAX = 64 };
+/* Fewer iterations (RFC 7677 4) would be a gift to whoever wants to guess the password. */
+enum { NONCE_BYTES = 18, ITERATIONS_LEAST = 4096, ITERATIONS_MAX = 10000000, HASH_MAX = 64, MESSAGE_BYTES = 32 * 1024 };
 
 /* Sends AUTHENTICATE with its first message, at once if that may be (RFC 4959). */
 static int
@@ -28,6 +29,7 @@ begin(struct remote *r, const char *mechanism, struct shelf_span first, unsigned
 	struct shelf_buf b = {0};
 	int rc;
 
+	shelf_buf_reserve(&b, 2 * first.len + 16);
 	shelf_base64_encode(&b, first);
 	if (remote_has(r, "SASL-IR")) {
 		rc = remote_send(r, tag, "AUTHENTICATE %s %s", mechanism, shelf_buf_cstr(&b));
@@ -39,7 +41,7 @@ begin(struct remote *r, const char *mechanism, struct shelf_span first, unsigned
 			rc = remote_send_line(r, shelf_buf_span(&b));
 		shelf_buf_free(&text);
 	}
-	explicit_bzero(b.data, b.len);
+	explicit_bzero(b.data, b.cap);
 	shelf_buf_free(&b);
 	return rc;
 }
@@ -67,7 +69,7 @@ one_message(struct remote *r, const char *mechanism, struct shelf_buf *message)
 	unsigned tag;
 	int rc = begin(r, mechanism, shelf_buf_span(message), &tag);
 
-	explicit_bzero(message->data, message->len);
+	explicit_bzero(message->data, message->cap);
 	shelf_buf_free(message);
 	return rc != 0 ? rc : end(r, tag);
 }
@@ -132,7 +134,7 @@ answer(struct scram *s, const struct remote_params *p, struct shelf_buf *out)
 	    attribute(shelf_buf_span(&s->challenge), 's', &salt64) &&
 	    attribute(shelf_buf_span(&s->challenge), 'i', &count) && nonce.len > s->nonce.len &&
 	    memcmp(nonce.data, s->nonce.data, s->nonce.len) == 0 && shelf_base64_decode(&salt, salt64) &&
-	    shelf_span_u64(count, ITERATIONS_MAX, &iterations) && iterations > 0 &&
+	    shelf_span_u64(count, ITERATIONS_MAX, &iterations) && iterations >= ITERATIONS_LEAST &&
 	    PKCS5_PBKDF2_HMAC(p->password, (int)strlen(p->password), salt.data, (int)salt.len, (int)iterations, s->md,
 	        s->len, s->salted) == 1;
 
@@ -215,7 +217,7 @@ exchange(struct remote *r, const struct remote_params *p, const char *mechanism,
 	    (rc = send_base64(r, shelf_buf_span(&proof))) == 0 && (rc = challenge(r, tag, &proof)) == 0) {
 		if (!proves(s, shelf_buf_span(&proof))) {
 			remote_say_why(r, "the server does not know the password itself: not to be trusted");
-			rc = SHELF_EAUTH;
+			rc = SHELF_ENOPERM;
 		} else {
 			rc = send_base64(r, shelf_span("", 0));
 		}
@@ -230,8 +232,8 @@ scram(struct remote *r, const struct remote_params *p, const char *mechanism, co
 	struct scram s = {.md = md, .len = EVP_MD_size(md)};
 	int rc = exchange(r, p, mechanism, &s);
 
-	if (rc == SHELF_ESYNTAX && *remote_why(r) == '\0')
-		remote_say_why(r, "%s: the server's message has no sense", mechanism);
+	if (rc == SHELF_ESYNTAX)
+		remote_say_why(r, "%s: what the server asks makes no sense, or is not safe", mechanism);
 	explicit_bzero(&s.salted, sizeof s.salted);
 	shelf_buf_free(&s.first);
 	shelf_buf_free(&s.nonce);
@@ -248,6 +250,7 @@ plain(struct remote *r, const struct remote_params *p)
 {
 	struct shelf_buf b = {0};
 
+	shelf_buf_reserve(&b, MESSAGE_BYTES);
 	shelf_buf_add_str(&b, p->as != NULL ? p->as : "");
 	shelf_buf_add_byte(&b, 0);
 	shelf_buf_add_str(&b, p->user);
@@ -262,6 +265,7 @@ login(struct remote *r, const struct remote_params *p)
 	struct shelf_buf b = {0};
 	int rc;
 
+	shelf_buf_reserve(&b, MESSAGE_BYTES);
 	if (remote_quote(shelf_span_str(p->user), &b) != 0)
 		rc = SHELF_ESYNTAX;
 	else {
@@ -270,7 +274,7 @@ login(struct remote *r, const struct remote_params *p)
 	}
 	if (rc == 0)
 		rc = remote_run(r, NULL, NULL, "LOGIN %s", shelf_buf_cstr(&b));
-	explicit_bzero(b.data, b.len);
+	explicit_bzero(b.data, b.cap);
 	shelf_buf_free(&b);
 	return rc == SHELF_EINVALID ? SHELF_EAUTH : rc;
 }
@@ -280,9 +284,10 @@ bearer(struct remote *r, const struct remote_params *p)
 {
 	struct shelf_buf b = {0};
 
+	shelf_buf_reserve(&b, MESSAGE_BYTES);
 	if (remote_has(r, "AUTH=OAUTHBEARER")) {
 		shelf_buf_add_str(&b, "n,a=");
-		add_name(&b, p->user);
+		add_name(&b, p->as != NULL ? p->as : p->user);
 		shelf_buf_printf(&b, ",\001host=%s\001port=%s\001auth=Bearer %s\001\001", p->host, p->port, p->token);
 		return one_message(r, "OAUTHBEARER", &b);
 	}
@@ -294,17 +299,22 @@ int
 remote_login(struct remote *r, const struct remote_params *p, bool secure)
 {
 	bool may_show = secure || p->cleartext;
+	int rc = SHELF_EMISSING; /* SCRAM was not tried */
 
 	if (p->token != NULL) {
-		if (may_show && (remote_has(r, "AUTH=OAUTHBEARER") || remote_has(r, "AUTH=XOAUTH2")))
+		if (may_show && (remote_has(r, "AUTH=OAUTHBEARER") ||
+		        (p->as == NULL && remote_has(r, "AUTH=XOAUTH2"))))
 			return bearer(r, p);
 		remote_say_why(r, "the server takes no tokens");
 		return SHELF_EAUTH;
 	}
 	if (p->as == NULL && remote_has(r, "AUTH=SCRAM-SHA-256"))
-		return scram(r, p, "SCRAM-SHA-256", EVP_sha256());
-	if (p->as == NULL && remote_has(r, "AUTH=SCRAM-SHA-1"))
-		return scram(r, p, "SCRAM-SHA-1", EVP_sha1());
+		rc = scram(r, p, "SCRAM-SHA-256", EVP_sha256());
+	else if (p->as == NULL && remote_has(r, "AUTH=SCRAM-SHA-1"))
+		rc = scram(r, p, "SCRAM-SHA-1", EVP_sha1());
+	/* Some accounts have no keys for it where others do: over TLS it may be said plainly. */
+	if (rc != SHELF_EMISSING && (rc != SHELF_EAUTH || !secure || !remote_has(r, "AUTH=PLAIN")))
+		return rc;
 	if (!may_show) {
 		remote_say_why(r, "without TLS no password is sent");
 		return SHELF_EAUTH;

@@ -31,7 +31,9 @@ struct remote_stream {
 static void
 say_ssl(char *why, const char *what, SSL *ssl)
 {
-	long verify = ssl == NULL ? X509_V_OK : SSL_get_verify_result(ssl);
+	/* Where it is not asked for, or was answered already, the certificate is not what is wrong. */
+	bool asked = ssl != NULL && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && !SSL_is_init_finished(ssl);
+	long verify = asked ? SSL_get_verify_result(ssl) : X509_V_OK;
 	unsigned long e = ERR_get_error();
 	char text[160] = "connection closed";
 
@@ -167,6 +169,7 @@ remote_stream_secure(struct remote_stream *s, const struct remote_params *p, cha
 		say_ssl(why, "TLS", NULL);
 		return SHELF_EIO;
 	}
+	ERR_clear_error();
 	while (rc == 0 && (done = SSL_connect(s->ssl)) != 1)
 		rc = after_ssl(s, done, "TLS", why);
 	return rc;
@@ -188,6 +191,8 @@ remote_stream_read(struct remote_stream *s, void *out, size_t len, char *why)
 	ptrdiff_t n = -1;
 	int rc = 0;
 
+	if (s->stop != NULL && s->stop())
+		return SHELF_ECANCELLED;
 	if (s->bytes_per_s > 0 && len > THROTTLED_READ_BYTES)
 		len = THROTTLED_READ_BYTES;
 	while (rc == 0) {
@@ -199,6 +204,7 @@ remote_stream_read(struct remote_stream *s, void *out, size_t len, char *why)
 			if (rc == SHELF_EIO && why[0] == '\0')
 				snprintf(why, WHY_BYTES, "%s", strerror(errno));
 		} else {
+			ERR_clear_error();
 			n = SSL_read(s->ssl, out, (int)len);
 			if (n > 0)
 				break;
@@ -222,7 +228,10 @@ remote_stream_write(struct remote_stream *s, const void *data, size_t len, char 
 	int rc = 0;
 
 	while (rc == 0 && len > 0) {
-		ptrdiff_t n = s->ssl == NULL ? send(s->fd, p, len, MSG_NOSIGNAL) : SSL_write(s->ssl, p, (int)len);
+		ptrdiff_t n;
+
+		ERR_clear_error();
+		n = s->ssl == NULL ? send(s->fd, p, len, MSG_NOSIGNAL) : SSL_write(s->ssl, p, (int)len);
 
 		if (n > 0) {
 			p += n;

@@ -14,11 +14,14 @@ enum { OUT_BYTES = 64 * 1024 };
 int
 source_message_begin(struct source_message *m, const char *file, uint64_t offset)
 {
+	int rc;
+
 	shelf_buf_clear(&m->out);
 	shelf_buf_clear(&m->header);
 	m->header_done = m->cr = m->any = false;
-	m->open = true;
-	return m->sink->begin(m->sink->arg, file, offset);
+	rc = m->sink->begin(m->sink->arg, file, offset);
+	m->open = rc == 0; /* else there is nothing to be dropped */
+	return rc;
 }
 
 static int

@@ -23,11 +23,22 @@
 #include "remote.h"
 #include "source_remote.h"
 
-enum { SLICE_IDS = 256, COMMAND_MESSAGES = 200, COMMAND_BYTES = 4 << 20, KEYWORDS = 64 };
+enum {
+	SLICE_IDS = 256,
+	COMMAND_MESSAGES = 200,
+	COMMAND_BYTES = 4 << 20,
+	KEYWORDS = 64,
+	KEYWORD_MAX_BYTES = 128,
+	FOLDERS_MAX = 100000,
+	OTHERS_MAX_BYTES = 64 * 1024,
+	ROWS_SPARE = 10000, /* told besides those that exist, by a server that says things twice */
+};
 
 struct row {
 	uint32_t uid, size, flags;
+	uint32_t told; /* in which order */
 	int16_t zone_min;
+	bool has_flags;
 	bool missing, seen; /* asked for; it came */
 	int64_t date_s;
 	uint64_t keywords; /* bits of names */
@@ -50,13 +61,15 @@ struct run {
 	size_t nfolders;
 	/* Of the folder at work. */
 	const struct folder *folder;
-	uint64_t uidvalidity;
+	uint64_t uidvalidity, exists;
 	struct row *row;
 	size_t n, cap;
 	char *keyword[KEYWORDS];
 	unsigned nkeywords;
 	struct source_message message;
 	bool begun; /* a body of the response being read */
+	bool twice; /* and one more: nobody knows which it is */
+	bool local; /* what failed is here, not there */
 	size_t sent; /* rows whose bodies were asked for */
 };
 
@@ -149,6 +162,10 @@ take_list(void *arg, const struct remote_response *resp)
 		delimiter = resp->token[i + 1].text.data[0];
 	if (none || is_others(r, resp->token[i + 2].text))
 		return 0;
+	if (r->nfolders == FOLDERS_MAX) {
+		remote_say_why(r->remote, "more than %d folders", FOLDERS_MAX);
+		return SHELF_ELIMIT;
+	}
 	f.raw = shelf_strndup((const char *)resp->token[i + 2].text.data, resp->token[i + 2].text.len);
 	f.name = name_of(r, resp->token[i + 2].text, delimiter);
 	r->folders = shelf_realloc(r->folders, (r->nfolders + 1) * sizeof *r->folders);
@@ -173,6 +190,8 @@ take_namespace(void *arg, const struct remote_response *resp)
 			if (depth == 2 && i + 1 < resp->n && resp->token[i + 1].kind == REMOTE_STRING) {
 				struct shelf_buf *b = which == 0 ? &r->prefix : &r->others;
 
+				if (which > 0 && b->len + resp->token[i + 1].text.len > OTHERS_MAX_BYTES)
+					continue;
 				if (which > 0 || b->len == 0)
 					shelf_buf_add_span(b, resp->token[i + 1].text);
 				if (which > 0)
@@ -220,7 +239,10 @@ take_examine(void *arg, const struct remote_response *resp)
 	struct run *r = arg;
 	static const char code[] = "[UIDVALIDITY ";
 	ptrdiff_t end;
+	uint64_t n;
 
+	if (remote_is(resp, 2, "EXISTS") && shelf_span_u64(resp->token[1].text, UINT32_MAX, &n))
+		r->exists = n;
 	if (resp->n < 3 || resp->token[2].text.len <= sizeof code ||
 	    strncasecmp((const char *)resp->token[2].text.data, code, sizeof code - 1) != 0 ||
 	    (end = shelf_span_find(resp->token[2].text, ']', 0)) < 0)
@@ -229,6 +251,16 @@ take_examine(void *arg, const struct remote_response *resp)
 	        UINT32_MAX, &r->uidvalidity))
 		r->uidvalidity = 0;
 	return 0;
+}
+
+/* What the store takes for one, too. */
+static bool
+is_keyword(struct shelf_span flag)
+{
+	for (size_t i = 0; i < flag.len; i++)
+		if (flag.data[i] <= ' ' || flag.data[i] >= 0x7f || strchr("(){%*\"\\]", flag.data[i]) != NULL)
+			return false;
+	return flag.len > 0 && flag.len <= KEYWORD_MAX_BYTES;
 }
 
 static void
@@ -243,7 +275,7 @@ take_flag(struct run *r, struct row *row, struct shelf_span flag)
 	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
 		if (shelf_span_is(flag, flags[i].name))
 			row->flags |= flags[i].bit;
-	if (flag.len == 0 || flag.data[0] == '\\')
+	if (!is_keyword(flag))
 		return;
 	for (unsigned k = 0; k < r->nkeywords; k++)
 		if (shelf_span_is(flag, r->keyword[k])) {
@@ -289,6 +321,8 @@ take_row(void *arg, const struct remote_response *resp)
 	struct row row = {.date_s = INT64_MIN};
 	struct run *r = arg;
 
+	if (remote_is(resp, 2, "EXPUNGE") && r->exists > 0)
+		r->exists--;
 	if (!remote_is(resp, 2, "FETCH"))
 		return 0;
 	for (size_t i = 4; i < resp->n; i++) {
@@ -297,12 +331,18 @@ take_row(void *arg, const struct remote_response *resp)
 		} else if (remote_is(resp, i, "INTERNALDATE") && i + 1 < resp->n) {
 			take_date(&row, resp->token[++i].text);
 		} else if (remote_is(resp, i, "FLAGS") && i + 1 < resp->n && resp->token[i + 1].kind == REMOTE_OPEN) {
+			row.has_flags = true;
 			for (i += 2; i < resp->n && resp->token[i].kind != REMOTE_CLOSE; i++)
 				take_flag(r, &row, resp->token[i].text);
 		}
 	}
 	if (row.uid == 0)
 		return 0;
+	if (r->n >= 2 * r->exists + ROWS_SPARE) {
+		remote_say_why(r->remote, "%s: more messages than there are", r->folder->name);
+		return SHELF_ELIMIT;
+	}
+	row.told = (uint32_t)r->n;
 	if (r->n == r->cap) {
 		r->cap = r->cap == 0 ? 1024 : 2 * r->cap;
 		r->row = shelf_realloc(r->row, r->cap * sizeof *r->row);
@@ -319,7 +359,32 @@ by_uid(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Told twice: the later one counts, for its flags are newer. */
+static int
+by_uid_and_order(const void *a, const void *b)
+{
+	uint32_t x = ((const struct row *)a)->told, y = ((const struct row *)b)->told;
+	int order = by_uid(a, b);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* Told once more: what it says is newer, what it does not say stays. */
+static void
+merge(struct row *row, const struct row *more)
+{
+	if (more->has_flags) {
+		row->flags = more->flags;
+		row->keywords = more->keywords;
+		row->has_flags = true;
+	}
+	if (more->date_s != INT64_MIN) {
+		row->date_s = more->date_s;
+		row->zone_min = more->zone_min;
+	}
+	if (more->size != 0)
+		row->size = more->size;
+}
+
 static void
 sort_rows(struct run *r)
 {
@@ -327,11 +392,12 @@ sort_rows(struct run *r)
 
 	if (r->n == 0)
 		return;
-	qsort(r->row, r->n, sizeof *r->row, by_uid);
+	qsort(r->row, r->n, sizeof *r->row, by_uid_and_order);
 	for (size_t i = 0; i < r->n; i++) {
 		if (n > 0 && r->row[n - 1].uid == r->row[i].uid)
-			n--;
-		r->row[n++] = r->row[i];
+			merge(&r->row[n - 1], &r->row[i]);
+		else
+			r->row[n++] = r->row[i];
 	}
 	r->n = n;
 }
@@ -350,6 +416,14 @@ make_id(const struct run *r, struct row *row)
 	shelf_buf_free(&b);
 }
 
+/* RC is of the sink: no fault of the server. */
+static int
+here(struct run *r, int rc)
+{
+	r->local = r->local || rc != 0;
+	return rc;
+}
+
 static int
 ask_what_is_missing(struct run *r)
 {
@@ -364,7 +438,7 @@ ask_what_is_missing(struct run *r)
 			make_id(r, &r->row[at + i]);
 			memcpy(ids[i], r->row[at + i].id, SOURCE_ID_BYTES);
 		}
-		rc = r->sink->missing(r->sink->arg, (const uint8_t (*)[SOURCE_ID_BYTES])ids, n, missing);
+		rc = here(r, r->sink->missing(r->sink->arg, (const uint8_t (*)[SOURCE_ID_BYTES])ids, n, missing));
 		for (size_t i = 0; i < n && rc == 0; i++)
 			r->row[at + i].missing = missing[i];
 	}
@@ -386,11 +460,15 @@ take_body(void *arg, const void *data, size_t len)
 {
 	struct run *r = arg;
 
+	int rc = 0;
+
 	if (len == 0 && !r->begun) {
-		r->begun = true;
-		return source_message_begin(&r->message, r->folder->name, 0);
+		rc = here(r, source_message_begin(&r->message, r->folder->name, 0));
+		r->begun = rc == 0;
+		return rc;
 	}
-	return len == 0 ? 0 : source_message_bytes(&r->message, data, len);
+	r->twice = r->twice || len == 0;
+	return r->twice ? 0 : here(r, source_message_bytes(&r->message, data, len));
 }
 
 static int
@@ -404,7 +482,7 @@ end_message(struct run *r, struct row *row)
 		if ((row->keywords >> k & 1) != 0)
 			keywords[meta.nkeywords++] = shelf_span_str(r->keyword[k]);
 	row->seen = true;
-	return source_message_end(&r->message, &meta, false, INT64_MIN);
+	return here(r, source_message_end(&r->message, &meta, false, INT64_MIN));
 }
 
 /* The message of a FETCH: its body was handed on while it was read, or stands in it as a string. */
@@ -425,7 +503,7 @@ take_message(struct run *r, const struct remote_response *resp)
 	if (rc != 0 || !r->begun)
 		return rc;
 	r->begun = false;
-	if (row != NULL && row->missing && !row->seen)
+	if (row != NULL && row->missing && !row->seen && !r->twice)
 		return end_message(r, row);
 	source_message_drop(&r->message);
 	return 0;
@@ -482,7 +560,7 @@ read_bodies(struct run *r, unsigned tag)
 	int rc = 0;
 
 	while (rc == 0) {
-		r->begun = false;
+		r->begun = r->twice = false;
 		if ((rc = remote_read(r->remote, &resp, take_body, r)) != 0)
 			break;
 		if ((whose = remote_answers(r->remote, &resp, &ok)) != 0)
@@ -544,7 +622,7 @@ forget_folder(struct run *r)
 		free(r->keyword[k]);
 	r->nkeywords = 0;
 	r->n = 0;
-	r->uidvalidity = 0;
+	r->uidvalidity = r->exists = 0;
 }
 
 static int
@@ -562,6 +640,16 @@ examine(struct run *r)
 	return SHELF_EINVALID;
 }
 
+/* The others of the folder, and the other folders, come all the same. */
+static void
+tell_what_is_not_listed(struct run *r, const char *why)
+{
+	char text[400];
+
+	snprintf(text, sizeof text, "%zu of %llu messages were listed: %s", r->n, (unsigned long long)r->exists, why);
+	r->sink->problem(r->sink->arg, r->folder->name, 0, text);
+}
+
 static int
 run_folder(struct run *r, const struct folder *f)
 {
@@ -572,14 +660,15 @@ run_folder(struct run *r, const struct folder *f)
 	if ((rc = examine(r)) != 0)
 		return rc == SHELF_EINVALID ? 0 : rc;
 	r->sink->use(r->sink->arg, f->use);
-	if ((rc = r->sink->folder(r->sink->arg, shelf_span_str(f->name), "imap")) != 0)
+	if ((rc = here(r, r->sink->folder(r->sink->arg, shelf_span_str(f->name), "imap"))) != 0)
 		return rc;
 	rc = remote_run(r->remote, take_row, r, "UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)");
-	if (rc == SHELF_EINVALID && r->n == 0)
-		rc = 0; /* some say NO to an empty folder */
-	if (rc != 0)
+	if (rc != 0 && rc != SHELF_EINVALID)
 		return rc;
 	sort_rows(r);
+	/* Some say NO to an empty folder. */
+	if (r->n < r->exists)
+		tell_what_is_not_listed(r, rc == 0 ? "the server does not say why" : remote_why(r->remote));
 	if ((rc = ask_what_is_missing(r)) != 0 || (rc = fetch_bodies(r, COMMAND_MESSAGES)) != 0)
 		return rc;
 	/* One that cannot be read over there may have ended a command: what is left comes one by one. */
@@ -602,8 +691,9 @@ source_remote_run(const struct source_remote *from, const struct source_sink *si
 	for (size_t i = 0; i < r.nfolders && rc == 0; i++)
 		if (chosen(&r, r.folders[i].name))
 			rc = run_folder(&r, &r.folders[i]);
-	/* What the sink wanted says so itself. */
-	if (rc != 0 && rc != SHELF_ECANCELLED)
+	if (rc == SHELF_EINVALID) /* NO or BAD to what it has to answer */
+		rc = SHELF_EIO;
+	if (rc != 0 && rc != SHELF_ECANCELLED && !r.local)
 		sink->problem(sink->arg, from->params->host, 0, remote_why(r.remote));
 	remote_close(&r.remote);
 	forget_folder(&r);

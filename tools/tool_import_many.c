@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,17 +20,18 @@
 
 #include "tool_import.h"
 
-enum { PARALLEL_MAX = 32, COLUMNS = 3, LINE_MAX_BYTES = 8192, SAID_MAX_BYTES = 1 << 20 };
+enum { PARALLEL_MAX = 32, COLUMNS = 3, LINE_MAX_BYTES = 8192, SAID_MAX_BYTES = 256 * 1024 };
+enum { OUT, ERR, STREAMS };
 
 struct line {
 	char *value[COLUMNS]; /* account, URL, password */
 };
 
 struct child {
-	pid_t pid; /* 0: free */
-	int fd;	   /* what it says */
+	pid_t pid;	 /* 0: free */
+	int fd[STREAMS]; /* what it says; -1: it has ended that */
 	const struct line *line;
-	struct shelf_buf said;
+	struct shelf_buf said[STREAMS];
 };
 
 struct many {
@@ -40,6 +42,7 @@ struct many {
 	size_t noptions;
 	struct child child[PARALLEL_MAX];
 	unsigned parallel, running;
+	bool told_to_stop;
 	uint64_t good, bad;
 	struct shelf_buf json;
 };
@@ -54,7 +57,9 @@ value(const char **at)
 	struct shelf_buf b = {0};
 	char *out;
 
+	shelf_buf_reserve(&b, LINE_MAX_BYTES); /* one piece, so that it can be wiped */
 	if (*p != '"') {
+		tool_password_wipe(&b);
 		size_t len = strcspn(p, ",");
 
 		*at = p + len + (p[len] == ',');
@@ -74,17 +79,25 @@ static bool
 take_line(struct many *m, const char *text)
 {
 	struct line l = {{NULL}};
+	struct remote_params ignored = {.host = NULL};
+	struct shelf_arena arena = {0};
 	bool good = true;
 
 	for (unsigned i = 0; i < COLUMNS && good; i++)
 		good = *text != '\0' && (l.value[i] = value(&text)) != NULL && *l.value[i] != '\0';
-	if (good && *text == '\0' && import_is_remote(l.value[1])) {
+	/* A password in the URL would be an argument, for everybody to see. */
+	good = good && *text == '\0' && source_remote_url(l.value[1], &ignored, &arena);
+	shelf_arena_free(&arena);
+	if (good) {
 		m->lines = shelf_realloc(m->lines, (m->n + 1) * sizeof *m->lines);
 		m->lines[m->n++] = l;
 		return true;
 	}
-	for (unsigned i = 0; i < COLUMNS; i++)
+	for (unsigned i = 0; i < COLUMNS; i++) {
+		if (l.value[i] != NULL)
+			explicit_bzero(l.value[i], strlen(l.value[i]));
 		free(l.value[i]);
+	}
 	return false;
 }
 
@@ -111,6 +124,10 @@ read_file(struct many *m, const char *path)
 		if (rc != 0)
 			tool_say(m->t, "%s:%lu: not ACCOUNT,URL,PASSWORD", path, number);
 	}
+	if (rc == 0 && ferror(f)) {
+		tool_say(m->t, "%s: cannot be read", path);
+		rc = EX_NOINPUT;
+	}
 	if (f != NULL)
 		fclose(f);
 	explicit_bzero(text, LINE_MAX_BYTES);
@@ -121,22 +138,23 @@ read_file(struct many *m, const char *path)
 /* ---- Children ---------------------------------------------------------------------------------- */
 
 static void
-run_child(const struct many *m, const struct line *l, int in, int out)
+run_child(const struct many *m, const struct line *l, int in, int out, int err)
 {
-	char **argv = shelf_zalloc((m->noptions + 9) * sizeof *argv);
+	char **argv = shelf_zalloc((m->noptions + 10) * sizeof *argv);
 	size_t n = 0;
 
 	argv[n++] = shelf_strdup("mailshelf");
 	argv[n++] = shelf_strdup("-s");
 	argv[n++] = shelf_strdup(m->t->store_dir);
 	argv[n++] = shelf_strdup("import");
-	argv[n++] = l->value[0];
-	argv[n++] = l->value[1];
 	argv[n++] = shelf_strdup("--password-stdin");
 	argv[n++] = shelf_strdup("--json");
 	for (size_t i = 0; i < m->noptions; i++)
 		argv[n++] = m->options[i];
-	if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(out, STDERR_FILENO) >= 0)
+	argv[n++] = shelf_strdup("--");
+	argv[n++] = l->value[0];
+	argv[n++] = l->value[1];
+	if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
 		execv("/proc/self/exe", argv);
 	_exit(EX_OSERR);
 }
@@ -154,61 +172,57 @@ static int
 start(struct many *m, struct child *c)
 {
 	const struct line *l = &m->lines[m->next];
-	int in[2], out[2];
+	int pipes[STREAMS + 1][2]; /* the last one is its stdin */
+	unsigned made = 0;
 
-	if (pipe2(in, O_CLOEXEC) != 0)
-		return EX_OSERR;
-	if (pipe2(out, O_CLOEXEC) != 0) {
-		close(in[0]);
-		close(in[1]);
-		return EX_OSERR;
-	}
-	c->pid = fork();
+	while (made < STREAMS + 1 && pipe2(pipes[made], O_CLOEXEC) == 0)
+		made++;
+	c->pid = made == STREAMS + 1 ? fork() : -1;
 	if (c->pid == 0)
-		run_child(m, l, in[0], out[1]);
-	close(in[0]);
-	close(out[1]);
-	c->fd = out[0];
-	c->line = l;
+		run_child(m, l, pipes[STREAMS][0], pipes[OUT][1], pipes[ERR][1]);
 	/* One that cannot be told ends by itself, and says so. */
-	if (c->pid > 0 && !give_password(in[1], l->value[2]))
+	if (c->pid > 0 && !give_password(pipes[STREAMS][1], l->value[2]))
 		tool_say(m->t, "%s: %s", l->value[0], strerror(errno));
-	close(in[1]);
+	for (unsigned i = 0; i < made; i++) {
+		bool ours = c->pid > 0 && i < STREAMS;
+
+		if (ours)
+			c->fd[i] = pipes[i][0];
+		else
+			close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
 	if (c->pid < 0) {
 		c->pid = 0;
-		close(c->fd);
 		return EX_OSERR;
 	}
+	c->line = l;
 	m->next++;
 	m->running++;
 	return 0;
 }
 
-/* Its last line is the report; what stands in front of it was said on stderr. */
 static void
 report(struct many *m, struct child *c, int status)
 {
-	const char *text = shelf_buf_cstr(&c->said), *json = NULL;
+	const char *text = shelf_buf_cstr(&c->said[ERR]), *json = shelf_buf_cstr(&c->said[OUT]);
 	bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	size_t json_len = strcspn(json, "\n");
 
 	m->good += good;
 	m->bad += !good;
 	while (*text != '\0') {
 		size_t len = strcspn(text, "\n");
 
-		if (*text == '{' && (text[len] == '\0' || text[len + 1] == '\0')) {
-			json = text;
-			break;
-		}
 		tool_say(m->t, "%s: %.*s", c->line->value[0], (int)len, text);
 		text += len + (text[len] == '\n');
 	}
 	shelf_buf_add_str(&m->json, m->json.len > 1 ? ",{" : "{");
 	tool_json_str(&m->json, "account", shelf_span_str(c->line->value[0]));
 	tool_json_u64(&m->json, "status", WIFEXITED(status) ? (uint64_t)WEXITSTATUS(status) : EX_SOFTWARE);
-	if (json != NULL) {
+	if (json_len > 1 && json[0] == '{' && json[json_len - 1] == '}') {
 		tool_json_key(&m->json, "report");
-		shelf_buf_add(&m->json, json, strcspn(json, "\n"));
+		shelf_buf_add(&m->json, json, json_len);
 	}
 	shelf_buf_add_byte(&m->json, '}');
 	if (!m->t->json)
@@ -220,11 +234,11 @@ end(struct many *m, struct child *c)
 {
 	int status = 0;
 
-	close(c->fd);
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	report(m, c, status);
-	shelf_buf_free(&c->said);
+	shelf_buf_free(&c->said[OUT]);
+	shelf_buf_free(&c->said[ERR]);
 	*c = (struct child){.pid = 0};
 	m->running--;
 }
@@ -233,23 +247,38 @@ end(struct many *m, struct child *c)
 static void
 listen_to(struct many *m)
 {
-	struct pollfd p[PARALLEL_MAX];
+	struct pollfd p[PARALLEL_MAX * STREAMS];
 	char text[4096];
 
-	for (unsigned i = 0; i < m->parallel; i++)
-		p[i] = (struct pollfd){.fd = m->child[i].pid != 0 ? m->child[i].fd : -1, .events = POLLIN};
-	if (poll(p, m->parallel, 500) <= 0)
+	for (unsigned i = 0; i < m->parallel * STREAMS; i++) {
+		const struct child *c = &m->child[i / STREAMS];
+
+		p[i] = (struct pollfd){.fd = c->pid != 0 ? c->fd[i % STREAMS] : -1, .events = POLLIN};
+	}
+	if (tool_interrupted() && !m->told_to_stop) {
+		m->told_to_stop = true;
+		for (unsigned i = 0; i < m->parallel; i++)
+			if (m->child[i].pid != 0)
+				kill(m->child[i].pid, SIGTERM);
+	}
+	if (poll(p, m->parallel * STREAMS, 500) <= 0)
 		return;
-	for (unsigned i = 0; i < m->parallel; i++) {
+	for (unsigned i = 0; i < m->parallel * STREAMS; i++) {
+		struct child *c = &m->child[i / STREAMS];
+		struct shelf_buf *said = &c->said[i % STREAMS];
 		ssize_t n;
 
 		if (p[i].fd < 0 || p[i].revents == 0)
 			continue;
 		n = read(p[i].fd, text, sizeof text);
-		if (n > 0 && m->child[i].said.len < SAID_MAX_BYTES)
-			shelf_buf_add(&m->child[i].said, text, (size_t)n);
-		else if (n == 0)
-			end(m, &m->child[i]);
+		if (n > 0 && said->len < SAID_MAX_BYTES)
+			shelf_buf_add(said, text, (size_t)n);
+		if (n > 0 || (n < 0 && errno == EINTR))
+			continue;
+		close(c->fd[i % STREAMS]);
+		c->fd[i % STREAMS] = -1;
+		if (c->fd[OUT] < 0 && c->fd[ERR] < 0)
+			end(m, c);
 	}
 }
 

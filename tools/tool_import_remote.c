@@ -52,7 +52,7 @@ import_remote_options(struct tool *t, struct import_remote *r, const char *url)
 	int ways = r->password_stdin + (r->password_file != NULL) + (r->token_file != NULL), rc = 0;
 
 	if (!source_remote_url(url, p, &r->arena))
-		return tool_usage(t, "%s: not imaps://USER@HOST[:PORT] or imap://..., without a password", url);
+		return tool_usage(t, "not imaps://USER@HOST[:PORT] or imap://..., without a password");
 	if (ways != 1)
 		return tool_usage(t, "one of --password-stdin, --password-file, --token-file");
 	if (r->password_stdin)

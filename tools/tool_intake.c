@@ -153,9 +153,10 @@ on_begin(void *arg, const char *file, uint64_t offset)
 	pthread_mutex_unlock(&in->mutex);
 	if (ended)
 		return SHELF_ECANCELLED;
-	job->file = file;
 	job->offset = offset;
 	job->folder = in->folders[in->nfolders - 1];
+	/* The names of a server go with its connection, before the last messages are stored. */
+	job->file = strcmp(job->folder->kind, "imap") == 0 ? job->folder->name : file;
 	return 0;
 }
 

@@ -26,6 +26,7 @@ struct passwd {
 	struct shelf_account_new list[BATCH];
 	uint64_t line[BATCH];
 	char *text[BATCH], *hash[BATCH];
+	size_t text_len[BATCH];
 	size_t n;
 };
 
@@ -54,9 +55,11 @@ take_quota(char *rule, struct shelf_account_new *out)
 		*value++ = '\0';
 		if (strcmp(word, "messages") == 0 && shelf_span_u64(shelf_span_str(value), INT64_MAX, &n))
 			out->limit_messages = n;
+		else if (strcmp(value, "0") == 0)
+			continue; /* no limit */
 		else if (strcmp(word, "bytes") == 0 && tool_size(value, &n))
 			out->limit_bytes = n;
-		else if (strcmp(word, "storage") == 0 && tool_size(value, &n))
+		else if (strcmp(word, "storage") == 0 && tool_size(value, &n) && n <= INT64_MAX / 1024)
 			out->limit_bytes = strspn(value, "0123456789") == strlen(value) ? n * 1024 : n;
 		else
 			return false;
@@ -118,6 +121,8 @@ forget(struct passwd *p, size_t i)
 	if (p->hash[i] != NULL)
 		explicit_bzero(p->hash[i], strlen(p->hash[i]));
 	free(p->hash[i]);
+	if (p->text[i] != NULL)
+		explicit_bzero(p->text[i], p->text_len[i]);
 	free(p->text[i]);
 	p->hash[i] = p->text[i] = NULL;
 }
@@ -130,23 +135,23 @@ update(struct passwd *p, size_t i)
 	struct shelf_account a;
 	int rc = shelf_account_find(p->t->store, p->list[i].name, &a);
 
-	if (rc == 0 && p->list[i].hash.len > 0 && !p->dry_run)
-		rc = shelf_account_set_hash(p->t->store, a.id, p->list[i].hash);
-	return rc;
+	if (rc == 0 && p->list[i].hash.len == 0)
+		return SHELF_EEXISTS;
+	return rc != 0 || p->dry_run ? rc : shelf_account_set_hash(p->t->store, a.id, p->list[i].hash);
 }
 
 static void
 settle(struct passwd *p, size_t i, int rc)
 {
-	if (rc == SHELF_EEXISTS && p->update) {
+	bool was_there = rc == SHELF_EEXISTS;
+
+	if (was_there && p->update)
 		rc = update(p, i);
-		p->updated += rc == 0;
-	} else if (rc == SHELF_EEXISTS) {
-		p->there++;
+	p->added += rc == 0 && !was_there;
+	p->updated += rc == 0 && was_there;
+	p->there += rc == SHELF_EEXISTS;
+	if (rc == SHELF_EEXISTS)
 		rc = 0;
-	} else {
-		p->added += rc == 0;
-	}
 	if (rc != 0)
 		bad_line(p, p->line[i], p->text[i], rc == SHELF_EINVALID ?
 		    "its password is hashed in a way that is not known here" : shelf_err_text(rc));
@@ -159,6 +164,8 @@ would_add(struct passwd *p, size_t i)
 	struct shelf_account a;
 	int rc = shelf_account_find(p->t->store, p->list[i].name, &a);
 
+	if ((rc == 0 || rc == SHELF_ENOACCOUNT) && p->list[i].hash.len > 0 && !shelf_hash_known(p->list[i].hash))
+		return SHELF_EINVALID;
 	return rc == 0 ? SHELF_EEXISTS : rc == SHELF_ENOACCOUNT ? 0 : rc;
 }
 
@@ -172,9 +179,6 @@ store_batch(struct passwd *p)
 	for (size_t i = 0; i < p->n; i++) {
 		if (p->dry_run)
 			rcs[i] = would_add(p, i);
-		/* An error that is nobody's in particular is everybody's. */
-		else if (rcs[i] == 0 && rc != 0 && shelf_err_class_of(rc) >= SHELF_CLASS_BUSY)
-			rcs[i] = rc;
 		settle(p, i, rcs[i]);
 		forget(p, i);
 	}
@@ -203,9 +207,11 @@ read_file(struct passwd *p, FILE *f)
 		if (line[0] == '\0' || line[0] == '#')
 			continue;
 		p->text[p->n] = shelf_strdup(line);
+		p->text_len[p->n] = strlen(line);
 		p->line[p->n] = number;
 		if ((why = take_line(p, p->text[p->n], p->n)) != NULL) {
-			bad_line(p, number, p->text[p->n], why);
+			/* A line without a colon may be anything, a password too. */
+			bad_line(p, number, strlen(line) > strlen(p->text[p->n]) ? p->text[p->n] : "", why);
 			forget(p, p->n);
 		} else if (++p->n == BATCH) {
 			rc = store_batch(p);
@@ -213,6 +219,8 @@ read_file(struct passwd *p, FILE *f)
 	}
 	if (rc == 0)
 		rc = store_batch(p);
+	if (rc == 0 && ferror(f))
+		rc = SHELF_EIO;
 	explicit_bzero(line, LINE_MAX_BYTES);
 	free(line);
 	return rc;

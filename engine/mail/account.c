@@ -668,11 +668,27 @@ int
 shelf_account_set_hash(struct shelf_store *store, uint32_t id, struct shelf_span hash)
 {
 	char kept[MAIL_HASH_MAX];
-	struct mail_keys none = {.has = 0};
-	struct user_change ch = {.id = id, .hash = kept, .keys = &none};
+	struct mail_keys keys = {.has = 0};
+	struct user_change ch = {.id = id, .hash = kept, .keys = &keys};
+	struct kv_view *view = NULL;
+	struct mail_user u;
 	int rc = scheme_take(hash, kept);
 
+	if (rc != 0 || (rc = kv_view_begin(store->kv, KV_CATALOG, &view)) != 0)
+		return rc;
+	/* The salt stays as long as passwords of apps need it. */
+	if ((rc = mail_user_get(view, id, &u)) == 0 && u.apps.n > 0)
+		keys.salt = u.keys.salt;
+	kv_view_end(&view);
 	return rc != 0 ? rc : kv_update(store->kv, KV_CATALOG, 0, change_user, &ch);
+}
+
+bool
+shelf_hash_known(struct shelf_span hash)
+{
+	char kept[MAIL_HASH_MAX];
+
+	return scheme_take(hash, kept) == 0;
 }
 
 int

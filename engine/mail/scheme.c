@@ -20,7 +20,16 @@
 
 #include "mail.h"
 
-enum { ARGON2_KIB_MAX = 1 << 20, PBKDF2_ROUNDS_MAX = 10000000, PBKDF2_BYTES = 20 };
+/* What a login may cost: somebody may have written anything. */
+enum {
+	ARGON2_KIB_MAX = 1 << 20,
+	ARGON2_WORK_MAX = 8 << 20, /* KiB times rounds */
+	PBKDF2_ROUNDS_MAX = 1000000,
+	PBKDF2_BYTES = 20,
+	CRYPT_ROUNDS_MAX = 1000000, /* of $5$ and $6$ */
+	BCRYPT_COST_MAX = 15,
+	DES_LEN = 13,
+};
 
 enum kind { CRYPT, DIGEST, SALTED, ARGON2, PBKDF2, PLAIN };
 
@@ -28,30 +37,29 @@ static const struct scheme {
 	const char *name;
 	enum kind kind;
 	const char *digest;
-	bool hex; /* unless the name says otherwise */
 } schemes[] = {
-	{"CRYPT", CRYPT, NULL, false},
-	{"DES-CRYPT", CRYPT, NULL, false},
-	{"MD5-CRYPT", CRYPT, NULL, false},
-	{"SHA256-CRYPT", CRYPT, NULL, false},
-	{"SHA512-CRYPT", CRYPT, NULL, false},
-	{"BLF-CRYPT", CRYPT, NULL, false},
-	{"SHA", DIGEST, "SHA1", false},
-	{"SHA1", DIGEST, "SHA1", false},
-	{"SHA256", DIGEST, "SHA256", false},
-	{"SHA512", DIGEST, "SHA512", false},
-	{"PLAIN-MD5", DIGEST, "MD5", true},
-	{"LDAP-MD5", DIGEST, "MD5", false},
-	{"SSHA", SALTED, "SHA1", false},
-	{"SSHA256", SALTED, "SHA256", false},
-	{"SSHA512", SALTED, "SHA512", false},
-	{"SMD5", SALTED, "MD5", false},
-	{"ARGON2I", ARGON2, NULL, false},
-	{"ARGON2ID", ARGON2, NULL, false},
-	{"PBKDF2", PBKDF2, NULL, false},
-	{"PLAIN", PLAIN, NULL, false},
-	{"CLEARTEXT", PLAIN, NULL, false},
-	{"CLEAR", PLAIN, NULL, false},
+	{"CRYPT", CRYPT, NULL},
+	{"DES-CRYPT", CRYPT, NULL},
+	{"MD5-CRYPT", CRYPT, NULL},
+	{"SHA256-CRYPT", CRYPT, NULL},
+	{"SHA512-CRYPT", CRYPT, NULL},
+	{"BLF-CRYPT", CRYPT, NULL},
+	{"SHA", DIGEST, "SHA1"},
+	{"SHA1", DIGEST, "SHA1"},
+	{"SHA256", DIGEST, "SHA256"},
+	{"SHA512", DIGEST, "SHA512"},
+	{"PLAIN-MD5", DIGEST, "MD5"},
+	{"LDAP-MD5", DIGEST, "MD5"},
+	{"SSHA", SALTED, "SHA1"},
+	{"SSHA256", SALTED, "SHA256"},
+	{"SSHA512", SALTED, "SHA512"},
+	{"SMD5", SALTED, "MD5"},
+	{"ARGON2I", ARGON2, NULL},
+	{"ARGON2ID", ARGON2, NULL},
+	{"PBKDF2", PBKDF2, NULL},
+	{"PLAIN", PLAIN, NULL},
+	{"CLEARTEXT", PLAIN, NULL},
+	{"CLEAR", PLAIN, NULL},
 };
 
 /* The scheme of HASH, what follows its name, and how that is written. NULL: none that is known. */
@@ -75,7 +83,12 @@ split(struct shelf_span hash, struct shelf_span *text, bool *hex)
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
 		if (!shelf_span_is(name, schemes[i].name))
 			continue;
-		*hex = encoding.len > 0 ? shelf_span_is(encoding, "HEX") : schemes[i].hex;
+		if (encoding.len > 0 && schemes[i].kind != DIGEST && schemes[i].kind != SALTED)
+			return NULL;
+		*hex = shelf_span_is(encoding, "HEX");
+		/* Without a word about it: the length tells. */
+		if (encoding.len == 0 && schemes[i].kind == DIGEST)
+			*hex = text->len == 2 * (size_t)EVP_MD_size(EVP_get_digestbyname(schemes[i].digest));
 		return &schemes[i];
 	}
 	return NULL;
@@ -128,7 +141,7 @@ argon2_is_sane(struct shelf_span text)
 	return text.len < sizeof(copy) &&
 	       (strncmp(copy, "$argon2i$", 9) == 0 || strncmp(copy, "$argon2id$", 10) == 0) && cost != NULL &&
 	       sscanf(cost, "$m=%u,t=%u,p=%u$", &kib, &rounds, &lanes) == 3 && kib <= ARGON2_KIB_MAX &&
-	       rounds >= 1 && rounds <= 1000 && lanes >= 1 && lanes <= 64;
+	       rounds >= 1 && rounds <= ARGON2_WORK_MAX / (kib > 0 ? kib : 1) && lanes >= 1 && lanes <= 64;
 }
 
 static bool
@@ -232,14 +245,25 @@ scheme_verify(struct shelf_span password, const char *hash)
 	return false;
 }
 
+static const char des_digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /* Whether crypt(3) has something for it. */
 static bool
 crypt_knows(struct shelf_span text)
 {
 	char copy[MAIL_HASH_MAX];
 
+	unsigned long cost;
+
 	snprintf(copy, sizeof(copy), "%.*s", (int)text.len, (const char *)text.data);
-	return text.len >= 13 && text.len < sizeof(copy) && login_knows(copy);
+	if (text.len >= sizeof(copy) || !login_knows(copy))
+		return false;
+	if (sscanf(copy, "$5$rounds=%lu$", &cost) == 1 || sscanf(copy, "$6$rounds=%lu$", &cost) == 1)
+		return cost <= CRYPT_ROUNDS_MAX;
+	if (sscanf(copy, "$2%*1[aby]$%2lu$", &cost) == 1)
+		return cost <= BCRYPT_COST_MAX;
+	/* The oldest kind has no mark: nearly every word would do. */
+	return copy[0] == '$' || copy[0] == '_' || (text.len == DES_LEN && strspn(copy, des_digits) == DES_LEN);
 }
 
 int

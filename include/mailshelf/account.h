@@ -88,10 +88,11 @@ SHELF_CHECK int shelf_account_set_password(struct shelf_store *store, uint32_t i
  * shelf_account_set_hash(store, id, hash)
  *   A password as another server has hashed it: "{SCHEME}text" as Dovecot writes it, or a text of crypt(3). The first
  *   login with it makes an own hash, but for texts of crypt(3), which stay.
- *   returns  0; SHELF_EINVALID: no scheme that is known (engine/mail/scheme.c), or not whole; SHELF_EBUSY: passwords
- *            of apps need the salt of the present one
+ *   returns  0; SHELF_EINVALID: no scheme that is known (engine/mail/scheme.c), not whole, or of a cost that would
+ *            hold up a login for seconds; SHELF_EBUSY: a password of an app came meanwhile, try again
  */
 SHELF_CHECK int shelf_account_set_hash(struct shelf_store *store, uint32_t id, struct shelf_span hash);
+bool shelf_hash_known(struct shelf_span hash); /* would it be taken? */
 /* The name is free at once, the mail is removed in the background. Who listens to the account is told. */
 SHELF_CHECK int shelf_account_delete(struct shelf_store *store, uint32_t id);
 

@@ -186,6 +186,16 @@ LIES = (
     (script(WHOLE, rows=b"* 1 FETCH (UID 0)\r\n* 1 FETCH\r\n* 1 FETCH (UID 99999999999 FLAGS (\r\n" + ONE + ONE +
         b"TAG OK\r\n"), 0, (1, 0)),
     (script(b"m99999 OK what\r\n"), EX_DATAERR, (0, 1)),
+    # NO to the listing is no empty folder; NO behind a row ends nothing; fewer than it said there are.
+    (script(WHOLE, rows=b"TAG NO [UNAVAILABLE] disk error\r\n"), EX_DATAERR, (0, 1)),
+    (script(WHOLE, rows=ONE + b"TAG NO [EXPUNGEISSUED] some\r\n"), 0, (1, 0)),
+    (script(WHOLE, rows=b"TAG OK\r\n"), EX_DATAERR, (0, 1)),
+    # Keywords that are none here, one with a bracket, which is no section; a row that comes in two pieces.
+    (script(WHOLE, rows=b"* 1 FETCH (FLAGS (\"a b(c\" \xff foo[bar $ok) UID 7 RFC822.SIZE 20)\r\nTAG OK\r\n"), 0, (1, 0)),
+    (script(WHOLE, rows=ONE + b"* 1 FETCH (UID 7 FLAGS (\\Seen))\r\nTAG OK\r\n"), 0, (1, 0)),
+    # Two bodies for one message; far more rows than messages.
+    (script(b"* 1 FETCH (UID 7 BODY[] {1}\r\nx BODY[] {1}\r\ny)\r\nTAG OK\r\n"), EX_DATAERR, (0, 1)),
+    (script(WHOLE, rows=ONE * 20000 + b"TAG OK\r\n"), 73, (0, 1)),
 )
 
 
@@ -204,6 +214,15 @@ def test_servers_that_lie():
                 fake.socket.shutdown(socket.SHUT_RDWR)
             done = to.run("imap://u@127.0.0.1:%d" % fake.port, "--cleartext")
             expect(done.returncode == status, "%r: %d %r" % (greeting, done.returncode, done.stderr))
+        # A row in two pieces keeps its date.
+        m = Imap(d.connect("imap"), "joe", "secret")
+        m.ok("EXAMINE lie%d/INBOX" % [n for n, (a, _, _) in enumerate(LIES) if b"UID 7 FLAGS (\\Seen))" in a[b"UID FETCH 1:*"]][0])
+        got = b"".join(b"".join(p) for p in m.ok("FETCH 1 (FLAGS INTERNALDATE)"))
+        expect(b" 5-Nov-2020 10:00:00 +0000" in got and b"\\Seen" in got, got)
+        # Who is let in without a word is not asked in clear.
+        fake = Fake(script(WHOLE), b"* PREAUTH hi\r\n")
+        done = to.run("imap://u@127.0.0.1:%d" % fake.port)
+        expect(done.returncode == EX_TEMPFAIL and b"no TLS" in done.stderr, done.stderr)
         # Without TLS and without leave no password is sent.
         fake = Fake(script(WHOLE))
         done = to.run("imap://u@127.0.0.1:%d" % fake.port)
@@ -235,8 +254,9 @@ def test_many_accounts():
         expect(got["nobody"]["status"] == 67 and b"nobody: " in done.stderr, (got["nobody"], done.stderr))
         done = many("--", "--ca-file", old.cert)
         expect(b"joe: complete" in done.stdout and b"3 accounts complete, 1 not" in done.stdout, done.stdout)
-        for bad in ("joe", "joe,http://x,y", 'joe,"imaps://a@b,c', "joe,imaps://a@b,", "joe,imaps://a@b,c,d"):
+        for bad in ("joe", "joe,http://x,y", "joe,imaps://joe:TOPSECRET@localhost,x", 'joe,"imaps://a@b,c', "joe,imaps://a@b,", "joe,imaps://a@b,c,d"):
             with open(path, "w") as f:
                 f.write("# one\n" + bad + "\n")
             done = many()
             expect(done.returncode == EX_DATAERR and b"many.csv:2: " in done.stderr, (bad, done))
+            expect(b"TOPSECRET" not in done.stderr + done.stdout, done.stderr)

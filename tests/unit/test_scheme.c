@@ -13,6 +13,7 @@ static const char *const hashes[] = {
 	"{PLAIN}secret", "{CLEARTEXT}secret",
 	"{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "{SHA1.HEX}e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4",
 	"{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols=",
+	"{SHA256}2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
 	"{PLAIN-MD5}5ebe2294ecd0e0f08eab7690d2a6ee69", "{LDAP-MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==",
 	"{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0", "{ssha.hex}8152bc582f58c854f580cb101d3182813dec4afe73616c74",
 	"{SHA512-CRYPT}$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN"
@@ -63,6 +64,9 @@ END_TEST
 static const char *const bad[] = {"", "{NONE}x", "{SHA}", "{SHA}abc", "{SHA256}5en6G6MezRroT3XKqkdPOmY/BfQ=",
 	"{SSHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "{SHA.OCT}x", "{SHA", "{PLAIN}", "{PLAIN-MD5}zz", "{CRYPT}x",
 	"plain words",
+	"5f4dcc3b5aa765d61d8327deb882cf99", "hello-world-this-is-no-hash", "{PLAIN.HEX}736563726574", "{CRYPT.B64}x",
+	"$6$rounds=999999999$saltsalt$x", "$2b$31$abcdefghijklmnopqrstuv",
+	"{ARGON2ID}$argon2id$v=19$m=1048576,t=1000,p=1$c2FsdHNhbHQ$x",
 	"{ARGON2ID}$argon2id$v=19$m=99999999,t=1,p=1$c2FsdHNhbHQ$x", "{ARGON2ID}x", "{PBKDF2}$1$salt$0$aa",
 	"{PBKDF2}$1$salt$99999999999$aa", "{SHA512-CRYPT}$9$x$y", "{}x"};
 
