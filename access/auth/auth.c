@@ -179,8 +179,6 @@ checked(void *session, void *arg)
 	if (login->rc == 0 && !auth_counts_enter(auth->counts, login->account.id, login->service,
 	    atomic_load(&auth->conf)->conns_per_account_max))
 		login->rc = SHELF_ELIMIT;
-	if (login->rc == 0 && !login->relayed)
-		net_conn_set_owner(login->conn, login->account.id);
 	tell_login(login);
 	if (login->rc != SHELF_EAUTH) {
 		answer(session, login);

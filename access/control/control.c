@@ -127,7 +127,7 @@ look_here(void *arg)
 	free(p);
 }
 
-/* On a worker. The lock is held when it returns. */
+/* On a worker. What was seen is the caller's from then on: a loop that comes late adds nothing. */
 static void
 look_everywhere(const struct control_server *server, struct look *l)
 {
@@ -147,6 +147,7 @@ look_everywhere(const struct control_server *server, struct look *l)
 	while (l->left > 0 && pthread_cond_timedwait(&l->changed, &l->lock, &until) == 0)
 		;
 	l->dead = true;
+	pthread_mutex_unlock(&l->lock);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------------- */
@@ -195,6 +196,7 @@ look(struct request *r, uint32_t account, unsigned long long id)
 		tell(r, s);
 	if (kicks)
 		shelf_buf_printf(&r->answer, "{\"kicked\":%u}\n", l->kicked);
+	pthread_mutex_lock(&l->lock);
 	if (l->left > 0)
 		shelf_buf_add_str(&r->answer, "{\"error\":\"not all threads have answered\"}\n");
 	leave(l);

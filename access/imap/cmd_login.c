@@ -91,6 +91,7 @@ logged_in(struct imap_cmd *c)
 
 	l->entered = false;
 	s->account = l->account.id;
+	net_conn_set_owner(s->conn, s->account);
 	memcpy(s->account_name, l->account.name, sizeof s->account_name);
 	s->state = IMAP_AUTH;
 	s->login_failures = 0;

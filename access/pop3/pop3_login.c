@@ -80,6 +80,7 @@ maildrop_opened(struct pop3_session *s, int rc)
 		login_failed(s, rc);
 	} else {
 		s->state = POP3_TRANSACTION;
+		net_conn_set_owner(s->conn, s->account);
 		net_conn_deadline(s->conn, 0);
 		net_conn_input_max(s->conn, 0);
 		net_conn_timeout(s->conn, (unsigned)s->server->conf->pop3_idle_timeout_s);
