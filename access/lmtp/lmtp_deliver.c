@@ -115,7 +115,7 @@ lmtp_deliver_input(struct lmtp_session *s)
 
 /* ---- Fields of one recipient --------------------------------------------------------------------- */
 
-/* Each head costs a hash and a scan of the message: beyond so many bytes of these all recipients get the same one. */
+/* Each head costs a hash of the message: beyond so many bytes of these all recipients get the same one. */
 enum { HEADS_MAX_BYTES = 64 << 20 };
 
 static bool

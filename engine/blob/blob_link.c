@@ -85,6 +85,19 @@ put_blob(struct kv_txn *txn, const struct blob_draft *d, const struct blob_form 
 		       : blob_put_bytes(txn, KV_DERIVED, id, shelf_buf_span(&form->derived));
 }
 
+/* The id that D had in a transaction that was aborted may be that of the same bytes with a head of their own by now:
+ * nothing stands on that. */
+static int
+forget_headed(struct kv_txn *txn, struct blob_draft *d, uint32_t shard)
+{
+	struct blob_row row = {.base = 0};
+	int rc = d->id[shard] == 0 ? 0 : blob_row_get(kv_txn_view(txn), d->id[shard], &row);
+
+	if (row.base != 0)
+		d->id[shard] = 0;
+	return rc == SHELF_EMISSING ? 0 : rc;
+}
+
 int
 blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct blob_cost *cost)
 {
@@ -117,7 +130,8 @@ blob_link(struct kv_txn *txn, struct blob_draft *d, uint64_t *blob_out, struct b
 			return put_blob(txn, d, form, id, 0, cost);
 		}
 	}
-	if (d->base != NULL && (rc = blob_link(txn, d->base, &base, &base_cost)) != 0)
+	if (d->base != NULL && ((rc = forget_headed(txn, d->base, shard)) != 0 ||
+				(rc = blob_link(txn, d->base, &base, &base_cost)) != 0))
 		return rc;
 	if ((rc = blob_new_id(txn, &id)) != 0 || (rc = blob_put_chunks(txn, d, id, 0, chunks)) != 0)
 		return rc;

@@ -496,52 +496,70 @@ has_it(struct shelf_store *store, uint32_t account, const struct shelf_draft *dr
 	return rc;
 }
 
-/* What speaks against this recipient before anything is written; 1: nothing, but there is nothing to do. ITEM gets a
- * draft, which has a head, if it has none yet. */
+/* The drafts of a message: itself, and one for each head in front of it, however many deliveries have the same. */
+struct drafts {
+	struct shelf_draft *plain;
+	struct headed {
+		struct shelf_span head;
+		struct shelf_draft *draft;
+	} *headed;
+	size_t nheaded;
+};
+
 static int
-admit(struct shelf_store *store, struct shelf_draft *draft, const struct shelf_delivery *d, struct shelf_append *item,
+draft_with(struct drafts *drafts, struct shelf_span head, struct shelf_draft **out)
+{
+	struct headed *h = drafts->headed;
+	int rc;
+
+	*out = drafts->plain;
+	if (head.len == 0)
+		return 0;
+	while (h < drafts->headed + drafts->nheaded && (h->head.data != head.data || h->head.len != head.len))
+		h++;
+	if (h == drafts->headed + drafts->nheaded) {
+		if ((rc = mail_draft_headed(drafts->plain, head, &h->draft)) != 0)
+			return rc;
+		h->head = head;
+		drafts->nheaded++;
+	}
+	*out = h->draft;
+	return 0;
+}
+
+static void
+free_headed(struct drafts *drafts)
+{
+	for (size_t i = 0; i < drafts->nheaded; i++)
+		shelf_draft_free(&drafts->headed[i].draft);
+	free(drafts->headed);
+}
+
+/* What speaks against this recipient before anything is written; 1: nothing, but there is nothing to do. ITEM gets its
+ * draft. */
+static int
+admit(struct shelf_store *store, struct drafts *drafts, const struct shelf_delivery *d, struct shelf_append *item,
       struct shelf_buf *name)
 {
 	struct shelf_account account;
+	uint64_t size = shelf_draft_size(drafts->plain) + d->head.len;
 	int rc;
 
 	if ((rc = shelf_account_get(store, d->account, &account)) != 0)
 		return rc;
 	if (account.disabled || (account.services & SHELF_SERVICE_DELIVERY) == 0)
 		return SHELF_EDISABLED;
-	if ((rc = has_it(store, d->account, draft)) != 0 || (rc = d->refused) != 0)
-		return rc;
-	if (item->draft == NULL && (rc = mail_draft_headed(draft, d->head, &item->draft)) != 0)
+	if ((rc = has_it(store, d->account, drafts->plain)) != 0 || (rc = d->refused) != 0)
 		return rc;
 	rc = shelf_mailbox_canonical(d->mailbox.len == 0 ? shelf_span_str("INBOX") : d->mailbox,
 				     name);
 	if (rc == SHELF_ENAME && d->existing)
 		rc = shelf_mailbox_canonical(shelf_span_str("INBOX"), name);
 	if (rc == 0)
-		rc = shelf_deliver_room(store, d->account, shelf_draft_size(item->draft), d->over, 0, 0);
+		rc = shelf_deliver_room(store, d->account, size, d->over, 0, 0);
+	if (rc == 0)
+		rc = draft_with(drafts, d->head, &item->draft);
 	return rc != 0 ? rc : prepare_all(store, d->account, item, 1);
-}
-
-/* The draft that a delivery begins with: the message itself, that of the one before it, or none yet. */
-static struct shelf_draft *
-first_draft(struct shelf_draft *draft, const struct shelf_delivery *list, const struct shelf_append *item, size_t i)
-{
-	if (list[i].head.len == 0)
-		return draft;
-	return i > 0 && list[i - 1].head.data == list[i].head.data && list[i - 1].head.len == list[i].head.len
-		   ? item[i - 1].draft
-		   : NULL;
-}
-
-static void
-free_headed(struct shelf_draft *draft, struct shelf_append *item, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct shelf_draft *d = item[i].draft;
-
-		if (d != draft && (i + 1 == n || item[i + 1].draft != d))
-			shelf_draft_free(&d);
-	}
 }
 
 void
@@ -549,6 +567,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 	      const struct shelf_delivery *list, size_t n, struct shelf_append_result *results)
 {
 	struct deliver_batch b = {.waiting = n};
+	struct drafts drafts = {.plain = draft, .headed = shelf_zalloc(n * sizeof(*drafts.headed))};
 	struct appending *a = shelf_zalloc(n * sizeof(*a));
 	struct shelf_append *item = shelf_zalloc(n * sizeof(*item));
 	struct shelf_buf *name = shelf_zalloc(n * sizeof(*name));
@@ -560,8 +579,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 	for (size_t i = 0; i < n; i++) {
 		int rc;
 
-		item[i] = (struct shelf_append){
-		    .draft = first_draft(draft, list, item, i), .flags = list[i].flags, .internaldate_s = INT64_MIN};
+		item[i] = (struct shelf_append){.flags = list[i].flags, .internaldate_s = INT64_MIN};
 		a[i] = (struct appending){.store = store,
 					  .account = list[i].account,
 					  .existing = list[i].existing,
@@ -570,7 +588,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 					  .n = 1,
 					  .batch = &b};
 		SHELF_ASSERT(list[i].head.len <= SHELF_HEAD_MAX);
-		if ((rc = admit(store, draft, &list[i], &item[i], &name[i])) != 0) {
+		if ((rc = admit(store, &drafts, &list[i], &item[i], &name[i])) != 0) {
 			delivered(&a[i], rc == 1 ? 0 : rc);
 			continue;
 		}
@@ -591,7 +609,7 @@ shelf_deliver(struct shelf_store *store, struct shelf_draft *draft,
 		results[i] = a[i].result;
 		shelf_buf_free(&name[i]);
 	}
-	free_headed(draft, item, n);
+	free_headed(&drafts);
 	pthread_cond_destroy(&b.done);
 	pthread_mutex_destroy(&b.lock);
 	free(submit);

@@ -232,13 +232,21 @@ look_at(struct refs *r, uint64_t blob, const struct blob_row *row, bool behind)
 		add_suspect(r, blob);
 }
 
-/* The list of heads and the row agree. */
+/* What lies behind the head is there, and the list of heads and the row agree. */
 static void
 look_at_head(struct refs *r, struct kv_view *view, uint64_t blob, const struct blob_row *row)
 {
-	if (row->base != 0 && blob_head_listed(view, row->base, blob) != 0)
-		check_found(r->k, 4, "blob %llu: its head is not listed at blob %llu", (unsigned long long)blob,
-			    (unsigned long long)row->base);
+	unsigned long long head = blob, behind = row->base;
+	struct blob_row base;
+
+	if (row->base == 0)
+		return;
+	if (blob_head_listed(view, row->base, blob) != 0)
+		check_found(r->k, 4, "blob %llu: its head is not listed at blob %llu", head, behind);
+	if (blob_get(view, row->base, &base) != 0)
+		check_found(r->k, 4, "blob %llu: blob %llu behind its head is missing", head, behind);
+	else if (base.base != 0 || base.size + row->head.len != row->size)
+		check_found(r->k, 4, "blob %llu: blob %llu is not what was behind its head", head, behind);
 }
 
 /* All rows of the window; BEHIND: after the count. What came in between is left for the next check. */
@@ -475,7 +483,9 @@ compare_group(struct refs *r, struct kv_view *view, const uint32_t *counts)
 
 		if (rc == 0)
 			rc = blob_get(view, blob, &row);
-		if (rc == SHELF_EMISSING && count > 0)
+		if (rc < 0 && rc != SHELF_EMISSING)
+			check_found(r->k, 4, "blob %llu: its references cannot be read: %s", blob, shelf_err_text(rc));
+		else if (rc == SHELF_EMISSING && count > 0)
 			check_found(r->k, 4, "blob %llu: no reference kept, %u counted", blob, count);
 		else if (rc == 0 && row.refs != count)
 			check_found(r->k, 4, "blob %llu: %u references kept, %u counted", blob, row.refs, count);

@@ -147,12 +147,14 @@ read_frames(struct kv_view *view, uint64_t blob, const struct blob_row *row, str
 	return rc;
 }
 
-/* The row of what lies behind the head is lost, its bytes are below its id if they have not moved. */
+/* What lies behind the head, by its frames: where its row says, or below its id if that is lost. */
 static int
 salvage_headed(struct kv_view *view, const struct blob_row *row, struct shelf_buf *out)
 {
 	struct shelf_buf base = {0};
-	int rc = blob_salvage(view, row->base, &base);
+	struct blob_row below;
+	bool moved = read_row(view, row->base, &below) == 0 && below.where != 0;
+	int rc = blob_salvage(view, moved ? below.where : row->base, &base);
 
 	shelf_buf_clear(out);
 	shelf_buf_add_span(out, row->head);
@@ -173,8 +175,6 @@ read_body(struct salvage *s, uint64_t blob, uint64_t size, const uint8_t *hash, 
 
 	if (rc == 0 && row.where != 0)
 		where = row.where;
-	if (rc == 0 && row.base != 0)
-		remember(s, row.base);
 	if (rc == 0)
 		rc = read_frames(view, blob, &row, out);
 	if (rc != 0 || !is_right(shelf_buf_span(out), size, hash)) {
@@ -480,6 +480,30 @@ remember_row(struct salvage *s, uint64_t blob)
 	kv_view_end(&view);
 }
 
+/* What lies behind a head comes out with that, or waits for the same removal. */
+static void
+remember_base(struct salvage *s, uint64_t blob)
+{
+	struct kv_view *view = kv_salvage_view(s->kv);
+	struct blob_row row;
+
+	if (read_row(view, blob, &row) == 0 && row.base != 0)
+		remember(s, row.base);
+	kv_view_end(&view);
+}
+
+static int
+each_row(struct salvage *s, void (*fn)(struct salvage *s, uint64_t blob))
+{
+	uint64_t blob = 0;
+	int rc;
+
+	while ((rc = next_blob(s, KV_BLOB, blob, &blob)) == 1 && blob < UINT64_MAX)
+		fn(s, blob++);
+	return rc < 0 ? rc : 0;
+}
+
+/* Nothing may be remembered between the sort and the last search. */
 static int
 walk_orphans(struct salvage *s, enum kv_table table)
 {
@@ -506,15 +530,13 @@ int
 salvage_walk(struct salvage *s, bool damaged)
 {
 	uint32_t account = 0;
-	uint64_t blob = 0;
 	int rc;
 
 	while ((rc = next_account(s, account, &account)) == 1)
 		if ((rc = walk_account(s, account)) != 0)
 			return rc;
-	if (rc != 0 || (rc = walk_orphans(s, KV_BLOB)) != 0 || !damaged)
+	if (rc != 0 || (rc = each_row(s, remember_base)) != 0 || (rc = walk_orphans(s, KV_BLOB)) != 0 || !damaged)
 		return rc;
-	while ((rc = next_blob(s, KV_BLOB, blob, &blob)) == 1 && blob < UINT64_MAX)
-		remember_row(s, blob++); /* told already */
-	return rc < 0 ? rc : walk_orphans(s, KV_CHUNK);
+	rc = each_row(s, remember_row); /* told already */
+	return rc != 0 ? rc : walk_orphans(s, KV_CHUNK);
 }

@@ -103,6 +103,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	root = mime_scan_end(&scan);
 	must(mime_check_tree(root, message));
 	must(mime_check_record(root));
+	must(mime_check_headed(root, message));
 	must(mime_check_cut(root, message, 1u + data[0]));
 	check_parts(root, message);
 	shelf_arena_free(&arena);

@@ -100,3 +100,29 @@ mime_check_cut(const struct mime_part *root, struct shelf_span message, size_t c
 	shelf_arena_free(&arena);
 	return wrong;
 }
+
+const char *
+mime_check_headed(const struct mime_part *root, struct shelf_span message)
+{
+	const struct shelf_span head = shelf_span_str("Return-Path: <a@example.org>\r\nDelivered-To: b\r\n");
+	const struct shelf_span start = shelf_span(message.data, message.len < 100 ? message.len : 100);
+	struct shelf_buf base = {0}, made = {0}, want = {0};
+	struct shelf_arena arena = {0};
+	const char *wrong = NULL;
+
+	mime_record_encode(root, &base);
+	if (mime_record_headed(shelf_buf_span(&base), start, head, &made)) {
+		struct mime_scan *scan = mime_scan_new(&arena);
+
+		mime_scan_feed(scan, head.data, head.len);
+		mime_scan_feed(scan, message.data, message.len);
+		mime_record_encode(mime_scan_end(&scan), &want);
+		if (!shelf_span_eq(shelf_buf_span(&made), shelf_buf_span(&want)))
+			wrong = "the record with a head in front is not that of a scan";
+	}
+	shelf_buf_free(&base);
+	shelf_buf_free(&made);
+	shelf_buf_free(&want);
+	shelf_arena_free(&arena);
+	return wrong;
+}

@@ -14,5 +14,7 @@ const char *mime_check_tree(const struct mime_part *root, struct shelf_span mess
 const char *mime_check_record(const struct mime_part *root);
 /* Scanning MESSAGE in pieces of CUT bytes gives the record that ROOT gives. */
 const char *mime_check_cut(const struct mime_part *root, struct shelf_span message, size_t cut);
+/* A record with a head in front, where it needs no scan, is that of a scan. */
+const char *mime_check_headed(const struct mime_part *root, struct shelf_span message);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/salvage.h>
 
 #include "blob.h"
 #include "mail.h"
@@ -166,25 +167,25 @@ START_TEST(the_body_is_stored_once)
 }
 END_TEST
 
-/* Equal heads at the same place are one. */
+/* Equal heads at the same place are one, whatever stands between them. */
 START_TEST(a_head_for_all)
 {
-	const struct shelf_span head = shelf_span_str("Return-Path: <>\r\n");
-	struct shelf_delivery to[] = {{.account = r.joe, .head = head}, {.account = r.ann, .head = head}};
-	struct shelf_append_result result[2];
+	const struct shelf_span head = shelf_span_str("Return-Path: <>\r\n"), other = shelf_span_str("To: a\r\n");
+	struct shelf_delivery to[] = {{.head = head}, {.head = other}, {.head = head}};
+	struct shelf_append_result result[3];
 	struct shelf_buf body = {0};
 	struct shelf_draft *d;
 
 	begin(3600);
 	to[0].account = r.joe;
-	to[1].account = r.ann;
+	to[1].account = to[2].account = r.ann;
 	content(5000, &body);
 	d = draft_of(&body);
-	shelf_deliver(r.store, d, to, 2, result);
-	ck_assert_int_eq(result[0].rc | result[1].rc, 0);
-	ck_assert_uint_eq(heads(), 1);
+	shelf_deliver(r.store, d, to, 3, result);
+	ck_assert_int_eq(result[0].rc | result[1].rc | result[2].rc, 0);
+	ck_assert_uint_eq(heads(), 2);
 	is_whole(r.joe, r.inbox, 1, "Return-Path: <>\r\n", &body);
-	is_whole(r.ann, r.inbox, 1, "Return-Path: <>\r\n", &body);
+	is_whole(r.ann, r.inbox, result[2].first_uid, "Return-Path: <>\r\n", &body);
 	shelf_draft_free(&d);
 	shelf_buf_free(&body);
 	rig_close(&r);
@@ -280,6 +281,135 @@ START_TEST(recompressed)
 }
 END_TEST
 
+/* ---- What comes out of a store that is lost -------------------------------------------------------- */
+
+struct out {
+	unsigned mailed, orphans, lost;
+};
+
+static int
+take(void *arg, const struct shelf_salvaged *m, struct shelf_span body)
+{
+	struct out *out = arg;
+
+	if (m->account != 0)
+		out->mailed++;
+	else
+		out->orphans++;
+	return 0;
+}
+
+static void
+miss(void *arg, const struct shelf_salvaged *m, const char *why)
+{
+	((struct out *)arg)->lost++;
+}
+
+static void
+ignore_note(void *arg, const char *file, const char *text)
+{
+}
+
+static struct out
+salvage(void)
+{
+	struct out out = {0};
+	const struct shelf_salvage_sink sink = {take, miss, ignore_note, &out};
+
+	shelf_store_close(&r.store);
+	ck_assert_int_eq(shelf_salvage(r.path, &sink), 0);
+	return out;
+}
+
+/* What waits for its removal stays away, and so does what lies behind its head. */
+START_TEST(salvage_of_what_was_removed)
+{
+	struct shelf_buf body = {0};
+	struct shelf_uidset *all = rig_set(1, 2);
+	struct out out;
+
+	begin(UINT32_MAX);
+	deliver(3000, "To: ann\r\n", &body);
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.joe, r.inbox, all, 0, NULL), 0);
+	ck_assert_int_eq(shelf_msg_expunge(r.store, r.ann, r.inbox, all, 0, NULL), 0);
+	out = salvage();
+	ck_assert_uint_eq(out.mailed + out.orphans + out.lost, 0);
+	shelf_uidset_free(&all);
+	shelf_buf_free(&body);
+}
+END_TEST
+
+static int
+lose_rows(struct kv_txn *txn, void *mailbox)
+{
+	for (uint32_t uid = 31; uid <= 60; uid++) {
+		struct mail_key key = mail_key2(*(uint32_t *)mailbox, uid);
+		int rc = kv_del(txn, KV_MSG, mail_key_span(&key));
+
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* A message comes out once, with its head, whether or not its own row is left. */
+START_TEST(salvage_of_what_lost_its_row)
+{
+	struct shelf_buf body = {0};
+	struct out out;
+
+	begin(3600);
+	for (unsigned i = 0; i < 60; i++)
+		deliver(3000 + i, "To: ann\r\n", &body);
+	ck_assert_int_eq(kv_update(r.store->kv, r.joe, 0, lose_rows, &r.inbox), 0);
+	out = salvage();
+	ck_assert_uint_eq(out.mailed, 150);
+	ck_assert_uint_eq(out.orphans, 30);
+	ck_assert_uint_eq(out.lost, 30); /* of the pages that say they exist */
+	shelf_buf_free(&body);
+}
+END_TEST
+
+static int
+lose_dictionaries(struct kv_txn *txn, void *arg)
+{
+	uint8_t id[8];
+	struct shelf_span key, value;
+	struct kv_scan scan;
+	int rc;
+
+	do {
+		rc = kv_scan_open(kv_txn_view(txn), KV_DICT, shelf_span(NULL, 0), shelf_span(NULL, 0), &scan);
+		if (rc == 0 && (rc = kv_scan_next(&scan, &key, &value)) == 1)
+			memcpy(id, key.data, sizeof id);
+		kv_scan_close(&scan);
+	} while (rc == 1 && (rc = kv_del(txn, KV_DICT, shelf_span(id, sizeof id))) == 0);
+	return rc;
+}
+
+/* Behind a head, too, a body is found where it was moved to, and read with the copy of its dictionary. */
+START_TEST(salvage_without_dictionaries)
+{
+	struct shelf_dict_pass pass = {.next = 0};
+	struct shelf_buf body = {0};
+	struct out out;
+	int rc;
+
+	begin(3600);
+	deliver(_i == 0 ? 300 : 3000, "To: ann\r\n", &body);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, new_dictionaries, NULL), 0);
+	while ((rc = blob_recompress_step(r.store->kv, 0, &pass)) == 1)
+		;
+	ck_assert_int_eq(rc, 0);
+	ck_assert_int_eq(blob_copies_settle(r.store->kv), 0);
+	ck_assert_int_eq(kv_update_shard(r.store->kv, 0, 0, lose_dictionaries, NULL), 0);
+	out = salvage();
+	ck_assert_uint_eq(out.mailed, 3);
+	ck_assert_uint_eq(out.orphans + out.lost, 0);
+	shelf_buf_free(&body);
+}
+END_TEST
+
 /* ---- What check finds ------------------------------------------------------------------------------ */
 
 struct head {
@@ -339,6 +469,9 @@ suite_heads(void)
 	tcase_add_test(tc, a_head_for_all);
 	tcase_add_loop_test(tc, nothing_remains, 0, 2);
 	tcase_add_test(tc, recompressed);
+	tcase_add_test(tc, salvage_of_what_was_removed);
+	tcase_add_test(tc, salvage_of_what_lost_its_row);
+	tcase_add_loop_test(tc, salvage_without_dictionaries, 0, 2);
 	tcase_add_loop_test(tc, check_finds, 0, 3);
 	suite_add_tcase(s, tc);
 	return s;

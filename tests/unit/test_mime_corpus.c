@@ -58,6 +58,8 @@ check_message(const char *path, struct shelf_span message)
 	ck_assert_msg(wrong == NULL, "%s: %s", path, wrong);
 	wrong = mime_check_record(root);
 	ck_assert_msg(wrong == NULL, "%s: %s", path, wrong);
+	wrong = mime_check_headed(root, message);
+	ck_assert_msg(wrong == NULL, "%s: %s", path, wrong);
 	wrong = mime_check_cut(root, message, message.len < 65536 ? 1 : 61);
 	ck_assert_msg(wrong == NULL, "%s: %s", path, wrong);
 	decode_bodies(root, message, &scratch);

@@ -83,6 +83,41 @@ START_TEST(record_round_trip)
 }
 END_TEST
 
+/* No scan is needed for it, and is where the head or the message are not plain. */
+START_TEST(record_with_a_head)
+{
+	static const struct {
+		const char *head, *start;
+		bool made;
+	} rows[] = {
+	    {"Delivered-To: joe\r\n", message, true},
+	    {"Delivered-To: joe\r\nReturn-Path: <>\r\n", message, true},
+	    {"Delivered-To: joe\r\n more\r\n", message, false},
+	    {"Subject: x\r\n", message, false},
+	    {"Delivered-To: joe\n", message, false},
+	    {"Delivered-To: joe", message, false},
+	    {"", message, false},
+	    {"Delivered-To: joe\r\n", " folded: x", false},
+	    {"Delivered-To: joe\r\n", "\r\nbody", false},
+	    {"Delivered-To: joe\r\n", ": x", false},
+	    {"Delivered-To: joe\r\n", "no field", false},
+	};
+	struct shelf_arena arena = {0};
+	struct mime_part *root = scan(&arena);
+	struct shelf_buf record = {0}, made = {0};
+
+	mime_record_encode(root, &record);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_int_eq(mime_record_headed(shelf_buf_span(&record), shelf_span_str(rows[i].start),
+				     shelf_span_str(rows[i].head), &made),
+		    rows[i].made);
+	ck_assert_ptr_null(mime_check_headed(root, shelf_span(message, sizeof(message) - 1)));
+	shelf_buf_free(&record);
+	shelf_buf_free(&made);
+	shelf_arena_free(&arena);
+}
+END_TEST
+
 START_TEST(record_typical_size)
 {
 	static const char simple[] =
@@ -268,6 +303,7 @@ suite_mime_record(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, record_round_trip);
+	tcase_add_test(tc, record_with_a_head);
 	tcase_add_test(tc, record_typical_size);
 	tcase_add_test(tc, record_version);
 	tcase_add_test(tc, record_cut_short_or_long);

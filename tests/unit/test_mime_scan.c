@@ -136,6 +136,7 @@ START_TEST(scan_rows)
 	ck_assert_str_eq(shelf_buf_cstr(&out), rows[_i].want);
 	ck_assert_ptr_null(mime_check_tree(root, message));
 	ck_assert_ptr_null(mime_check_record(root));
+	ck_assert_ptr_null(mime_check_headed(root, message));
 	for (size_t cut = 1; cut < 8; cut++)
 		ck_assert_ptr_null(mime_check_cut(root, message, cut));
 	shelf_buf_free(&out);
@@ -156,6 +157,7 @@ check_all(const struct mime_part *root, struct shelf_span message, size_t cut)
 {
 	ck_assert_ptr_null(mime_check_tree(root, message));
 	ck_assert_ptr_null(mime_check_record(root));
+	ck_assert_ptr_null(mime_check_headed(root, message));
 	ck_assert_ptr_null(mime_check_cut(root, message, cut));
 }
 
