@@ -82,6 +82,10 @@ void blob_draft_free(struct blob_draft **draft);
 SHELF_CHECK int blob_draft_prepare(struct blob_draft *draft, uint32_t shard);
 /* After SHELF_EBUSY of a link, and while no other link of DRAFT is under way: prepare must come again. */
 void blob_draft_unprepare(struct blob_draft *draft, uint32_t shard);
+/* Before it is prepared: BLOB in SHARD is believed to be the same, which the link finds out. */
+void blob_draft_expect(struct blob_draft *draft, uint32_t shard, uint64_t blob);
+/* The blob in SHARD that the last link gave; 0: none. Not while one is under way. */
+uint64_t blob_draft_id(const struct blob_draft *draft, uint32_t shard);
 
 /* ---- In an update ------------------------------------------------------------------------------- */
 

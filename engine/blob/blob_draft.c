@@ -344,6 +344,19 @@ blob_draft_unprepare(struct blob_draft *d, uint32_t shard)
 		blob_draft_unprepare(d->base, shard);
 }
 
+void
+blob_draft_expect(struct blob_draft *d, uint32_t shard, uint64_t blob)
+{
+	SHELF_ASSERT(d->form[shard] == NULL);
+	d->id[shard] = blob;
+}
+
+uint64_t
+blob_draft_id(const struct blob_draft *d, uint32_t shard)
+{
+	return d->id[shard];
+}
+
 /* A staged draft nobody linked becomes a blob to remove. */
 static int
 unstage(struct kv_txn *txn, void *arg)

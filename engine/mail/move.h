@@ -42,6 +42,8 @@ struct shelf_mover {
 	struct carry_row row[MOVE_ROWS];
 	struct carry_body body[MOVE_ROWS];
 	bool own_draft[MOVE_ROWS]; /* others of the batch may use it */
+	struct shelf_draft *behind[MOVE_ROWS]; /* what lies behind the head of that, NULL without one */
+	uint64_t behind_from[MOVE_ROWS];       /* its handle */
 	bool shared[MOVE_ROWS];
 	size_t at[MOVE_ROWS]; /* in BYTES: the key, then the value */
 	size_t n;

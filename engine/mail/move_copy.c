@@ -128,15 +128,15 @@ count_row(struct shelf_mover *m, const struct carry_row *row, const struct carry
 
 /* ---- A batch ------------------------------------------------------------------------------------ */
 
-/* The bytes of a message as a draft. SHELF_ENOMESSAGE: it is not there any more. */
+/* The bytes of a blob as a draft. SHELF_ENOMESSAGE: it is not there any more. */
 static int
-read_draft(struct shelf_mover *m, const struct carry_row *row, struct shelf_draft **out)
+read_draft(struct shelf_mover *m, uint64_t handle, struct shelf_draft **out)
 {
 	struct shelf_store *store = m->in.store;
 	struct shelf_body *body = NULL;
 	struct shelf_span piece;
 	uint64_t at = 0;
-	int rc = shelf_body_open(store, m->in.account, mail_blob_handle(m->from, row->blob), &body);
+	int rc = shelf_body_open(store, m->in.account, handle, &body);
 
 	*out = NULL;
 	if (rc == 0)
@@ -147,12 +147,56 @@ read_draft(struct shelf_mover *m, const struct carry_row *row, struct shelf_draf
 	}
 	if (rc == 0)
 		rc = shelf_draft_finish(*out);
-	if (rc == 0 && (shelf_draft_size(*out) != row->size ||
-			memcmp(shelf_draft_email_id(*out), row->hash, sizeof(row->hash)) != 0))
-		rc = SHELF_ECORRUPT;
 	shelf_body_close(&body);
 	if (rc != 0)
 		shelf_draft_free(out);
+	return rc;
+}
+
+/* The head of a blob, and the handle of what lies behind it: 0 when it has none. */
+static int
+look_behind(struct shelf_mover *m, uint64_t blob, struct shelf_buf *head, uint64_t *behind)
+{
+	struct kv_view *view = NULL;
+	struct blob_row row;
+	int rc = kv_view_begin_shard(m->store->kv, m->from, &view);
+
+	*behind = 0;
+	if (rc == 0 && (rc = blob_get(view, blob, &row)) == 0 && row.base != 0) {
+		*behind = mail_blob_handle(m->from, row.base);
+		shelf_buf_add_span(head, row.head);
+	}
+	kv_view_end(&view);
+	return rc == SHELF_EMISSING ? SHELF_ENOMESSAGE : rc;
+}
+
+/* What many recipients share stays shared: behind the head of each is the copy that came with the first of them. */
+static int
+read_message(struct shelf_mover *m, size_t i)
+{
+	const struct carry_row *row = &m->row[i];
+	struct shelf_draft **out = &m->body[i].draft;
+	struct shelf_buf head = {0};
+	uint64_t behind, known = 0;
+	int rc = look_behind(m, row->blob, &head, &behind);
+
+	if (rc == 0 && behind == 0)
+		rc = read_draft(m, mail_blob_handle(m->from, row->blob), out);
+	if (rc == 0 && behind != 0 && (rc = read_draft(m, behind, &m->behind[i])) == 0) {
+		if ((known = copy_of(m, mail_handle_blob(behind))) != 0)
+			blob_draft_expect(mail_draft_blob(m->behind[i]), m->in.shard, known);
+		m->behind_from[i] = behind;
+		rc = mail_draft_headed(m->behind[i], shelf_buf_span(&head), out);
+	}
+	shelf_buf_free(&head);
+	if (rc == 0 && (shelf_draft_size(*out) != row->size ||
+			memcmp(shelf_draft_email_id(*out), row->hash, sizeof(row->hash)) != 0))
+		rc = SHELF_ECORRUPT;
+	m->own_draft[i] = *out != NULL;
+	if (rc == 0 && known == 0) {
+		m->done.bodies++;
+		m->done.body_bytes += row->size;
+	}
 	return rc;
 }
 
@@ -160,20 +204,13 @@ read_draft(struct shelf_mover *m, const struct carry_row *row, struct shelf_draf
 static int
 make_draft(struct shelf_mover *m, size_t i)
 {
-	int rc;
-
 	for (size_t j = 0; j < i; j++) {
 		if (m->own_draft[j] && m->row[j].blob == m->row[i].blob) {
 			m->body[i].draft = m->body[j].draft;
 			return 0;
 		}
 	}
-	if ((rc = read_draft(m, &m->row[i], &m->body[i].draft)) != 0)
-		return rc;
-	m->own_draft[i] = true;
-	m->done.bodies++;
-	m->done.body_bytes += m->row[i].size;
-	return 0;
+	return read_message(m, i);
 }
 
 /* Keys and values lie in m->bytes, which moves while it grows. */
@@ -229,6 +266,10 @@ put_batch(struct shelf_mover *m)
 		if (m->shared[i] && !row->gone)
 			remember_copied(m, mail_blob_handle(m->from, row->blob),
 					mail_blob_handle(m->in.shard, m->body[i].linked));
+		if (m->behind[i] != NULL && !row->gone)
+			remember_copied(m, m->behind_from[i],
+					mail_blob_handle(m->in.shard,
+							 blob_draft_id(mail_draft_blob(m->behind[i]), m->in.shard)));
 	}
 	return rc;
 }
@@ -236,9 +277,11 @@ put_batch(struct shelf_mover *m)
 static void
 clear_batch(struct shelf_mover *m)
 {
-	for (size_t i = 0; i < m->n; i++)
+	for (size_t i = 0; i < m->n; i++) {
 		if (m->own_draft[i])
 			shelf_draft_free(&m->body[i].draft);
+		shelf_draft_free(&m->behind[i]);
+	}
 	m->n = 0;
 	m->cost = 0;
 	m->body_bytes = 0;
@@ -281,6 +324,7 @@ add_row(struct shelf_mover *m, struct kv_view *view, enum kv_table table, struct
 	}
 	m->body[m->n] = (struct carry_body){0};
 	m->own_draft[m->n] = m->shared[m->n] = false;
+	m->behind[m->n] = NULL;
 	if (row.has_body) {
 		rc = blob_get(view, row.blob, &blob);
 		if (rc != 0)

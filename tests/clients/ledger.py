@@ -35,7 +35,8 @@ class Ledger:
         self.swapped = {}    # (uidvalidity, uid, modseq): what the one STORE that went out from it made of it
         self.uidnext = {}    # uidvalidity: no new uid is lower
         self.highest = collections.Counter()  # of an account: no new mod-sequence is as low
-        self.emailid = {}
+        self.emailids = collections.defaultdict(set)
+        self.bodies = {}         # token: how many bodies it has, one for each recipient with fields of its own
         self.content = {}    # token: bytes
         self.names = {}      # uidvalidity: the names it may have had
         self.gone = set()    # uidvalidities of mailboxes that somebody may have deleted
@@ -95,7 +96,8 @@ class Ledger:
                 names.add(to)
 
     def is_emailid(self, token, emailid):
-        expect(self.emailid.setdefault(token, emailid) == emailid, "two EMAILIDs of one message")
+        self.emailids[token].add(emailid)
+        expect(len(self.emailids[token]) <= self.bodies.get(token, 1), "two EMAILIDs of one message")
 
     def is_gone(self, uv, uid):
         self.forget((uv, uid))

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <mailshelf/mem.h>
+#include <mailshelf/partition.h>
 #include <mailshelf/salvage.h>
 
 #include "blob.h"
@@ -281,6 +282,52 @@ START_TEST(recompressed)
 }
 END_TEST
 
+/* ---- Another partition ----------------------------------------------------------------------------- */
+
+static struct blob_sums
+sums_of(uint32_t shard)
+{
+	struct kv_view *view;
+	struct blob_sums s;
+
+	ck_assert_int_eq(kv_view_begin_shard(r.store->kv, shard, &view), 0);
+	ck_assert_int_eq(blob_sums_get(view, &s), 0);
+	kv_view_end(&view);
+	return s;
+}
+
+/* What accounts share there they share here, when one mover takes them. */
+START_TEST(moved_with_their_heads)
+{
+	struct shelf_buf small = {0}, large = {0};
+	struct shelf_moved joe, ann;
+	struct shelf_mover *mover;
+	struct blob_sums before;
+
+	begin(3600);
+	deliver(3000, "To: ann\r\n", &small);
+	deliver(700000, "To: ann\r\n", &large);
+	before = sums();
+	ck_assert_int_eq(shelf_partition_add(r.store, NULL), 0);
+	mover = shelf_mover_new(r.store, NULL, NULL);
+	ck_assert_int_eq(shelf_account_move(mover, r.joe, 1, &joe), 0);
+	ck_assert_int_eq(shelf_account_move(mover, r.ann, 1, &ann), 0);
+	shelf_mover_free(&mover);
+	ck_assert_uint_eq(joe.bodies, 2);
+	ck_assert_uint_eq(ann.bodies, 0);
+	ck_assert_uint_eq(sums_of(1).blobs, before.blobs);
+	ck_assert_uint_lt(sums_of(1).bytes, before.bytes + 1000); /* other dictionaries */
+	is_whole(r.joe, r.inbox, 2, "Delivered-To: joe\r\n", &large);
+	is_whole(r.ann, r.inbox, 1, "To: ann\r\n", &small);
+	is_whole(r.ann, r.inbox, 2, "", &small);
+	is_whole(r.ann, r.inbox, 3, "To: ann\r\n", &large);
+	ck_assert_uint_eq(rig_findings(&r), 0);
+	shelf_buf_free(&small);
+	shelf_buf_free(&large);
+	rig_close(&r);
+}
+END_TEST
+
 /* ---- What comes out of a store that is lost -------------------------------------------------------- */
 
 struct out {
@@ -469,6 +516,7 @@ suite_heads(void)
 	tcase_add_test(tc, a_head_for_all);
 	tcase_add_loop_test(tc, nothing_remains, 0, 2);
 	tcase_add_test(tc, recompressed);
+	tcase_add_test(tc, moved_with_their_heads);
 	tcase_add_test(tc, salvage_of_what_was_removed);
 	tcase_add_test(tc, salvage_of_what_lost_its_row);
 	tcase_add_loop_test(tc, salvage_without_dictionaries, 0, 2);
