@@ -9,6 +9,7 @@
 #include "blob.h"
 #include "mail.h"
 #include "store_rig.h"
+#include "support.h"
 
 enum { F = BLOB_FRAME_BYTES };
 
@@ -365,6 +366,7 @@ salvage(void)
 
 	shelf_store_close(&r.store);
 	ck_assert_int_eq(shelf_salvage(r.path, &sink), 0);
+	support_rmtree(r.dir);
 	return out;
 }
 
@@ -500,6 +502,7 @@ START_TEST(check_finds)
 	ck_assert_uint_gt(rig_findings(&r), 0);
 	shelf_buf_free(&body);
 	shelf_store_close(&r.store);
+	support_rmtree(r.dir);
 }
 END_TEST
 
