@@ -30,7 +30,6 @@ enum {
 	LMTP_LOCAL_MAX_BYTES = 254,   /* RFC 5321 4.5.3.1.1 asks for 64; VERP senders are longer */
 	LMTP_DOMAIN_MAX_BYTES = 255,  /* RFC 5321 4.5.3.1.2 */
 	LMTP_PATH_TEXT_MAX_BYTES = 2 * LMTP_LOCAL_MAX_BYTES + LMTP_DOMAIN_MAX_BYTES + 8,
-	LMTP_FIELDS_BYTES = 1024,     /* kept for the fields in front; RFC 5321 names of usual length */
 	LMTP_PAUSE_S = 10,            /* lmtp_data_may_end() */
 };
 

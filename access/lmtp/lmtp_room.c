@@ -121,7 +121,7 @@ lmtp_room_take(struct lmtp_session *s, struct lmtp_account *a)
 
 	if (rc != 0)
 		return rc;
-	a->kept = s->size == 0 || !s->server->conf->lmtp_add_fields ? s->size : s->size + LMTP_FIELDS_BYTES;
+	a->kept = s->size == 0 || !s->server->conf->lmtp_add_fields ? s->size : s->size + ROUTE_FIELDS_BYTES;
 	if (has_already(s, a->to.account))
 		return 0;
 	before = add(room, a->to.account, a->kept);

@@ -17,6 +17,9 @@ mta_action(const struct mta_server *server, struct shelf_span recipient, uint64_
 	bool full = false, defer = false;
 	int rc = SHELF_ENOACCOUNT;
 
+	/* The fields of the server that asks, and ours. */
+	if (size > 0)
+		size += server->conf->lmtp_add_fields ? 2 * ROUTE_FIELDS_BYTES : ROUTE_FIELDS_BYTES;
 	if (route_split(recipient, &local, &domain))
 		rc = route_find(server->store, server->conf, local, domain, &to);
 	for (size_t i = 0; rc == 0 && i < to.n; i++) {

@@ -19,6 +19,7 @@ enum {
 	ROUTE_MAX = 1000,    /* accounts behind one address */
 	ROUTE_DEPTH_MAX = 8, /* aliases of aliases */
 	ROUTE_STEPS_MAX = 2 * ROUTE_MAX, /* names looked for: aliases that lead in circles end here */
+	ROUTE_FIELDS_BYTES = 1024, /* of a message whose size was told: what a server on its way puts in front */
 };
 
 struct route_to {
