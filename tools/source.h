@@ -49,6 +49,7 @@ struct source_meta {
 	uint32_t flags; /* enum shelf_flag */
 	const struct shelf_span *keywords;
 	size_t nkeywords;
+	uint32_t uid;      /* there; 0: none, or not known */
 	const uint8_t *id; /* SOURCE_ID_BYTES by which its source knows it without reading it; NULL: none */
 };
 
@@ -72,7 +73,10 @@ struct source_sink {
 	int (*missing)(void *arg, const uint8_t (*ids)[SOURCE_ID_BYTES], size_t n, bool *missing_out);
 	/* The next folder is for that (bits of enum shelf_special_use); 0: for nothing special. */
 	void (*use)(void *arg, unsigned use);
+	/* Behind folder(): its UIDVALIDITY there, if it has one. */
+	int (*uidvalidity)(void *arg, uint32_t uidvalidity);
 	enum source_uidl uidl; /* wanted */
+	bool uids;             /* wanted: messages of a Maildir come in their order */
 };
 
 struct source_plan;
@@ -145,6 +149,7 @@ SHELF_CHECK int source_single(struct source_input *in, const char *file,
 struct source_file {
 	char *path;
 	struct shelf_span uidl; /* Maildir */
+	uint32_t uid;          /* Maildir; 0: not known */
 	uint64_t size;
 	uint32_t flags;        /* Maildir */
 	uint32_t letters;      /* Maildir: bit n is keyword letter 'a' + n */
@@ -154,6 +159,7 @@ struct source_folder {
 	struct shelf_span name; /* levels separated by "/" */
 	const char *kind;
 	size_t first, count;    /* files */
+	uint32_t uidvalidity;   /* Maildir; 0: not known */
 	struct shelf_span keyword[26]; /* Maildir: data NULL where the letter means nothing */
 };
 struct source_plan {
@@ -183,13 +189,15 @@ int source_maildir_order(const char *a, const char *b);
 struct source_uidls { /* sorted by NAME */
 	struct source_uidl_row {
 		struct shelf_span name, uidl;
+		uint32_t uid; /* 0: none */
 	} *row;
 	size_t n, cap;
+	uint32_t uidvalidity; /* 0: none */
 	struct shelf_arena arena;
 };
 void source_uidls_free(struct source_uidls *list);
-/* Empty: none. */
-struct shelf_span source_uidls_find(const struct source_uidls *list, struct shelf_span name);
+/* NULL: none. */
+const struct source_uidl_row *source_uidls_find(const struct source_uidls *list, struct shelf_span name);
 /* dovecot-uidlist in DIR: by the name of the file without its flags. Lines that cannot be read are problems. */
 void source_uidls_dovecot(struct source_uidls *list, const char *dir, const struct source_sink *sink);
 /* Lines "UNIQUE-ID MESSAGE-ID", "#" begins a comment: by Message-ID. False: the first bad line is told in WHY. */

@@ -160,17 +160,35 @@ read_keywords(struct source_plan *p, const char *dir, struct source_folder *fold
 	shelf_buf_free(&text);
 }
 
-static void
-add_uidls(struct source_plan *p, const char *dir, struct source_file *files, size_t n)
+/* By uid, as IMAP showed them; what has none is new there. */
+static int
+order_uids(const void *a, const void *b)
 {
+	const struct source_file *fa = a, *fb = b;
+
+	if (fa->uid != fb->uid)
+		return fb->uid == 0 || (fa->uid != 0 && fa->uid < fb->uid) ? -1 : 1;
+	return order_files(a, b);
+}
+
+/* What Dovecot calls them. */
+static void
+add_uids(struct source_plan *p, const char *dir, struct source_folder *folder)
+{
+	struct source_file *files = p->files + folder->first;
 	struct source_uidls list = {0};
 
 	source_uidls_dovecot(&list, dir, p->sink);
-	for (size_t i = 0; i < n; i++) {
+	folder->uidvalidity = list.uidvalidity;
+	for (size_t i = 0; i < folder->count; i++) {
 		const char *name = strrchr(files[i].path, '/') + 1;
+		const struct source_uidl_row *row = source_uidls_find(&list, shelf_span(name, strcspn(name, ":")));
 
-		files[i].uidl = shelf_arena_dup(&p->arena,
-		    source_uidls_find(&list, shelf_span(name, strcspn(name, ":"))));
+		if (row == NULL)
+			continue;
+		files[i].uid = row->uid;
+		if (p->sink->uidl == SOURCE_UIDL_DOVECOT)
+			files[i].uidl = shelf_arena_dup(&p->arena, row->uidl);
 	}
 	source_uidls_free(&list);
 }
@@ -185,10 +203,11 @@ add_folder(struct source_plan *p, const char *dir, struct shelf_span name)
 	add_files(p, dir, "cur");
 	add_files(p, dir, "new");
 	p->folders[n].count = p->nfiles - p->folders[n].first;
-	if (p->sink->uidl == SOURCE_UIDL_DOVECOT)
-		add_uidls(p, dir, p->files + p->folders[n].first, p->folders[n].count);
+	if (p->sink->uidl == SOURCE_UIDL_DOVECOT || p->sink->uids)
+		add_uids(p, dir, &p->folders[n]);
 	if (p->folders[n].count > 0)
-		qsort(p->files + p->folders[n].first, p->folders[n].count, sizeof *p->files, order_files);
+		qsort(p->files + p->folders[n].first, p->folders[n].count, sizeof *p->files,
+		    p->sink->uids ? order_uids : order_files);
 }
 
 /* ".A.B" is A/B. A level that decodes to something with "/" gets "_" for it. */

@@ -397,6 +397,7 @@ run_file(const struct source_plan *p, const struct source_folder *folder,
 			meta.internaldate_s = source_input_mtime(in);
 			meta.flags = f->flags;
 			meta.uidl = f->uidl;
+			meta.uid = f->uid;
 			meta.keywords = words;
 			meta.nkeywords = maildir_keywords(folder, f->letters, words);
 		}
@@ -415,6 +416,8 @@ source_run(const struct source_plan *p, const struct source_sink *sink)
 		const struct source_folder *folder = &p->folders[i];
 
 		rc = sink->folder(sink->arg, folder->name, folder->kind);
+		if (rc == 0 && folder->uidvalidity != 0)
+			rc = sink->uidvalidity(sink->arg, folder->uidvalidity);
 		for (size_t k = 0; rc == 0 && k < folder->count; k++)
 			rc = run_file(p, folder, &p->files[folder->first + k], sink);
 	}

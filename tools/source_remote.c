@@ -476,7 +476,7 @@ end_message(struct run *r, struct row *row)
 {
 	struct shelf_span keywords[KEYWORDS];
 	struct source_meta meta = {.internaldate_s = row->date_s, .zone_min = row->zone_min, .flags = row->flags,
-	    .keywords = keywords, .id = row->id};
+	    .keywords = keywords, .uid = row->uid, .id = row->id};
 
 	for (unsigned k = 0; k < r->nkeywords; k++)
 		if ((row->keywords >> k & 1) != 0)
@@ -661,6 +661,8 @@ run_folder(struct run *r, const struct folder *f)
 		return rc == SHELF_EINVALID ? 0 : rc;
 	r->sink->use(r->sink->arg, f->use);
 	if ((rc = here(r, r->sink->folder(r->sink->arg, shelf_span_str(f->name), "imap"))) != 0)
+		return rc;
+	if (r->uidvalidity != 0 && (rc = here(r, r->sink->uidvalidity(r->sink->arg, (uint32_t)r->uidvalidity))) != 0)
 		return rc;
 	rc = remote_run(r->remote, take_row, r, "UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)");
 	if (rc != 0 && rc != SHELF_EINVALID)

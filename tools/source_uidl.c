@@ -43,14 +43,14 @@ by_name(const void *a, const void *b)
 }
 
 static void
-add(struct source_uidls *list, struct shelf_span name, struct shelf_span uidl)
+add(struct source_uidls *list, struct shelf_span name, struct shelf_span uidl, uint32_t uid)
 {
 	if (list->n == list->cap) {
 		list->cap = list->cap == 0 ? 256 : 2 * list->cap;
 		list->row = shelf_realloc(list->row, list->cap * sizeof *list->row);
 	}
 	list->row[list->n++] = (struct source_uidl_row){shelf_arena_dup(&list->arena, name),
-	    shelf_arena_dup(&list->arena, uidl)};
+	    shelf_arena_dup(&list->arena, uidl), uid};
 }
 
 static void
@@ -60,14 +60,12 @@ sort(struct source_uidls *list)
 		qsort(list->row, list->n, sizeof *list->row, by_name);
 }
 
-struct shelf_span
+const struct source_uidl_row *
 source_uidls_find(const struct source_uidls *list, struct shelf_span name)
 {
-	const struct source_uidl_row want = {.name = name}, *row = NULL;
+	const struct source_uidl_row want = {.name = name};
 
-	if (list->n > 0 && name.len > 0)
-		row = bsearch(&want, list->row, list->n, sizeof *list->row, by_name);
-	return row == NULL ? shelf_span("", 0) : row->uidl;
+	return list->n == 0 || name.len == 0 ? NULL : bsearch(&want, list->row, list->n, sizeof *list->row, by_name);
 }
 
 /* The next word of *REST; empty at the end. */
@@ -130,7 +128,7 @@ add_dovecot(struct source_uidls *list, struct shelf_span line, uint64_t uidvalid
 		uidl = shelf_span_str(made);
 	}
 	colon = shelf_span_find(name, ':', 0);
-	add(list, colon < 0 ? name : shelf_span(name.data, (size_t)colon), uidl);
+	add(list, colon < 0 ? name : shelf_span(name.data, (size_t)colon), uidl, (uint32_t)uid);
 	return true;
 }
 
@@ -172,6 +170,7 @@ source_uidls_dovecot(struct source_uidls *list, const char *dir, const struct so
 	if (f != NULL)
 		fclose(f);
 	free(line);
+	list->uidvalidity = (uint32_t)uidvalidity;
 	sort(list);
 }
 
@@ -186,7 +185,7 @@ read_row(struct source_uidls *list, struct shelf_span line)
 		return true;
 	if (!shelf_uidl_valid(uidl) || id.len == 0 || word(&line).len > 0)
 		return false;
-	add(list, id, uidl);
+	add(list, id, uidl, 0);
 	return true;
 }
 

@@ -115,6 +115,8 @@ add_job(struct intake *in, struct batch *b, struct intake_job *job)
 		name_of(job, before, b->ids[b->n]);
 	if (job->uidl.len > 0 && shelf_uidl_valid(job->uidl))
 		b->items[b->n].uidl = job->uidl;
+	if (job->folder->uids)
+		b->items[b->n].uid = job->uid;
 	if (job->has_id)
 		b->items[b->n].also_id = job->id;
 	b->n++;
@@ -132,6 +134,7 @@ count(struct batch *b, size_t first, size_t n)
 		b->totals.with_uidl += kept;
 		b->totals.without_uidl += (has && !kept) || (!stored && taken);
 		b->totals.uidl_given += (b->stored[i] & SHELF_IMPORT_UIDL_GIVEN) != 0;
+		b->totals.with_uid += (b->stored[i] & SHELF_IMPORT_UID_KEPT) != 0;
 		b->totals.stored += stored;
 		b->totals.there += !stored;
 		b->totals.stored_bytes += stored ? b->jobs[i]->size : 0;
@@ -249,6 +252,7 @@ add_totals(struct intake *in, const struct intake_totals *b)
 	sum->with_uidl += b->with_uidl;
 	sum->uidl_given += b->uidl_given;
 	sum->without_uidl += b->without_uidl;
+	sum->with_uid += b->with_uid;
 	tool_progress_step(&in->progress, in->input_done, in->input_bytes,
 	    "%llu messages  %.0f/s  %.1f MB/s", (unsigned long long)sum->found,
 	    (double)sum->found / seconds, (double)sum->bytes / 1e6 / seconds);

@@ -24,6 +24,9 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 			tool_print("%llu with their unique-id, %llu under a new one, %llu got theirs later",
 			    (unsigned long long)s->with_uidl, (unsigned long long)(s->stored - s->with_uidl),
 			    (unsigned long long)s->uidl_given);
+		if (in->keep_uids && !in->dry_run)
+			tool_print("%llu with their uid, %llu under a new one", (unsigned long long)s->with_uid,
+			    (unsigned long long)(s->stored - s->with_uid));
 		tool_print("%.1f MB in %.1f s: %.0f messages/s, %.1f MB/s", mb, seconds, rate,
 		    mb / (seconds + 0.001));
 		return;
@@ -38,6 +41,7 @@ print_summary(const struct tool *t, const struct intake *in, double seconds)
 	tool_json_u64(&b, "with_uidl", s->with_uidl);
 	tool_json_u64(&b, "without_uidl", s->without_uidl);
 	tool_json_u64(&b, "uidl_given", s->uidl_given);
+	tool_json_u64(&b, "with_uid", s->with_uid);
 	tool_json_u64(&b, "bytes", s->bytes);
 	tool_json_u64(&b, "stored_bytes", s->stored_bytes);
 	tool_json_key(&b, "seconds");
@@ -127,11 +131,12 @@ int
 tool_import(struct tool *t)
 {
 	const char *mailbox = NULL, *format_text = "auto", *uidl = NULL;
-	bool dry_run = false, progress = false;
+	bool dry_run = false, progress = false, keep_uids = false;
 	struct import_remote remote = {.as = NULL};
 	const struct tool_option options[] = {
 		{"mailbox", TOOL_TEXT, &mailbox}, {"uidl", TOOL_TEXT, &uidl}, {"format", TOOL_TEXT, &format_text},
-		{"dry-run", TOOL_FLAG, &dry_run}, {"progress", TOOL_FLAG, &progress},
+		{"keep-uids", TOOL_FLAG, &keep_uids}, {"dry-run", TOOL_FLAG, &dry_run},
+		{"progress", TOOL_FLAG, &progress},
 		{"password-stdin", TOOL_FLAG, &remote.password_stdin},
 		{"password-file", TOOL_TEXT, &remote.password_file}, {"token-file", TOOL_TEXT, &remote.token_file},
 		{"ca-file", TOOL_TEXT, &remote.ca_file}, {"any-certificate", TOOL_FLAG, &remote.any_certificate},
@@ -161,6 +166,7 @@ tool_import(struct tool *t)
 	in->t = t;
 	in->account = a.id;
 	in->dry_run = dry_run;
+	in->keep_uids = keep_uids;
 	in->prefix = shelf_buf_span(&prefix);
 	tool_catch_interrupts();
 	if ((rc = take_uidl(t, in, uidl)) == 0)

@@ -11,6 +11,8 @@
 
 #include <openssl/evp.h>
 
+#include <mailshelf/import.h>
+
 #include "tool_intake.h"
 
 void
@@ -131,6 +133,28 @@ on_folder(void *arg, struct shelf_span name, const char *kind)
 	return rc;
 }
 
+static int
+on_uidvalidity(void *arg, uint32_t uidvalidity)
+{
+	struct intake *in = arg;
+	struct intake_folder *f = in->folders[in->nfolders - 1];
+	int rc = 0;
+
+	if (!in->keep_uids || in->dry_run)
+		return 0;
+	rc = shelf_mailbox_adopt(in->t->store, in->account, f->mailbox, uidvalidity);
+	f->uids = rc == 0;
+	if (rc != SHELF_EBUSY && rc != SHELF_EEXISTS && rc != SHELF_EINVALID)
+		return rc;
+	pthread_mutex_lock(&in->mutex);
+	tool_progress_end(&in->progress);
+	tool_say(in->t, "%s: keeps its own UIDVALIDITY, and messages get new uids: %s %u", f->name,
+	    rc == SHELF_EBUSY ? "there was mail in it before that of" :
+	    rc == SHELF_EEXISTS ? "another mailbox has or had" : "none can be", uidvalidity);
+	pthread_mutex_unlock(&in->mutex);
+	return 0;
+}
+
 /* Waits for a free job and for room; SHELF_ECANCELLED when nobody will take it any more. */
 static int
 on_begin(void *arg, const char *file, uint64_t offset)
@@ -242,6 +266,7 @@ on_end(void *arg, const struct source_meta *meta)
 	struct intake *in = arg;
 	struct intake_job *job = &in->jobs[in->tail % INTAKE_JOBS];
 	bool drafted = job->draft != NULL || job->rc != 0;
+	const struct source_uidl_row *listed;
 
 	job->internaldate_s = meta->internaldate_s;
 	job->zone_min = meta->zone_min;
@@ -251,8 +276,9 @@ on_end(void *arg, const struct source_meta *meta)
 		job->keywords = SHELF_ARENA_ARRAY(&job->arena, struct shelf_span, meta->nkeywords);
 	for (size_t i = 0; i < meta->nkeywords; i++)
 		job->keywords[i] = shelf_arena_dup(&job->arena, meta->keywords[i]);
-	job->uidl = shelf_arena_dup(&job->arena, in->uidl == SOURCE_UIDL_LIST ?
-	    source_uidls_find(&in->uidls, meta->message_id) : meta->uidl);
+	job->uid = meta->uid;
+	listed = in->uidl == SOURCE_UIDL_LIST ? source_uidls_find(&in->uidls, meta->message_id) : NULL;
+	job->uidl = shelf_arena_dup(&job->arena, listed != NULL ? listed->uidl : meta->uidl);
 	job->has_id = meta->id != NULL;
 	if (job->has_id)
 		id_here(job->folder, meta->id, job->id);
@@ -294,7 +320,8 @@ on_advance(void *arg, uint64_t bytes)
 struct source_sink
 intake_sink(struct intake *in)
 {
-	return (struct source_sink){.arg = in, .uidl = in->uidl, .folder = on_folder, .begin = on_begin,
+	return (struct source_sink){.arg = in, .uidl = in->uidl, .uids = in->keep_uids, .folder = on_folder,
+	    .uidvalidity = on_uidvalidity, .begin = on_begin,
 	    .data = on_data, .missing = on_missing, .use = on_use,
 	    .end = on_end, .drop = on_drop, .problem = on_problem, .advance = on_advance};
 }

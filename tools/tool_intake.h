@@ -33,6 +33,7 @@ struct intake_folder {
 	uint32_t mailbox; /* id; 0: a dry run, and it is not there yet */
 	const char *kind;
 	char *name;
+	bool uids; /* are taken over */
 };
 
 enum intake_state { INTAKE_EMPTY, INTAKE_RAW, INTAKE_DRAFTING, INTAKE_DRAFTED };
@@ -51,6 +52,7 @@ struct intake_job {
 	int16_t zone_min;
 	struct shelf_arena arena; /* keywords, unique-id */
 	struct shelf_span uidl;
+	uint32_t uid;
 	bool has_id;
 	uint8_t id[SOURCE_ID_BYTES]; /* of its source, for this mailbox */
 	struct shelf_span *keywords;
@@ -62,6 +64,7 @@ struct intake_totals {
 	uint64_t with_uidl;        /* stored under the unique-id they had */
 	uint64_t without_uidl;     /* but it was none, or another message has it */
 	uint64_t uidl_given;       /* to messages that were there */
+	uint64_t with_uid;         /* stored under the uid they had */
 	uint64_t without_keywords; /* stored, but the mailbox's 256 keywords are used up */
 };
 
@@ -80,6 +83,7 @@ struct intake {
 	struct tool *t;
 	uint32_t account;
 	bool dry_run;
+	bool keep_uids;
 	enum source_uidl uidl;
 	struct source_uidls uidls;     /* of SOURCE_UIDL_LIST */
 	struct shelf_span prefix;      /* --mailbox, or empty */

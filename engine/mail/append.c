@@ -100,6 +100,8 @@ append_one(struct mail_change *c, struct mail_open *o, const struct appending *a
 		return rc;
 	msg.noted = msg.dated = true;
 	msg.sent_s = mail_draft_sent(item->draft);
+	if (item->uid > o->row.uidnext && item->uid <= SHELF_UID_KEPT_MAX)
+		o->row.uidnext = item->uid;
 	if ((rc = mail_insert(c, o, &msg, uid)) != 0)
 		return rc;
 	return set_flags(c, o, item, *uid, msg.size);
@@ -192,7 +194,7 @@ append_marked(struct mail_change *c, struct mail_open *o, struct appending *a, s
 		return rc;
 	if (a->items[i].also_id != NULL && (rc = mark_put(c, a->items[i].also_id, o->row.id, *uid)) != 0)
 		return rc;
-	a->stored[i] = SHELF_IMPORT_STORED;
+	a->stored[i] = SHELF_IMPORT_STORED | (*uid == a->items[i].uid ? SHELF_IMPORT_UID_KEPT : 0);
 	return a->items[i].uidl.len > 0 ? take_uidl(c, o, a, i, *uid) : 0;
 }
 

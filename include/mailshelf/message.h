@@ -142,6 +142,7 @@ void shelf_draft_free(struct shelf_draft **draft);
 
 struct shelf_append {
 	struct shelf_span uidl;	/* of another server (pop3.h); empty: none. Imports only */
+	uint32_t uid; /* wanted, taken when it is free and up to SHELF_UID_KEPT_MAX; 0: the next. Imports only */
 	const uint8_t *also_id; /* 16 bytes: marked too (import.h); NULL: nothing. Imports only */
 	struct shelf_draft *draft;         /* finished */
 	uint32_t flags;                    /* enum shelf_flag */

@@ -119,6 +119,45 @@ def test_from_another_mailshelf():
             expect(to.run(bad).returncode == EX_USAGE, bad)
 
 
+def uids_of(d, name):
+    m = imaplib.IMAP4("127.0.0.1", d.port["imap"])
+    m.login(name, "secret")
+    m.select("INBOX", readonly=True)
+    out = [m.response("UIDVALIDITY")[1], m.fetch("1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]]
+    m.logout()
+    return out
+
+
+def test_uids_are_kept():
+    """From Dovecot's Maildir to one server, and by IMAP to another: clients of any of them know what they have."""
+    with Daemon(accounts=[("old", "secret")]) as old, Daemon(accounts=[("joe", "secret")]) as new:
+        md = os.path.join(old.dir, "md")
+        for sub in ("cur", "new"):
+            os.makedirs(os.path.join(md, sub))
+        lines = ["3 V1275660208 N100"]
+        for n in range(40):
+            with open(os.path.join(md, "cur", "%d.x.host:2,S" % (100 - n)), "wb") as f:
+                f.write(message(n))
+            lines.append("%d :%d.x.host" % (7 * n + 3, 100 - n))
+        with open(os.path.join(md, "dovecot-uidlist"), "w") as f:
+            f.write("\n".join(lines) + "\n")
+        old.tool("import", "old", md, "--keep-uids")
+        was = uids_of(old, "old")
+        expect(was[0] == [b"1275660208"] and b"UID 276 " in was[1][-2][0], was)
+        to = To(new)
+        url = "imaps://old@127.0.0.1:%d" % old.port["imaps"]
+        done = to.run(url, "--keep-uids", "--ca-file", old.cert)
+        expect(done.returncode == 0 and done.report["with_uid"] == done.report["stored"] == 40, done.report)
+        expect(uids_of(new, "joe") == was, "other uids")
+        s = imaplib.IMAP4("127.0.0.1", old.port["imap"])
+        s.login("old", "secret")
+        s.append("INBOX", None, None, message(1000))
+        s.logout()
+        done = to.run(url, "--keep-uids", "--ca-file", old.cert)
+        expect(done.report["with_uid"] == done.report["stored"] == 1, done.report)
+        expect(uids_of(new, "joe") == uids_of(old, "old"), "other uids")
+
+
 # ---- A server that lies -----------------------------------------------------------------------------------
 
 class Fake(threading.Thread):

@@ -485,6 +485,70 @@ START_TEST(an_import_stores_each_item_once)
 }
 END_TEST
 
+static uint32_t
+import_as(uint32_t mailbox, uint32_t uid, uint8_t *stored)
+{
+	static uint32_t last;
+	struct shelf_append item = {.draft = rig_draft(&r, "kept", 10), .uid = uid, .internaldate_s = 100};
+	struct shelf_append_result res;
+	uint8_t id[1][16] = {{0}};
+
+	++last;
+	memcpy(id[0], &last, sizeof(last));
+	ck_assert_int_eq(
+	    shelf_import_append(r.store, r.joe, mailbox, &item, (const uint8_t(*)[16])id, 1, stored, &res), 0);
+	shelf_draft_free(&item.draft);
+	return res.first_uid;
+}
+
+START_TEST(an_import_keeps_uids)
+{
+	static const uint32_t wanted[] = {5, 300, 300, 7, 0, 2000000, SHELF_UID_KEPT_MAX + 1, SHELF_UID_KEPT_MAX};
+	static const uint32_t got[] = {5, 300, 301, 302, 303, 2000000, 2000001, SHELF_UID_KEPT_MAX};
+	uint8_t stored;
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
+		ck_assert_uint_eq(import_as(r.inbox, wanted[i], &stored), got[i]);
+		ck_assert_uint_eq(stored, wanted[i] == got[i] ? SHELF_IMPORT_STORED | SHELF_IMPORT_UID_KEPT
+							      : SHELF_IMPORT_STORED);
+	}
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).uidnext, SHELF_UID_KEPT_MAX + 1);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).exists, 8);
+}
+END_TEST
+
+/* No UIDVALIDITY stands for two mailboxes, ever. */
+START_TEST(a_mailbox_adopts_a_uidvalidity)
+{
+	uint32_t other = rig_create(&r, r.joe, "other"), third, high = (uint32_t)shelf_now_s() + 1000000;
+	uint8_t stored;
+
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, 0), SHELF_EINVALID);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, UINT32_MAX), SHELF_EINVALID);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, 77, 1000), SHELF_ENOMAILBOX);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, 77, r.inbox, 1000), SHELF_ENOACCOUNT);
+	/* The account may have given it to a mailbox that is gone. */
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, (uint32_t)shelf_now_s() - 60), SHELF_EEXISTS);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, 1000), 0);
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, r.inbox).uidvalidity, 1000);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, 1000), 0);
+	import_as(r.inbox, 50, &stored);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, 1000), 0);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, r.inbox, 1001), SHELF_EBUSY);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, other, 1000), SHELF_EEXISTS);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, other, 1001), 0);
+	/* It stays taken when its mailbox goes. */
+	ck_assert_int_eq(shelf_mailbox_delete(r.store, r.joe, shelf_span_str("other")), 0);
+	other = rig_create(&r, r.joe, "other");
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, other, 1001), SHELF_EEXISTS);
+	/* One of a clock that is ahead is new, and the next is greater. */
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, other, high), 0);
+	third = rig_create(&r, r.joe, "third");
+	ck_assert_uint_eq(rig_mailbox(&r, r.joe, third).uidvalidity, high + 1);
+	ck_assert_int_eq(shelf_mailbox_adopt(r.store, r.joe, third, high), SHELF_EEXISTS);
+}
+END_TEST
+
 START_TEST(atomic_expunge_is_one_change)
 {
 	struct shelf_uidset *uids = rig_set(3, 1500), *gone = shelf_uidset_new();
@@ -534,6 +598,8 @@ suite_message(void)
 	tcase_add_test(tc, large_bodies_read_back_by_range);
 	tcase_add_test(tc, a_staged_draft_that_is_not_linked_leaves_nothing);
 	tcase_add_test(tc, an_import_stores_each_item_once);
+	tcase_add_test(tc, an_import_keeps_uids);
+	tcase_add_test(tc, a_mailbox_adopts_a_uidvalidity);
 	tcase_add_test(tc, atomic_expunge_is_one_change);
 	suite_add_tcase(s, tc);
 	return s;

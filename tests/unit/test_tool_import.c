@@ -405,6 +405,55 @@ START_TEST(unique_ids_of_a_maildir)
 }
 END_TEST
 
+static const char *
+uids_and_subjects(const char *name)
+{
+	static char out[500];
+	const struct shelf_mailbox m = mailbox(name);
+	struct shelf_account a;
+	struct shelf_rd *rd;
+	size_t len = (size_t)snprintf(out, sizeof out, "%u:", m.uidvalidity);
+	struct shelf_msg msg;
+
+	ck_assert_int_eq(shelf_account_find(store, shelf_span_str("joe"), &a), 0);
+	ck_assert_int_eq(shelf_rd_begin(store, a.id, &rd), 0);
+	for (uint32_t uid = 1; uid < m.uidnext; uid++)
+		if (shelf_msg_get(rd, m.id, uid, &msg) == 0)
+			len += (size_t)snprintf(out + len, sizeof out - len, " %u=%lld", uid, (long long)msg.size);
+	shelf_rd_end(&rd);
+	return out;
+}
+
+/* In the order of uids and not of names; one without a line comes last, and so does what is new the next time. */
+START_TEST(uids_of_a_maildir)
+{
+	write_file("md/new/4.d.host", "Subject: 4444\n\n");
+	write_file("md/cur/1.a.host:2,S", "Subject: 1\n\n");
+	write_file("md/cur/2.b.host:2,", "Subject: 22\n\n");
+	write_file("md/cur/3.c.host:2,F", "Subject: 333\n\n");
+	write_file("md/dovecot-uidlist", "3 V1275660208 N13\n9 :2.b.host\n10 :1.a.host\n12 :4.d.host\n");
+	write_file("md/.sub/cur/1.a.host:2,", "Subject: 1\n\n");
+	write_file("md/.sub/new/.keep", "");
+	write_file("md/.sub/dovecot-uidlist", "3 V1275660208 N3\n2 :1.a.host\n");
+	ck_assert_int_eq(import("md", "--keep-uids --dry-run"), EX_OK);
+	ck_assert_int_eq(import("md", "--keep-uids"), EX_OK);
+	ck_assert_str_eq(uids_and_subjects("INBOX"), "1275660208: 9=15 10=14 12=17 13=16");
+	/* Another one has it. */
+	ck_assert_uint_ne(mailbox("sub").uidvalidity, 1275660208);
+	ck_assert_uint_eq(mailbox("sub").exists, 1);
+	write_file("md/cur/5.e.host:2,", "Subject: 55555\n\n");
+	write_file("md/dovecot-uidlist", "3 V1275660208 N23\n9 :2.b.host\n10 :1.a.host\n12 :4.d.host\n22 :5.e.host\n");
+	ck_assert_int_eq(import("md", "--keep-uids"), EX_OK);
+	ck_assert_str_eq(uids_and_subjects("INBOX"), "1275660208: 9=15 10=14 12=17 13=16 22=18");
+	/* Where mail is already they are new. */
+	ck_assert_int_eq(import("md", "--mailbox old"), EX_OK);
+	write_file("md/dovecot-uidlist", "3 V1275660209 N23\n9 :2.b.host\n");
+	ck_assert_int_eq(import("md", "--mailbox old --keep-uids"), EX_OK);
+	ck_assert_uint_ne(mailbox("old").uidvalidity, 1275660209);
+	ck_assert_uint_eq(mailbox("old").exists, 5);
+}
+END_TEST
+
 /* Imported without, then once more with: those that are where they were put get theirs, and nothing else changes. */
 START_TEST(unique_ids_come_later)
 {
@@ -536,6 +585,7 @@ suite_tool_import(void)
 	tcase_add_test(tc, delivery_for_a_mail_server);
 	tcase_add_loop_test(tc, conversion_comes_back, 0, 4);
 	tcase_add_test(tc, unique_ids_of_a_maildir);
+	tcase_add_test(tc, uids_of_a_maildir);
 	tcase_add_test(tc, unique_ids_come_later);
 	tcase_add_test(tc, a_bad_uidlist_is_told);
 	tcase_add_test(tc, unique_ids_of_headers_and_lists);
