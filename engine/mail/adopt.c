@@ -2,8 +2,8 @@
  * adopt.c - a mailbox goes on with the UIDVALIDITY and uids that it had on another server
  *
  * What must stay true: no UIDVALIDITY of an account ever stands for two mailboxes (RFC 9051 2.3.1.1).
- * One that is greater than all it has given is new, and becomes the greatest. A smaller one is new when it is older than
- * the account, which gives the time or greater numbers, and was not adopted before: a mark of imports says so, and
+ * One that is greater than all it has given is new, and becomes the greatest. A smaller one is new when it is older
+ * than the account, which gives the time or greater numbers, and was not adopted before: a mark of imports says so, and
  * stays when the mailbox goes.
  *
  *   IMPORT   SHA-256 of "uidvalidity" and its four bytes, cut to 16   mailbox 4 | uid 0
