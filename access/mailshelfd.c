@@ -60,7 +60,9 @@ static const struct door {
 struct generation {
 	struct generation *older;
 	struct conf *conf;
-	struct net_networks *delivery;
+	struct networks {
+		struct net_networks *delivery, *proxies;
+	} networks;
 	struct imap_server *imap;
 	struct pop3_server *pop3;
 	struct lmtp_server *lmtp;
@@ -137,15 +139,33 @@ load_tls(const struct conf *conf, struct net_tls **tls_out, char *error, size_t 
 	return *tls_out != NULL;
 }
 
-static bool
-load_networks(const struct conf *conf, struct net_networks **out, char *error, size_t error_len)
+static void
+free_networks(struct networks *n)
 {
+	net_networks_free(&n->delivery);
+	net_networks_free(&n->proxies);
+}
+
+static bool
+load_networks(const struct conf *conf, struct networks *out, char *error, size_t error_len)
+{
+	const struct {
+		const char *setting, *text;
+		struct net_networks **out;
+	} rows[] = {{"delivery_networks", conf->delivery_networks, &out->delivery},
+		{"proxy_networks", conf->proxy_networks, &out->proxies}};
 	char why[256];
 
-	*out = net_networks_new(conf->delivery_networks == NULL ? "" : conf->delivery_networks, why, sizeof(why));
-	if (*out == NULL)
-		snprintf(error, error_len, "delivery_networks: %s", why);
-	return *out != NULL;
+	*out = (struct networks){NULL, NULL};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		*rows[i].out = net_networks_new(rows[i].text == NULL ? "" : rows[i].text, why, sizeof(why));
+		if (*rows[i].out == NULL) {
+			snprintf(error, error_len, "%s: %s", rows[i].setting, why);
+			free_networks(out);
+			return false;
+		}
+	}
+	return true;
 }
 
 struct unix_file {
@@ -194,7 +214,7 @@ read_settings(struct daemon *d)
 		return complain(EX_USAGE, "nothing to listen on: give at least one of --imap, --imaps, "
 		    "--pop3, --pop3s, --lmtp, --mta, --mta-auth");
 	if (!load_tls(d->conf, &d->tls, error, sizeof(error)) ||
-	    !load_networks(d->conf, &d->newest->delivery, error, sizeof(error)) ||
+	    !load_networks(d->conf, &d->newest->networks, error, sizeof(error)) ||
 	    !unix_file_of(d->conf, &file, error, sizeof(error)))
 		return complain(EX_CONFIG, error);
 	set_log_level(d->conf);
@@ -309,8 +329,9 @@ listener_params(const struct daemon *d, enum door_id id)
 		.conns_max = (unsigned)conf->conns_max,
 		.conns_per_peer_max = (unsigned)conf->conns_per_peer_max,
 		.busy = doors[id].busy,
-		.from = doors[id].denied == NULL ? NULL : g->delivery,
+		.from = doors[id].denied == NULL ? NULL : g->networks.delivery,
 		.denied = doors[id].denied,
+		.proxies = doors[id].denied == NULL ? g->networks.proxies : NULL,
 	};
 }
 
@@ -466,7 +487,7 @@ needs_restart(const char *name)
 
 /* FRESH and *TLS become those of all connections from now on. */
 static void
-apply(struct daemon *d, struct conf *fresh, struct net_tls **tls, struct net_networks *delivery)
+apply(struct daemon *d, struct conf *fresh, struct net_tls **tls, const struct networks *networks)
 {
 	struct generation *g = SHELF_NEW(struct generation);
 	const struct conf_row *rows;
@@ -478,7 +499,7 @@ apply(struct daemon *d, struct conf *fresh, struct net_tls **tls, struct net_net
 			shelf_log(SHELF_LOG_WARN, "setting needs a restart", "name", "%s", rows[i].name, NULL);
 	}
 	g->conf = fresh;
-	g->delivery = delivery;
+	g->networks = *networks;
 	g->older = d->newest;
 	d->newest = g;
 	d->conf = fresh;
@@ -502,10 +523,10 @@ reload(struct daemon *d)
 {
 	char error[512];
 	struct net_tls *tls = NULL;
-	struct net_networks *delivery = NULL;
+	struct networks networks = {NULL, NULL};
 	struct conf *fresh = conf_args_load(&d->args, error, sizeof(error));
 	bool ok = fresh != NULL && load_tls(fresh, &tls, error, sizeof(error)) &&
-	    load_networks(fresh, &delivery, error, sizeof(error));
+	    load_networks(fresh, &networks, error, sizeof(error));
 
 	/* A TLS listener that is open now needs a certificate, whatever the new file says of it. */
 	if (ok && tls == NULL &&
@@ -518,10 +539,10 @@ reload(struct daemon *d)
 		    NULL);
 		conf_free(&fresh);
 		net_tls_unref(&tls);
-		net_networks_free(&delivery);
+		free_networks(&networks);
 		return;
 	}
-	apply(d, fresh, &tls, delivery);
+	apply(d, fresh, &tls, &networks);
 	shelf_log(SHELF_LOG_INFO, "reload", "result", "%s", "ok", NULL);
 }
 
@@ -595,7 +616,7 @@ stop(struct daemon *d)
 	for (struct generation *g = d->newest, *older; g != NULL; g = older) {
 		older = g->older;
 		conf_free(&g->conf);
-		net_networks_free(&g->delivery);
+		free_networks(&g->networks);
 		free(g);
 	}
 	conf_args_free(&d->args);

@@ -94,7 +94,8 @@ struct net_conn_params {
 	struct net_tls *tls;     /* NULL: no TLS to be had */
 	bool tls_at_once;        /* imaps, pop3s */
 	size_t input_max_bytes;  /* reading stops when this much is unconsumed; 0: 64 KiB */
-	unsigned handshake_timeout_s; /* for a TLS handshake; 0: 60 */
+	unsigned handshake_timeout_s; /* for a TLS handshake, and for a proxy's header; 0: 60 */
+	bool from_proxy;         /* begins with a proxy's header; a listener knows by its PROXIES */
 };
 /* Takes over FD (a socket, also one end of a socketpair). Any thread. PEER is for logs. */
 void net_conn_attach(struct net_loop *loop, int fd, const char *peer,
@@ -148,7 +149,7 @@ void net_conn_compress(struct net_conn *conn);
 void net_conn_uncompress(struct net_conn *conn);
 bool net_conn_compresses(const struct net_conn *conn);
 bool net_conn_has_tls(const struct net_conn *conn);      /* could be started */
-bool net_conn_is_tls(const struct net_conn *conn);       /* is running */
+bool net_conn_is_tls(const struct net_conn *conn);       /* is running, here or between client and proxy */
 bool net_conn_is_loopback(const struct net_conn *conn);  /* peer is 127/8, ::1 or a Unix socket */
 const char *net_conn_peer(const struct net_conn *conn);  /* "192.0.2.1:4711", "unix" */
 /* The peer's address without port, for counting: IPv6, or IPv4 mapped into it; of an IPv6 address the
@@ -167,7 +168,7 @@ struct net_peer net_conn_peer_ip(const struct net_conn *conn);
 enum { NET_BINDING_MAX_BYTES = 64 };
 bool net_conn_can_bind(const struct net_conn *conn);
 bool net_conn_binding(const struct net_conn *conn, const char *type, uint8_t *out, size_t *len_out);
-const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear */
+const char *net_conn_tls_text(const struct net_conn *conn); /* "TLSv1.3/TLS_AES...", "" in clear; ".../proxy" */
 unsigned long long net_conn_id(const struct net_conn *conn); /* unique in the process, for logs */
 /* Whose session it is, a number of the caller's, for who asks; 0, as it is at first: nobody's. */
 void net_conn_set_owner(struct net_conn *conn, uint32_t owner);
@@ -211,6 +212,9 @@ struct net_listener_params {
 	const char *busy;            /* what a refused client is told, "* BYE Too many connections\r\n" */
 	const struct net_networks *from; /* who may connect; outlives the listener; NULL: anybody */
 	const char *denied;          /* what others are told; for ever the same text */
+	/* Whose connections begin with a header that says for whom they are (PROXY protocol); as FROM. NULL: nobody's.
+	 * Not counted by their address, but by the client's. */
+	const struct net_networks *proxies;
 	int unix_mode;               /* of the file of a Unix socket; 0: 0660 */
 	gid_t unix_group;            /* its group; 0: as the system has it */
 };

@@ -67,6 +67,11 @@ net_conn_new(struct net_loop *loop, int fd, const char *peer, const struct net_c
 	conn->listener = listener;
 	conn->peer_ip = peer_ip;
 	conn->id = atomic_fetch_add(&last_id, 1) + 1;
+	conn->state = NET_HANDSHAKE;
+	if (params->from_proxy) {
+		conn->state = NET_PROXY;
+		conn->proxy = net_proxy_new();
+	}
 	return conn;
 }
 
@@ -100,11 +105,20 @@ net_conn_start(void *arg)
 		net_conn_free(conn);
 		return;
 	}
+	if (conn->proxy != NULL)
+		conn->cut_at = shelf_mono_ms() + (int64_t)conn->handshake_s * 1000;
+	else
+		net_conn_begin(conn);
+	net_conn_settle(conn);
+}
+
+void
+net_conn_begin(struct net_conn *conn)
+{
 	if (conn->tls_at_once)
 		net_io_begin_tls(conn);
 	else
 		net_conn_opened(conn);
-	net_conn_settle(conn);
 }
 
 void
@@ -121,6 +135,7 @@ net_conn_free(struct net_conn *conn)
 	if (conn->ssl != NULL)
 		SSL_free(conn->ssl);
 	net_deflate_free(&conn->deflate);
+	free(conn->proxy);
 	close(conn->fd);
 	if (conn->listener != NULL)
 		net_listener_gone(conn->listener, conn);
@@ -255,6 +270,9 @@ set_events(struct net_conn *conn)
 	bool rd = false, wr = false;
 
 	switch (conn->state) {
+	case NET_PROXY:
+		rd = !conn->gone;
+		break;
 	case NET_HANDSHAKE:
 		rd = !conn->read_wants_write;
 		wr = conn->read_wants_write;
@@ -363,7 +381,7 @@ settle_open(struct net_conn *conn)
 static bool
 settle_end(struct net_conn *conn)
 {
-	if (conn->state == NET_HANDSHAKE)
+	if (conn->state == NET_HANDSHAKE || conn->state == NET_PROXY)
 		conn->gone = true; /* no way to say anything */
 	while (conn->waiting)
 		net_conn_come_back(conn);
@@ -380,7 +398,9 @@ net_conn_settle(struct net_conn *conn)
 		settle_open(conn);
 	if (conn->state == NET_HANDSHAKE && conn->gone)
 		net_conn_mark_closing(conn, "TLS handshake failed");
-	if (conn->state == NET_HANDSHAKE && conn->loop->stopping)
+	if (conn->state == NET_PROXY && conn->gone)
+		net_conn_mark_closing(conn, "no proxy's header");
+	if ((conn->state == NET_HANDSHAKE || conn->state == NET_PROXY) && conn->loop->stopping)
 		net_conn_mark_closing(conn, "server stopping");
 	if (conn->state != NET_LINGER && conn->closing && settle_end(conn))
 		return;

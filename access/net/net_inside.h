@@ -83,10 +83,11 @@ struct net_loop {
  *     └── in clear ──────────► │ ▲
  *                 starttls ──► HANDSHAKE
  *
+ * A proxy's connection is in PROXY before it is in either of the first two.
  * OPEN has two endings inside: `closing` (output is still to be sent, or work to come back) and then
  * conn_end(), the only caller of close().
  */
-enum net_conn_state { NET_HANDSHAKE, NET_OPEN, NET_LINGER };
+enum net_conn_state { NET_PROXY, NET_HANDSHAKE, NET_OPEN, NET_LINGER };
 
 struct net_conn {
 	TAILQ_ENTRY(net_conn) link, soon_link, woken_link;
@@ -99,6 +100,7 @@ struct net_conn {
 	struct net_peer peer_ip;
 	SSL *ssl;
 	struct net_deflate *deflate;   /* NULL: bytes go as they are */
+	struct net_proxy *proxy;       /* in state NET_PROXY */
 	int fd;
 	enum net_conn_state state;
 
@@ -126,7 +128,7 @@ struct net_conn {
 	int64_t timer_at;              /* when timer_event fires, 0: not pending */
 	int64_t heard_at;              /* last sign of life */
 	int64_t deadline_at, wait_at, alarm_at;
-	int64_t cut_at;                /* end of handshake, flush or linger */
+	int64_t cut_at;                /* end of proxy's header, handshake, flush or linger */
 	unsigned timeout_s, handshake_s;
 	size_t lingered;
 
@@ -155,6 +157,7 @@ void net_conn_settle(struct net_conn *conn); /* CONN may be gone after it */
 void net_conn_mark_closing(struct net_conn *conn, const char *reason);
 bool net_conn_may_deliver(const struct net_conn *conn);
 void net_conn_come_back(struct net_conn *conn);
+void net_conn_begin(struct net_conn *conn); /* the handshake, or net_conn_opened() */
 void net_conn_opened(struct net_conn *conn);
 void net_conn_free(struct net_conn *conn);
 
@@ -214,6 +217,14 @@ unsigned net_pool_long_max(const struct net_pool *pool);
 
 /* net_listener.c */
 void net_listener_gone(struct net_listener *listener, const struct net_conn *conn);
+/* CONN is counted as one of PEER from now on, which it is to get. Or why not: it has too many. */
+const char *net_listener_move(struct net_conn *conn, const struct net_peer *peer);
+
+/* net_proxy.c */
+enum net_proxy_outcome { NET_PROXY_MORE, NET_PROXY_DONE, NET_PROXY_BAD };
+struct net_proxy *net_proxy_new(void);
+/* Reads what of the header is there. DONE: the connection's peer is the client's, where the proxy knows it. */
+enum net_proxy_outcome net_proxy_read(struct net_conn *conn);
 
 /* net_tls.c */
 struct net_tls *net_tls_ref(struct net_tls *tls);

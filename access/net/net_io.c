@@ -257,6 +257,7 @@ net_io_handshake(struct net_conn *conn)
 	ERR_clear_error();
 	rc = SSL_accept(conn->ssl);
 	if (rc == 1) {
+		free(conn->tls_text); /* of a proxy */
 		conn->tls_text = shelf_alloc(128);
 		snprintf(conn->tls_text, 128, "%s/%s", SSL_get_version(conn->ssl),
 		    SSL_get_cipher_name(conn->ssl));

@@ -148,6 +148,30 @@ admit(struct net_listener *listener, const struct net_peer *peer, bool loopback)
 	return refused;
 }
 
+const char *
+net_listener_move(struct net_conn *conn, const struct net_peer *peer)
+{
+	struct net_listener *listener = conn->listener;
+	struct count *count;
+	bool full;
+
+	pthread_mutex_lock(&listener->lock);
+	count = *find_count(listener, peer);
+	full = listener->params.conns_per_peer_max > 0 && !conn->loopback && count != NULL &&
+	    count->n >= listener->params.conns_per_peer_max;
+	if (full) {
+		listener->refused++;
+	} else {
+		uncount_peer(listener, &conn->peer_ip);
+		count_peer(listener, peer);
+	}
+	pthread_mutex_unlock(&listener->lock);
+	/* A client that expects TLS could not read it. */
+	if (full && listener->busy != NULL && !conn->tls_at_once)
+		send(conn->fd, listener->busy, strlen(listener->busy), MSG_NOSIGNAL | MSG_DONTWAIT);
+	return full ? "too many connections from this address" : NULL;
+}
+
 /* ---- Lifetime --------------------------------------------------------------------------------- */
 
 static void
@@ -199,6 +223,17 @@ turn_away(struct net_listener *listener, int fd, const char *peer, const char *w
 }
 
 static bool
+is_proxy(struct net_listener *listener, const struct sockaddr *addr)
+{
+	bool yes, ip = addr->sa_family == AF_INET || addr->sa_family == AF_INET6;
+
+	pthread_mutex_lock(&listener->lock);
+	yes = ip && listener->params.proxies != NULL && net_networks_has(listener->params.proxies, addr);
+	pthread_mutex_unlock(&listener->lock);
+	return yes;
+}
+
+static bool
 may_connect(struct net_listener *listener, const struct sockaddr *addr)
 {
 	bool yes;
@@ -218,6 +253,7 @@ welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 	struct net_conn *conn;
 	struct net_peer peer;
 	const char *refused;
+	bool proxy = is_proxy(listener, addr);
 	char text[96];
 
 	peer = net_addr_peer(addr, text, sizeof(text));
@@ -225,7 +261,7 @@ welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 		turn_away(listener, fd, text, "not from a network that may connect", listener->params.denied);
 		return;
 	}
-	refused = admit(listener, &peer, net_addr_is_loopback(addr));
+	refused = admit(listener, &peer, proxy || net_addr_is_loopback(addr));
 	if (refused != NULL) {
 		turn_away(listener, fd, text, refused, listener->busy);
 		return;
@@ -235,6 +271,7 @@ welcome(struct net_listener *listener, int fd, const struct sockaddr *addr)
 	params = listener->params.conn;
 	net_tls_ref(params.tls);
 	pthread_mutex_unlock(&listener->lock);
+	params.from_proxy = proxy;
 	conn = net_conn_new(loop, fd, text, &params, listener, peer);
 	net_tls_unref(&params.tls);
 	net_loop_post(loop, net_conn_start, conn);
@@ -360,6 +397,7 @@ net_listener_set(struct net_listener *listener, const struct net_listener_params
 	listener->params.conn.input_max_bytes = params->conn.input_max_bytes;
 	listener->params.conn.handshake_timeout_s = params->conn.handshake_timeout_s;
 	listener->params.from = params->from;
+	listener->params.proxies = params->proxies;
 	listener->params.conns_max = params->conns_max;
 	listener->params.conns_per_peer_max = params->conns_per_peer_max;
 	pthread_mutex_unlock(&listener->lock);

@@ -60,9 +60,27 @@ handshake(struct net_conn *conn)
 }
 
 static void
+meet_proxy(struct net_conn *conn)
+{
+	enum net_proxy_outcome outcome = net_proxy_read(conn);
+
+	if (outcome == NET_PROXY_MORE)
+		return;
+	free(conn->proxy);
+	conn->proxy = NULL;
+	if (outcome == NET_PROXY_BAD)
+		conn->gone = true;
+	else
+		net_conn_begin(conn);
+}
+
+static void
 readable(struct net_conn *conn)
 {
 	switch (conn->state) {
+	case NET_PROXY:
+		meet_proxy(conn);
+		break;
 	case NET_HANDSHAKE:
 		handshake(conn);
 		break;
@@ -154,7 +172,8 @@ timer(struct net_conn *conn)
 			net_conn_free(conn);
 			return;
 		}
-		net_conn_mark_closing(conn, "TLS handshake timeout");
+		net_conn_mark_closing(conn, conn->state == NET_PROXY ? "no proxy's header in time"
+								     : "TLS handshake timeout");
 		conn->gone = true;
 	} else if (conn->waiting && now >= conn->wait_at) {
 		net_conn_come_back(conn);
@@ -416,7 +435,7 @@ net_conn_starttls(struct net_conn *conn)
 bool
 net_conn_has_tls(const struct net_conn *conn)
 {
-	return conn->tls != NULL && conn->ssl == NULL && !conn->want_tls;
+	return conn->tls != NULL && conn->tls_text == NULL && !conn->want_tls;
 }
 
 bool

@@ -9,7 +9,7 @@ build="gcc make pkg-config libc6-dev liblmdb-dev libzstd-dev libssl-dev libevent
 declare -A also=(
 	[build]=""
 	[test]="check python3 openssl curl isync fetchmail procps postfix groff-base python3-prometheus-client
-		offlineimap3 neomutt tmux gsasl mpop getmail6 libsasl2-modules"
+		offlineimap3 neomutt tmux gsasl mpop getmail6 libsasl2-modules haproxy"
 	[interop]="nodejs npm roundcube-core roundcube-sqlite3 php-cli php-sqlite3 php-mbstring php-intl php-xml
 		chromium chromium-driver fonts-dejavu-core thunderbird xvfb"
 	[demo]="curl openssl"
